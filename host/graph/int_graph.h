@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// The integer graph: what a compressed network *is*. Quantisers produce it, the reference kernels
+// execute it literally, the compiler maps it to the device. Data only: no float takes part between
+// the packed input and the last accumulator (see docs/reference/numerics.md).
+//
+// A tensor is H x W x C for each image, channels innermost (index (y*w + x)*c + channel); a vector
+// is 1 x 1 x C. Values are kept as plain integers: u formats 0..2^bits-1, s formats
+// -2^(bits-1)..2^(bits-1)-1, b1 the two values -1 and +1, acc any int32.
+#ifndef BITLOOM_HOST_GRAPH_INT_GRAPH_H
+#define BITLOOM_HOST_GRAPH_INT_GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/base/arena.h"
+#include "host/base/error.h"
+
+enum {
+  BL_INT_MAX_TENSORS = 4096,
+  BL_INT_MAX_DIM = 65535,        // height, width and channels of a tensor
+  BL_INT_MAX_KERNEL = 65535,     // a fully connected layer over a map is a kernel as large as it
+  BL_INT_MAX_ELEMENTS = 1 << 28, // of a tensor (one image) and of a layer's weights
+};
+
+typedef enum {
+  BL_FORMAT_U,  // unsigned, bits 1..8
+  BL_FORMAT_S,  // two's complement, bits 2..8
+  BL_FORMAT_B1, // bipolar: stored bit 0 means -1, 1 means +1; bits is 1
+  BL_FORMAT_ACC // int32 accumulators of a last layer; bits is 32
+} bl_format_kind;
+
+typedef struct {
+  bl_format_kind kind;
+  uint8_t bits;
+} bl_format;
+
+// Real value = scale * (q - zero_point). For acc tensors see bl_int_layer.out_scale.
+typedef struct {
+  char *name;
+  uint32_t h, w, c;
+  bl_format format;
+  double scale;
+  int32_t zero_point;
+} bl_int_tensor;
+
+// One layer: a (grouped) convolution, requantisation, and an optional maximum pooling after it.
+//   acc[m][n] = sum over (ky, kx, channel) of A * W          exact, int32
+//   y = clamp((acc*mult[n] + bias[n]) >> shift[n], lo - zp, hi - zp) + zp, zp the output's
+// A b1 output is +1 where acc*mult + bias >= 0, else -1 (shift, lo and hi are not used).
+// An acc output is acc itself (mult, bias and shift are not used; no pooling may follow).
+// Fully connected over an H x W x C tensor is a kernel of H x W without padding.
+// Average pooling is groups == c with weights of 1; a maximum pooling on its own is a 1x1 kernel
+// with groups == c, weights of 1 and a requantisation that gives back the same integer.
+typedef struct {
+  char *name;             // of the ONNX node it came from
+  uint32_t input, output; // tensor indices
+  uint32_t groups;        // 1 dense; divides input and output channels
+  uint32_t kernel_h, kernel_w;
+  uint32_t stride_h, stride_w;
+  uint32_t dilation_h, dilation_w;
+  uint32_t pad_top, pad_left, pad_bottom, pad_right;
+  int32_t pad_value; // integer that positions outside the input have; b1: -1 or +1
+  bl_format weight_format; // U is not used for weights; b1 or s2..s8 (s2 also carries ternary)
+  int8_t *weights;   // [output channel][ky][kx][input channel of the group]; b1: -1 or +1
+  int32_t *mult;     // [output channel], magnitude in [2^15, 2^16)
+  int64_t *bias;     // [output channel], 48-bit signed, rounding half already added
+  uint8_t *shift;    // [output channel], 1..47
+  int32_t lo, hi;    // clamp of the output integer
+  uint32_t pool_h, pool_w; // maximum pooling window; 1 x 1 means none
+  uint32_t pool_stride_h, pool_stride_w;
+  uint32_t pool_pad_top, pool_pad_left, pool_pad_bottom, pool_pad_right;
+  double *out_scale, *out_bias; // acc outputs only, [output channel]: real = out_scale*acc + out_bias
+} bl_int_layer;
+
+// A chain or tree of layers in execution order: every layer's input is the graph's input (tensor
+// 0) or the output of an earlier layer, and every tensor but 0 has exactly one producer.
+typedef struct {
+  bl_arena *arena; // owns everything below
+  char *name;
+  bl_int_tensor *tensors; // [tensor_count]; tensor 0 is the network's input
+  uint32_t tensor_count;
+  bl_int_layer *layers; // [layer_count]
+  uint32_t layer_count;
+  uint32_t output; // index of the network's output tensor
+} bl_int_graph;
+
+// Height and width after the convolution, before pooling. Only for layers that bl_int_check passed.
+void bl_int_conv_size(const bl_int_graph *graph, const bl_int_layer *layer, uint32_t *h,
+                      uint32_t *w);
+// Elements of one image of a tensor.
+size_t bl_int_elements(const bl_int_tensor *tensor);
+// Smallest and largest integer of a format (b1: -1 and 1; acc: INT32_MIN and INT32_MAX).
+int32_t bl_format_min(bl_format format);
+int32_t bl_format_max(bl_format format);
+// "u8", "s4", "b1", "acc".
+const char *bl_format_name(bl_format format);
+
+// Checks everything that the comments above promise: indices, sizes that fit, formats, ranges of
+// every weight, mult, bias and shift, windows that touch the map, producers before consumers.
+// Every consumer of a graph from outside the program calls it first. Errors: FORMAT, RANGE.
+BL_MUST_USE bl_status bl_int_check(const bl_int_graph *graph, bl_error *err);
+
+#endif
