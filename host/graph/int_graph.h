@@ -60,17 +60,18 @@ typedef struct {
   uint32_t stride_h, stride_w;
   uint32_t dilation_h, dilation_w;
   uint32_t pad_top, pad_left, pad_bottom, pad_right;
-  int32_t pad_value; // integer that positions outside the input have; b1: -1 or +1
+  int32_t pad_value;       // integer that positions outside the input have; b1: -1 or +1
   bl_format weight_format; // U is not used for weights; b1 or s2..s8 (s2 also carries ternary)
-  int8_t *weights;   // [output channel][ky][kx][input channel of the group]; b1: -1 or +1
-  int32_t *mult;     // [output channel], magnitude in [2^15, 2^16)
-  int64_t *bias;     // [output channel], 48-bit signed, rounding half already added
-  uint8_t *shift;    // [output channel], 1..47
-  int32_t lo, hi;    // clamp of the output integer
+  int8_t *weights;         // [output channel][ky][kx][input channel of the group]; b1: -1 or +1
+  int32_t *mult;           // [output channel], magnitude in [2^15, 2^16)
+  int64_t *bias;           // [output channel], 48-bit signed, rounding half already added
+  uint8_t *shift;          // [output channel], 1..47
+  int32_t lo, hi;          // clamp of the output integer
   uint32_t pool_h, pool_w; // maximum pooling window; 1 x 1 means none
   uint32_t pool_stride_h, pool_stride_w;
   uint32_t pool_pad_top, pool_pad_left, pool_pad_bottom, pool_pad_right;
-  double *out_scale, *out_bias; // acc outputs only, [output channel]: real = out_scale*acc + out_bias
+  double *out_scale,
+      *out_bias; // acc outputs only, [output channel]: real = out_scale*acc + out_bias
 } bl_int_layer;
 
 // A chain or tree of layers in execution order: every layer's input is the graph's input (tensor

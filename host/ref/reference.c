@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Written for reading, with one concession to speed: the innermost loop runs over the channels of
+// one pixel, so that a compiler can vectorise it.
+#include "host/ref/reference.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+// acc[m][n]: the sum over window positions and the group's channels of A * W, at conv position
+// (oy, ox). Wraps modulo 2^32 as int32 hardware does; bl_compile proves that it never has to.
+static int32_t accumulate(const bl_int_tensor *tensor, const bl_int_layer *layer,
+                          uint32_t out_channels, const int32_t *in, int64_t oy, int64_t ox,
+                          uint32_t n) {
+  uint32_t group_in = tensor->c / layer->groups;
+  uint32_t group = n / (out_channels / layer->groups);
+  const int8_t *w = layer->weights + (size_t)n * layer->kernel_h * layer->kernel_w * group_in;
+  uint32_t acc = 0;
+  for (uint32_t ky = 0; ky < layer->kernel_h; ky++) {
+    for (uint32_t kx = 0; kx < layer->kernel_w; kx++, w += group_in) {
+      int64_t y = oy * layer->stride_h + (int64_t)ky * layer->dilation_h - layer->pad_top;
+      int64_t x = ox * layer->stride_w + (int64_t)kx * layer->dilation_w - layer->pad_left;
+      bool inside = y >= 0 && y < tensor->h && x >= 0 && x < tensor->w;
+      const int32_t *a = inside ? in + ((size_t)y * tensor->w + (size_t)x) * tensor->c : NULL;
+      for (uint32_t k = 0; k < group_in; k++) {
+        int32_t value = inside ? a[group * group_in + k] : layer->pad_value;
+        acc += (uint32_t)(value * w[k]);
+      }
+    }
+  }
+  return (int32_t)acc;
+}
+
+// y = clamp((acc*mult + bias) >> shift, lo - zp, hi - zp) + zp; the shift rounds down.
+static int32_t requantise(const bl_int_tensor *out, const bl_int_layer *layer, int32_t acc,
+                          uint32_t n) {
+  if (out->format.kind == BL_FORMAT_ACC) return acc;
+  int64_t product = (int64_t)acc * layer->mult[n] + layer->bias[n];
+  if (out->format.kind == BL_FORMAT_B1) return product >= 0 ? 1 : -1;
+  int64_t zp = out->zero_point;
+  int64_t y = product >> layer->shift[n];
+  if (y < layer->lo - zp) y = layer->lo - zp;
+  if (y > layer->hi - zp) y = layer->hi - zp;
+  return (int32_t)(y + zp);
+}
+
+// Convolution and requantisation, before pooling: conv[(oy*w + ox)*c + n].
+static void convolve(const bl_int_graph *graph, const bl_int_layer *layer, const int32_t *in,
+                     int32_t *conv, uint32_t h, uint32_t w) {
+  const bl_int_tensor *out = &graph->tensors[layer->output];
+  for (uint32_t oy = 0; oy < h; oy++)
+    for (uint32_t ox = 0; ox < w; ox++)
+      for (uint32_t n = 0; n < out->c; n++) {
+        int32_t acc = accumulate(&graph->tensors[layer->input], layer, out->c, in, oy, ox, n);
+        conv[((size_t)oy * w + ox) * out->c + n] = requantise(out, layer, acc, n);
+      }
+}
+
+// The largest value of channel n over the pooling window at (oy, ox); positions outside the
+// convolution's output take no part. A window always holds at least one position.
+static int32_t pool(const bl_int_tensor *out, const bl_int_layer *layer, const int32_t *conv,
+                    uint32_t h, uint32_t w, uint32_t oy, uint32_t ox, uint32_t n) {
+  bool any = false;
+  int32_t best = out->format.kind == BL_FORMAT_B1 ? -1 : 0;
+  for (uint32_t py = 0; py < layer->pool_h; py++) {
+    for (uint32_t px = 0; px < layer->pool_w; px++) {
+      int64_t y = (int64_t)oy * layer->pool_stride_h + py - layer->pool_pad_top;
+      int64_t x = (int64_t)ox * layer->pool_stride_w + px - layer->pool_pad_left;
+      if (y < 0 || y >= h || x < 0 || x >= w) continue;
+      int32_t value = conv[((size_t)y * w + (size_t)x) * out->c + n];
+      if (!any || value > best) best = value;
+      any = true;
+    }
+  }
+  return best;
+}
+
+static void max_pool(const bl_int_tensor *out, const bl_int_layer *layer, const int32_t *conv,
+                     uint32_t h, uint32_t w, int32_t *result) {
+  for (uint32_t oy = 0; oy < out->h; oy++)
+    for (uint32_t ox = 0; ox < out->w; ox++)
+      for (uint32_t n = 0; n < out->c; n++)
+        result[((size_t)oy * out->w + ox) * out->c + n] = pool(out, layer, conv, h, w, oy, ox, n);
+}
+
+static bool pools(const bl_int_layer *layer) {
+  return layer->pool_h != 1 || layer->pool_w != 1 || layer->pool_stride_h != 1 ||
+         layer->pool_stride_w != 1;
+}
+
+bl_status bl_reference_layer(const bl_int_graph *graph, const bl_int_layer *layer,
+                             const int32_t *in, int32_t *out, bl_error *err) {
+  uint32_t h, w;
+  bl_int_conv_size(graph, layer, &h, &w);
+  if (!pools(layer)) {
+    convolve(graph, layer, in, out, h, w);
+    return BL_OK;
+  }
+  const bl_int_tensor *tensor = &graph->tensors[layer->output];
+  int32_t *conv = calloc((size_t)h * w * tensor->c, sizeof *conv);
+  if (conv == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "layer %s: no memory for its convolution", layer->name);
+  convolve(graph, layer, in, conv, h, w);
+  max_pool(tensor, layer, conv, h, w, out);
+  free(conv);
+  return BL_OK;
+}
+
+static bl_status check_input(const bl_int_graph *graph, const int32_t *in, bl_error *err) {
+  const bl_int_tensor *tensor = &graph->tensors[0];
+  int32_t lo = bl_format_min(tensor->format), hi = bl_format_max(tensor->format);
+  bool bipolar = tensor->format.kind == BL_FORMAT_B1;
+  for (size_t i = 0; i < bl_int_elements(tensor); i++)
+    if (in[i] < lo || in[i] > hi || (bipolar && in[i] == 0))
+      return bl_fail(err, BL_ERR_RANGE, "input integer %zu is %d, not in %s", i, in[i],
+                     bl_format_name(tensor->format));
+  return BL_OK;
+}
+
+static bl_status run_layers(const bl_int_graph *graph, int32_t **values, bl_reference_hook hook,
+                            void *context, bl_error *err) {
+  for (uint32_t i = 0; i < graph->layer_count; i++) {
+    const bl_int_layer *layer = &graph->layers[i];
+    size_t count = bl_int_elements(&graph->tensors[layer->output]);
+    int32_t *out = values[layer->output] = calloc(count, sizeof *out);
+    if (out == NULL)
+      return bl_fail(err, BL_ERR_MEMORY, "layer %s: no memory for its output", layer->name);
+    BL_TRY(bl_reference_layer(graph, layer, values[layer->input], out, err));
+    if (hook != NULL) hook(context, i, out);
+  }
+  return BL_OK;
+}
+
+bl_status bl_reference_run(const bl_int_graph *graph, const int32_t *in, int32_t *out,
+                           bl_reference_hook hook, void *context, bl_error *err) {
+  BL_TRY(check_input(graph, in, err));
+  int32_t **values = calloc(graph->tensor_count, sizeof *values);
+  size_t count = bl_int_elements(&graph->tensors[0]);
+  if (values == NULL || (values[0] = calloc(count, sizeof **values)) == NULL) {
+    free(values);
+    return bl_fail(err, BL_ERR_MEMORY, "reference: no memory for the input");
+  }
+  memcpy(values[0], in, count * sizeof *in);
+  bl_status status = run_layers(graph, values, hook, context, err);
+  if (status == BL_OK)
+    memcpy(out, values[graph->output],
+           bl_int_elements(&graph->tensors[graph->output]) * sizeof *out);
+  for (uint32_t t = 0; t < graph->tensor_count; t++)
+    free(values[t]);
+  free(values);
+  return status;
+}
