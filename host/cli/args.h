@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a command line says, after parsing. One structure serves all sub-commands; each option's
+// row in the table of options.c names its field here and the sub-commands that take it.
+#ifndef BITLOOM_HOST_CLI_ARGS_H
+#define BITLOOM_HOST_CLI_ARGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host/base/error.h"
+
+enum { BL_CLI_MAX_REALS = 16 };
+
+typedef enum {
+  BL_CMD_IMPORT = 1,
+  BL_CMD_COMPRESS = 2,
+  BL_CMD_RUN = 4,
+  BL_CMD_VERIFY = 8,
+  BL_CMD_REPORT = 16,
+  BL_CMD_DEVICE = 32
+} bl_cli_command;
+
+typedef enum { BL_CLI_FUNCTIONAL, BL_CLI_RTL, BL_CLI_FLOAT } bl_cli_device;
+typedef enum { BL_CLI_MINMAX, BL_CLI_MSE } bl_cli_range;
+typedef enum { BL_CLI_TINY, BL_CLI_DEFAULT, BL_CLI_WIDE } bl_cli_config;
+typedef enum { BL_CLI_NCHW, BL_CLI_NHWC } bl_cli_layout;
+
+typedef struct {
+  double values[BL_CLI_MAX_REALS];
+  uint32_t count; // 0: the option was not given
+} bl_cli_reals;
+
+typedef struct {
+  const char *model; // the positional argument; NULL for sub-commands without one
+  bool json, help;
+
+  const char *output, *bits;
+  int device, range, config, layout; // indices of the choices; -1: not given
+  const char *data, *array, *labels, *label_array, *calib, *calib_array;
+  uint64_t skip, limit, calib_limit, batch;
+  bl_cli_reals scale, mean, std;
+  const char *trace, *plant_fault;
+  int64_t trace_layer; // -1: not given
+  double stalls, clock_mhz;
+  uint64_t seed, shards;
+  bool no_compare;
+} bl_cli_args;
+
+// "import" ... "device".
+const char *bl_cli_command_name(bl_cli_command command);
+// Finds a sub-command by its name; false when there is none.
+bool bl_cli_command_find(const char *name, bl_cli_command *command);
+// Parses the arguments that follow the sub-command's name. Errors: USAGE.
+BL_MUST_USE bl_status bl_cli_parse(bl_cli_command command, int argc, char **argv, bl_cli_args *args,
+                                   bl_error *err);
+// Prints the overview, or one sub-command's help, on standard output.
+void bl_cli_help(void);
+void bl_cli_command_help(bl_cli_command command);
+
+#endif

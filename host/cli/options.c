@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line as a table: a row an option, from which parsing and help both follow.
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/cli/args.h"
+
+typedef enum { FLAG, TEXT, COUNT, INDEX, REAL, REALS, CHOICE } kind;
+
+typedef struct {
+  const char *name;
+  kind kind;
+  unsigned commands;      // bl_cli_command bits
+  size_t field;           // offset in bl_cli_args
+  const char *value;      // how help names the value; the choices of a CHOICE
+  double lowest, highest; // of COUNT, INDEX and REAL
+  const char *help;
+} option;
+
+typedef struct {
+  bl_cli_command command;
+  const char *name, *positional, *summary, *details;
+} command_row;
+
+#define IMP BL_CMD_IMPORT
+#define COM BL_CMD_COMPRESS
+#define RUN BL_CMD_RUN
+#define VER BL_CMD_VERIFY
+#define REP BL_CMD_REPORT
+#define DEV BL_CMD_DEVICE
+#define SETS (RUN | VER | REP)
+#define AT(field) offsetof(bl_cli_args, field)
+
+static const command_row commands[] = {
+    {IMP, "import", "MODEL.onnx", "read an ONNX model; print layers, shapes and operations",
+     "Reads the model, infers shapes, folds constants and prints what maps where."},
+    {COM, "compress", "MODEL.onnx", "quantise a model and compile it for a device",
+     "Quantises to the given bits with ranges from calibration data, or takes an already "
+     "quantised\n"
+     "(QONNX) model exactly as it is, compiles it and writes one .bloom file."},
+    {RUN, "run", "MODEL", "run a compiled model on a device, or an ONNX model in float",
+     "Runs every sample, compares each output value with the reference kernels, and prints\n"
+     "accuracy, images a second, cycles an image and the latency at a clock. The device's own\n"
+     "time only (host packing and device) counts for images a second."},
+    {VER, "verify", "MODEL.bloom", "compare reference kernels, functional device and RTL by layer",
+     "Compares the three executions after every layer. On a difference prints layer, coordinate,\n"
+     "expected and got, and which of the three disagrees with the other two."},
+    {REP, "report", "MODEL.bloom", "write a self-contained HTML page about a compiled model",
+     "Runs the model on the data (random inputs without --data) and writes layers, accuracy, "
+     "size,\n"
+     "cycles by reason and the bit-exact verdict as one HTML page without outside references."},
+    {DEV, "device", NULL, "print what a device says about itself and its counters",
+     "Opens a simulated device and prints the parameters that it reports and its counters."},
+};
+
+static const option options[] = {
+    {"--output", TEXT, COM | REP, AT(output), "FILE", 0, 0, "file to write"},
+    {"--bits", TEXT, COM, AT(bits), "wNaM", 0, 0,
+     "N-bit weights and M-bit activations, 1 to 8 each, such as w4a4"},
+    {"--calib", TEXT, COM, AT(calib), "FILE", 0, 0, "calibration data"},
+    {"--calib-array", TEXT, COM, AT(calib_array), "NAME", 0, 0,
+     "array of an NPZ --calib file (default: its first)"},
+    {"--calib-limit", COUNT, COM, AT(calib_limit), "N", 1, 1e9,
+     "calibrate on the first N samples (default 512)"},
+    {"--range", CHOICE, COM, AT(range), "minmax|mse", 0, 0,
+     "how activation ranges follow from calibration (default mse)"},
+    {"--config", CHOICE, COM | DEV, AT(config), "tiny|default|wide", 0, 0,
+     "device configuration (default: default)"},
+    {"--batch", COUNT, COM, AT(batch), "N", 1, 4096,
+     "images that the device holds at once (default: the compiler's choice)"},
+    {"--device", CHOICE, RUN | VER | REP | DEV, AT(device), "functional|rtl|float", 0, 0,
+     "where to run (default functional; verify: both; float only for an ONNX model)"},
+    {"--data", TEXT, SETS, AT(data), "FILE", 0, 0, "samples: IDX, CIFAR-10 records, NPY or NPZ"},
+    {"--array", TEXT, SETS, AT(array), "NAME", 0, 0,
+     "array of an NPZ --data file (default: its first)"},
+    {"--labels", TEXT, RUN | REP, AT(labels), "FILE", 0, 0,
+     "labels: IDX, NPY or NPZ (CIFAR records bring theirs)"},
+    {"--label-array", TEXT, RUN | REP, AT(label_array), "NAME", 0, 0,
+     "array of an NPZ --labels file (default: its first)"},
+    {"--skip", COUNT, SETS, AT(skip), "N", 0, 1e9, "leave out the first N samples"},
+    {"--limit", COUNT, SETS, AT(limit), "N", 1, 1e9, "take at most N samples"},
+    {"--scale", REALS, COM | SETS, AT(scale), "S", 0, 0,
+     "preprocessing x' = (S*x - mean) / std (default: as compiled, else 1)"},
+    {"--mean", REALS, COM | SETS, AT(mean), "A[,B,C]", 0, 0, "mean, one or one a channel"},
+    {"--std", REALS, COM | SETS, AT(std), "A[,B,C]", 0, 0,
+     "standard deviation, one or one a channel"},
+    {"--layout", CHOICE, COM | SETS, AT(layout), "nchw|nhwc", 0, 0,
+     "axes of a sample in the file (default: those of the network)"},
+    {"--clock", REAL, RUN | REP, AT(clock_mhz), "MHZ", 0.001, 100000,
+     "clock for which latency is stated (default 100)"},
+    {"--shards", COUNT, SETS, AT(shards), "N", 1, 64,
+     "processes to spread the samples over (default: processors for rtl, else 1)"},
+    {"--no-compare", FLAG, RUN, AT(no_compare), NULL, 0, 0,
+     "leave out the comparison with the reference kernels"},
+    {"--trace", TEXT, RUN, AT(trace), "FILE.fst", 0, 0, "write a waveform (rtl)"},
+    {"--trace-layer", INDEX, RUN, AT(trace_layer), "K", 0, 4095,
+     "limit the waveform to layer K of the first batch (default: all of it)"},
+    {"--stalls", REAL, RUN | VER, AT(stalls), "P", 0, 0.95,
+     "chance of a stall on each handshake and cycle (rtl, default 0)"},
+    {"--seed", COUNT, RUN | VER | REP, AT(seed), "S", 0, 9007199254740991.0,
+     "seed of stalls and random inputs (default 1)"},
+    {"--plant-fault", TEXT, VER, AT(plant_fault), "WHERE", 0, 0,
+     "plant a fault in reference, functional or rtl, to see that it is found"},
+    {"--json", FLAG, IMP | COM | SETS | DEV, AT(json), NULL, 0, 0,
+     "print one JSON object on standard output, nothing else"},
+    {"--help", FLAG, IMP | COM | SETS | DEV, AT(help), NULL, 0, 0, "this text"},
+};
+
+enum {
+  COMMAND_COUNT = sizeof commands / sizeof commands[0],
+  OPTION_COUNT = sizeof options / sizeof options[0]
+};
+
+static const command_row *row_of(bl_cli_command command) {
+  for (size_t i = 0; i < COMMAND_COUNT; i++)
+    if (commands[i].command == command) return &commands[i];
+  return &commands[0];
+}
+
+const char *bl_cli_command_name(bl_cli_command command) {
+  return row_of(command)->name;
+}
+
+bool bl_cli_command_find(const char *name, bl_cli_command *command) {
+  for (size_t i = 0; i < COMMAND_COUNT; i++)
+    if (strcmp(commands[i].name, name) == 0) {
+      *command = commands[i].command;
+      return true;
+    }
+  return false;
+}
+
+static bl_status bad_value(const option *row, const char *text, bl_error *err) {
+  return bl_fail(err, BL_ERR_USAGE, "%s %s: expected %s", row->name, text, row->value);
+}
+
+static bl_status read_real(const option *row, const char *text, double *value, bl_error *err) {
+  char *end = NULL;
+  errno = 0;
+  *value = strtod(text, &end);
+  if (end == text || *end != '\0' || !isfinite(*value)) return bad_value(row, text, err);
+  return BL_OK;
+}
+
+static bl_status check_bounds(const option *row, const char *text, double value, bl_error *err) {
+  if (value >= row->lowest && value <= row->highest) return BL_OK;
+  return bl_fail(err, BL_ERR_USAGE, "%s %s: must be from %.10g to %.10g", row->name, text,
+                 row->lowest, row->highest);
+}
+
+static bl_status read_whole(const option *row, const char *text, uint64_t *value, bl_error *err) {
+  char *end = NULL;
+  errno = 0;
+  *value = strtoull(text, &end, 10);
+  if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0)
+    return bl_fail(err, BL_ERR_USAGE, "%s %s: expected a whole number", row->name, text);
+  return check_bounds(row, text, (double)*value, err);
+}
+
+// "0.485,0.456,0.406"; each number ends at a comma or at the end.
+static bl_status read_reals(const option *row, const char *text, bl_cli_reals *list,
+                            bl_error *err) {
+  list->count = 0;
+  for (const char *at = text;; at++) {
+    char *end = NULL;
+    double value = strtod(at, &end);
+    if (end == at || !isfinite(value) || (*end != ',' && *end != '\0'))
+      return bad_value(row, text, err);
+    if (list->count == BL_CLI_MAX_REALS)
+      return bl_fail(err, BL_ERR_USAGE, "%s: more than %d values", row->name, BL_CLI_MAX_REALS);
+    list->values[list->count++] = value;
+    at = end;
+    if (*at == '\0') return BL_OK;
+  }
+}
+
+// The index of `text` among "a|b|c".
+static bl_status read_choice(const option *row, const char *text, int *index, bl_error *err) {
+  size_t length = strlen(text);
+  const char *at = row->value;
+  for (int i = 0;; i++) {
+    size_t span = strcspn(at, "|");
+    if (span == length && memcmp(at, text, span) == 0) {
+      *index = i;
+      return BL_OK;
+    }
+    if (at[span] == '\0') return bad_value(row, text, err);
+    at += span + 1;
+  }
+}
+
+static bl_status store(const option *row, const char *text, bl_cli_args *args, bl_error *err) {
+  char *field = (char *)args + row->field;
+  uint64_t whole = 0;
+  switch (row->kind) {
+  case FLAG:
+    *(bool *)field = true;
+    return BL_OK;
+  case TEXT:
+    if (text[0] == '\0') return bad_value(row, "''", err);
+    *(const char **)(void *)field = text;
+    return BL_OK;
+  case COUNT:
+    return read_whole(row, text, (uint64_t *)(void *)field, err);
+  case INDEX:
+    BL_TRY(read_whole(row, text, &whole, err));
+    *(int64_t *)(void *)field = (int64_t)whole;
+    return BL_OK;
+  case REAL:
+    BL_TRY(read_real(row, text, (double *)(void *)field, err));
+    return check_bounds(row, text, *(double *)(void *)field, err);
+  case REALS:
+    return read_reals(row, text, (bl_cli_reals *)(void *)field, err);
+  case CHOICE:
+    return read_choice(row, text, (int *)(void *)field, err);
+  }
+  return BL_OK;
+}
+
+// The option whose name is `text` up to a possible '='.
+static const option *find_option(bl_cli_command command, const char *text) {
+  size_t length = strcspn(text, "=");
+  for (size_t i = 0; i < OPTION_COUNT; i++)
+    if ((options[i].commands & (unsigned)command) != 0 && strlen(options[i].name) == length &&
+        memcmp(options[i].name, text, length) == 0)
+      return &options[i];
+  return NULL;
+}
+
+static bl_status take_option(bl_cli_command command, int argc, char **argv, int *at,
+                             bl_cli_args *args, bl_error *err) {
+  const char *text = argv[*at], *name = bl_cli_command_name(command);
+  const option *row =
+      strcmp(text, "-h") == 0 ? find_option(command, "--help") : find_option(command, text);
+  if (row == NULL)
+    return bl_fail(err, BL_ERR_USAGE, "%.*s: unknown option; see bitloom %s --help",
+                   (int)strcspn(text, "="), text, name);
+  const char *value = strchr(text, '=');
+  if (row->kind == FLAG && value != NULL)
+    return bl_fail(err, BL_ERR_USAGE, "%s takes no value", row->name);
+  if (value != NULL)
+    value++;
+  else if (row->kind != FLAG && *at + 1 < argc)
+    value = argv[++*at];
+  if (row->kind != FLAG && value == NULL)
+    return bl_fail(err, BL_ERR_USAGE, "%s needs a value: %s", row->name, row->value);
+  return store(row, value, args, err);
+}
+
+bl_status bl_cli_parse(bl_cli_command command, int argc, char **argv, bl_cli_args *args,
+                       bl_error *err) {
+  *args = (bl_cli_args){.device = -1,
+                        .range = -1,
+                        .config = -1,
+                        .layout = -1,
+                        .trace_layer = -1,
+                        .clock_mhz = 100.0,
+                        .seed = 1};
+  const command_row *row = row_of(command);
+  for (int i = 0; i < argc; i++) {
+    if (argv[i][0] == '-' && argv[i][1] != '\0') {
+      BL_TRY(take_option(command, argc, argv, &i, args, err));
+      continue;
+    }
+    if (row->positional == NULL || args->model != NULL)
+      return bl_fail(err, BL_ERR_USAGE, "%s: one argument too many; see bitloom %s --help", argv[i],
+                     row->name);
+    args->model = argv[i];
+  }
+  if (!args->help && row->positional != NULL && args->model == NULL)
+    return bl_fail(err, BL_ERR_USAGE, "%s needs %s; see bitloom %s --help", row->name,
+                   row->positional, row->name);
+  return BL_OK;
+}
+
+void bl_cli_help(void) {
+  (void)printf("Usage: bitloom COMMAND [arguments]\n\n"
+               "Compresses neural networks, runs them on a bit-serial accelerator, and checks\n"
+               "every bit that comes back.\n\nCommands:\n");
+  for (size_t i = 0; i < COMMAND_COUNT; i++)
+    (void)printf("  %-10s%s\n", commands[i].name, commands[i].summary);
+  (void)printf(
+      "\nbitloom COMMAND --help says more. Exit status: 0 done, 1 failed (a mismatch is a\n"
+      "failure), 2 the command line makes no sense.\n");
+}
+
+void bl_cli_command_help(bl_cli_command command) {
+  const command_row *row = row_of(command);
+  (void)printf("Usage: bitloom %s%s%s [options]\n\n%s\n\nOptions:\n", row->name,
+               row->positional == NULL ? "" : " ", row->positional == NULL ? "" : row->positional,
+               row->details);
+  for (size_t i = 0; i < OPTION_COUNT; i++) {
+    if ((options[i].commands & (unsigned)command) == 0) continue;
+    char left[64];
+    (void)snprintf(left, sizeof left, "%s%s%s", options[i].name,
+                   options[i].value == NULL ? "" : " ",
+                   options[i].value == NULL ? "" : options[i].value);
+    (void)printf("  %-30s %s\n", left, options[i].help);
+  }
+}
