@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a data set's values to the network's input integers.
+#include "host/run/input.h"
+
+#include <math.h>
+
+int32_t bl_input_quantise(const bl_int_tensor *input, double value) {
+  if (input->format.kind == BL_FORMAT_B1) return value >= 0.0 ? 1 : -1;
+  double lowest = bl_format_min(input->format), highest = bl_format_max(input->format);
+  double q = floor(value / input->scale + 0.5) + input->zero_point;
+  return (int32_t)(q < lowest ? lowest : q > highest ? highest : q);
+}
+
+// The device's order is row, column, channel; a vector has no axes to move.
+static bl_layout order_of(const bl_int_tensor *input, const bl_dataset *dataset,
+                          const bl_preprocess *preprocess) {
+  if (input->h != 1 || input->w != 1 || dataset->rank != 3) return BL_LAYOUT_NHWC;
+  if (dataset->planar || preprocess->layout != BL_LAYOUT_NHWC) return BL_LAYOUT_NCHW;
+  return BL_LAYOUT_NHWC;
+}
+
+bl_status bl_input_check(const bl_int_graph *graph, const bl_dataset *dataset,
+                         const bl_preprocess *preprocess, bl_error *err) {
+  const bl_int_tensor *input = &graph->tensors[0];
+  bl_sample_shape wanted = {input->h, input->w, input->c};
+  return bl_dataset_fits(dataset, preprocess, order_of(input, dataset, preprocess), wanted,
+                         "the network", err);
+}
+
+bl_status bl_input_read(const bl_int_graph *graph, const bl_dataset *dataset,
+                        const bl_preprocess *preprocess, size_t index, double *scratch,
+                        int32_t *out, bl_error *err) {
+  const bl_int_tensor *input = &graph->tensors[0];
+  BL_TRY(bl_dataset_read(dataset, index, preprocess, order_of(input, dataset, preprocess), scratch,
+                         err));
+  for (size_t i = 0; i < dataset->elements; i++)
+    out[i] = bl_input_quantise(input, scratch[i]);
+  return BL_OK;
+}
+
+// splitmix64: one multiplication chain turns a counter into even bits.
+static uint64_t scramble(uint64_t x) {
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+
+void bl_input_random(const bl_int_graph *graph, uint64_t seed, size_t index, int32_t *out) {
+  const bl_int_tensor *input = &graph->tensors[0];
+  int32_t lowest = bl_format_min(input->format), highest = bl_format_max(input->format);
+  uint64_t base = scramble(seed) ^ scramble(index + 1);
+  size_t elements = bl_int_elements(input);
+  for (size_t i = 0; i < elements; i++) {
+    uint64_t bits = scramble(base + i);
+    if (input->format.kind == BL_FORMAT_B1)
+      out[i] = (bits >> 63) != 0 ? 1 : -1;
+    else
+      out[i] = lowest + (int32_t)((bits >> 32) % (uint64_t)(highest - lowest + 1));
+  }
+}
