@@ -56,6 +56,6 @@ void bl_input_random(const bl_int_graph *graph, uint64_t seed, size_t index, int
     if (input->format.kind == BL_FORMAT_B1)
       out[i] = (bits >> 63) != 0 ? 1 : -1;
     else
-      out[i] = lowest + (int32_t)((bits >> 32) % (uint64_t)(highest - lowest + 1));
+      out[i] = lowest + (int32_t)((bits >> 32) % (uint64_t)((int64_t)highest - lowest + 1));
   }
 }
