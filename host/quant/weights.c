@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/quant/weights.h"
+
+#include <math.h>
+
+enum { SCALE_STEPS = 100, LEAST_STEP = 20 };
+
+bl_format bl_weight_format(unsigned bits) {
+  return bits == 1 ? (bl_format){BL_FORMAT_B1, 1} : (bl_format){BL_FORMAT_S, (uint8_t)bits};
+}
+
+static double quantise(double w, double scale, double largest) {
+  double q = round(w / scale);
+  return q > largest ? largest : q < -largest ? -largest : q;
+}
+
+static double squared_error(const float *weights, size_t count, double scale, double largest) {
+  double sum = 0;
+  for (size_t i = 0; i < count; i++) {
+    double w = (double)weights[i], e = w - scale * quantise(w, scale, largest);
+    sum += e * e;
+  }
+  return sum;
+}
+
+static double binary_weights(const float *weights, size_t count, int8_t *q) {
+  double sum = 0;
+  for (size_t i = 0; i < count; i++) {
+    q[i] = weights[i] >= 0 ? 1 : -1;
+    sum += fabs((double)weights[i]);
+  }
+  return sum > 0 ? sum / (double)count : 1.0;
+}
+
+double bl_quantise_weights(const float *weights, size_t count, unsigned bits,
+                           bl_range_method method, int8_t *q) {
+  if (bits == 1) return binary_weights(weights, count, q);
+  double largest = 0, top = (1 << (bits - 1)) - 1;
+  for (size_t i = 0; i < count; i++)
+    largest = fmax(largest, fabs((double)weights[i]));
+  double scale = largest > 0 ? largest / top : 1.0;
+  if (method == BL_RANGE_MSE && largest > 0) {
+    double least = INFINITY, whole = scale;
+    for (int step = SCALE_STEPS; step >= LEAST_STEP; step--) {
+      double candidate = whole * step / SCALE_STEPS;
+      double error = squared_error(weights, count, candidate, top);
+      if (error < least) {
+        least = error;
+        scale = candidate;
+      }
+    }
+  }
+  for (size_t i = 0; i < count; i++)
+    q[i] = (int8_t)quantise((double)weights[i], scale, top);
+  return scale;
+}
