@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Simple dual-port memory, the only one in the design: one write port, one read port, one clock.
+//
+// Why: every memory of the device has this shape, so that each tool maps it to block RAM from one
+// description. no_rw_check tells Yosys that nobody relies on a read of the word being written;
+// without it Yosys adds comparators and multiplexers around every block.
+//
+// Contract: we_i[b] writes bits b*BYTE .. b*BYTE+BYTE-1 of wdata_i. rdata_o shows the word at
+// raddr_i one cycle after re_i and holds it while re_i is 0. Reading the word that is written in the
+// same cycle gives unspecified data. Contents start unspecified; there is no reset.
+// Latency 1, one read and one write a cycle.
+`default_nettype none
+
+module bitloom_ram #(
+  parameter int WIDTH = 32,   // bits of a word
+  parameter int DEPTH = 1024, // words, a power of two
+  parameter int BYTE = WIDTH  // bits under one write enable; divides WIDTH
+) (
+  input  logic                     clk_i,
+  input  logic [WIDTH/BYTE-1:0]    we_i,
+  input  logic [$clog2(DEPTH)-1:0] waddr_i,
+  input  logic [WIDTH-1:0]         wdata_i,
+  input  logic                     re_i,
+  input  logic [$clog2(DEPTH)-1:0] raddr_i,
+  output logic [WIDTH-1:0]         rdata_o
+);
+  (* no_rw_check *) logic [WIDTH-1:0] mem_q[DEPTH];
+
+  always_ff @(posedge clk_i) begin
+    for (int b = 0; b < WIDTH / BYTE; b++) begin
+      if (we_i[b]) mem_q[waddr_i][b*BYTE +: BYTE] <= wdata_i[b*BYTE +: BYTE];
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (re_i) rdata_o <= mem_q[raddr_i];
+  end
+endmodule
+
+`default_nettype wire
