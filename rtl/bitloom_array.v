@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// The systolic array: ROWS x COLS processing elements, output-stationary, with the row buffers on its
+// west side and, between them and column 0, the row-sum column.
+//
+//   row buffer 0 -> sum -> PE(0,0) -> PE(0,1) ...        weights enter from the north
+//   row buffer 1 -> sum -> PE(1,0) -> PE(1,1) ...        results leave to the south, bottom row first
+//
+// A step is one reduction word: the row-buffer and weight addresses presented with step_valid_i are
+// those of row 0 and column 0, and travel on by themselves. The row-sum column has a weight of all
+// ones and adds only on steps with `sum`; it gives S, which bipolar weights need.
+//
+// Timing, for a last step presented in cycle t: column c's results for rows ROWS-1 .. 0 stand on
+// p_o in cycles t+ROWS+2+c .. t+2*ROWS+1+c, with the rows' S on s_o (column 0's timing only, one
+// word for all). Last steps must be at least ROWS cycles apart. Row r's buffer is read in cycle t+r.
+`default_nettype none
+
+module bitloom_array #(
+    parameter ROWS = 8,
+    parameter COLS = 8,
+    parameter LANES = 32,
+    parameter ACC_W = 32,
+    parameter ROW_DEPTH = 1024
+) (
+    input  logic                  clk_i,
+    input  logic                  rst_i,
+    // row-buffer fill: one word offered to all rows, each with its own address
+    input  logic [ROWS-1:0]       fill_we_i,
+    input  logic                  fill_half_i,
+    input  logic [ROWS*16-1:0]    fill_addr_i,
+    input  logic [LANES-1:0]      fill_data_i,
+    // steps
+    input  logic                  step_valid_i,
+    input  logic                  step_first_i,
+    input  logic                  step_shift_i,
+    input  logic                  step_live_i,
+    input  logic                  step_neg_i,
+    input  logic                  step_sum_i,
+    input  logic                  step_last_i,
+    input  logic                  step_half_i,
+    input  logic [15:0]           step_row_addr_i,
+    input  logic [15:0]           step_weight_addr_i,
+    // weight memories, one a column, one cycle of latency
+    output logic [COLS-1:0]       weight_re_o,
+    output logic [COLS*16-1:0]    weight_addr_o,
+    input  logic [COLS*LANES-1:0] weight_data_i,
+    // results
+    output logic [COLS*ACC_W-1:0] p_o,
+    output logic [ACC_W-1:0]      s_o
+);
+  genvar r, c;
+
+  // Row side: requests go south through the row buffers; control is aligned with the word read.
+  logic [ROWS:0]         read, read_half;
+  logic [(ROWS+1)*16-1:0] read_addr;
+  logic [ROWS*LANES-1:0] row_data;
+  assign read[0]         = step_valid_i;
+  assign read_half[0]    = step_half_i;
+  assign read_addr[15:0] = step_row_addr_i;
+
+  logic [ROWS*7-1:0] row_ctrl_q;  // {valid, first, shift, live, neg, last, sum}
+  always_ff @(posedge clk_i)
+    if (rst_i) row_ctrl_q <= '0;
+    else begin
+      row_ctrl_q[6:0] <= step_valid_i ? {1'b1, step_first_i, step_shift_i, step_live_i, step_neg_i,
+                                         step_last_i, step_sum_i} : '0;
+      for (int i = 1; i < ROWS; i++) row_ctrl_q[i*7+:7] <= row_ctrl_q[(i-1)*7+:7];
+    end
+
+  for (r = 0; r < ROWS; r = r + 1) begin : gen_row
+    bitloom_row_buffer #(.LANES(LANES), .ROW_DEPTH(ROW_DEPTH)) u_buffer (
+        .clk_i,
+        .rst_i,
+        .fill_we_i(fill_we_i[r]),
+        .fill_half_i,
+        .fill_addr_i(fill_addr_i[r*16+:16]),
+        .fill_data_i,
+        .read_i(read[r]),
+        .read_half_i(read_half[r]),
+        .read_addr_i(read_addr[r*16+:16]),
+        .read_o(read[r+1]),
+        .read_half_o(read_half[r+1]),
+        .read_addr_o(read_addr[(r+1)*16+:16]),
+        .read_data_o(row_data[r*LANES+:LANES])
+    );
+  end
+
+  wire unused = &{1'b0, read[ROWS], read_half[ROWS], read_addr[ROWS*16+:16], 1'b0};
+
+  // Column side: column 0's word meets row 0's two cycles after the step (row buffer, row-sum
+  // column), so its memory is read one cycle after the step, the next column's one later.
+  always_ff @(posedge clk_i)
+    if (rst_i) weight_re_o <= '0;
+    else weight_re_o <= {weight_re_o[COLS-2:0], step_valid_i && step_live_i};
+
+  always_ff @(posedge clk_i) begin
+    if (step_valid_i) weight_addr_o[15:0] <= step_weight_addr_i;
+    for (int i = 1; i < COLS; i++)
+      if (weight_re_o[i-1]) weight_addr_o[i*16+:16] <= weight_addr_o[(i-1)*16+:16];
+  end
+
+  // The elements. Column index 0 is the row-sum column, c + 1 is column c.
+  for (r = 0; r < ROWS; r = r + 1) begin : gen_pe_row
+    for (c = 0; c <= COLS; c = c + 1) begin : gen_pe
+      logic [LANES-1:0] a_in, a_out, w_in, w_out;
+      logic [5:0]       ctrl_in, ctrl_out;
+      logic [ACC_W-1:0] shadow_in, shadow_out;
+      logic             capture, drain;
+
+      if (c == 0) begin : gen_sum
+        assign a_in    = row_data[r*LANES+:LANES];
+        assign ctrl_in = {row_ctrl_q[r*7+4+:3], row_ctrl_q[r*7+3] && row_ctrl_q[r*7],
+                          row_ctrl_q[r*7+1+:2]};
+        assign w_in    = '1;
+      end else begin : gen_mac
+        assign a_in = gen_pe[c-1].a_out;
+        if (c == 1) begin : gen_first
+          // the row-sum element has seen `live` masked with `sum`: carry the real one past it
+          logic live_q;
+          always_ff @(posedge clk_i) live_q <= row_ctrl_q[r*7+3];
+          assign ctrl_in = {gen_pe[0].ctrl_out[5:3], live_q, gen_pe[0].ctrl_out[1:0]};
+        end else begin : gen_next
+          assign ctrl_in = gen_pe[c-1].ctrl_out;
+        end
+        if (r == 0) begin : gen_top
+          assign w_in = weight_data_i[(c-1)*LANES+:LANES];
+        end else begin : gen_below
+          assign w_in = gen_pe_row[r-1].gen_pe[c].w_out;
+        end
+      end
+
+      if (r == 0) begin : gen_shadow_top
+        assign shadow_in = '0;
+      end else begin : gen_shadow
+        assign shadow_in = gen_pe_row[r-1].gen_pe[c].shadow_out;
+      end
+      assign drain = gen_pe_row[ROWS-1].gen_pe[c].capture;
+      // a leaves in the east, w in the south; only the bottom row's capture is looked at
+      wire unused_pe = &{1'b0, a_out, w_out, ctrl_out, capture, 1'b0};
+
+      bitloom_pe #(.LANES(LANES), .ACC_W(ACC_W)) u_pe (
+          .clk_i,
+          .rst_i,
+          .a_i(a_in),
+          .w_i(w_in),
+          .ctrl_i(ctrl_in),
+          .a_o(a_out),
+          .w_o(w_out),
+          .ctrl_o(ctrl_out),
+          .drain_i(drain),
+          .capture_o(capture),
+          .shadow_i(shadow_in),
+          .shadow_o(shadow_out)
+      );
+    end
+  end
+
+  for (c = 0; c < COLS; c = c + 1) begin : gen_result
+    assign p_o[c*ACC_W+:ACC_W] = gen_pe_row[ROWS-1].gen_pe[c+1].shadow_out;
+  end
+  // The row-sum column is one cycle ahead of column 0.
+  always_ff @(posedge clk_i) s_o <= gen_pe_row[ROWS-1].gen_pe[0].shadow_out;
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// One processing element: a dot product of bits, accumulated by Horner's rule over bit-planes.
+//
+//        w_i, shadow_i
+//             |
+//   a_i  --> +----+ --> a_o         sum    = (first ? 0 : acc << shift) +- popcount(a AND w)
+//   ctrl_i ->| PE |---> ctrl_o      shadow = sum of a tile's last step, then what stands above
+//            +----+
+//             |
+//        w_o, shadow_o
+//
+// a and its control move east, w moves south, one element a cycle. A tile may start in the cycle
+// after the previous one's last step: the finished value waits in the shadow register, which shifts
+// south while `draining`. That flip-flop is set in the whole column when its bottom row captures and
+// cleared by the element's own next capture, which wins over shifting; so tiles of any length from
+// ROWS steps up never meet, bubbles or not.
+//
+// ctrl = {valid, first, shift, live, neg, last}; without live the step shifts but adds nothing.
+// Latency one cycle to every output. Nothing but control is reset.
+`default_nettype none
+
+module bitloom_pe #(
+    parameter LANES = 32,  // bits of the reduction in a step
+    parameter ACC_W = 32   // accumulator bits
+) (
+    input  logic             clk_i,
+    input  logic             rst_i,
+    input  logic [LANES-1:0] a_i,
+    input  logic [LANES-1:0] w_i,
+    input  logic [5:0]       ctrl_i,
+    output logic [LANES-1:0] a_o,
+    output logic [LANES-1:0] w_o,
+    output logic [5:0]       ctrl_o,
+    input  logic             drain_i,   // the column's bottom row captures in this cycle
+    output logic             capture_o, // this element captures in this cycle
+    input  logic [ACC_W-1:0] shadow_i,
+    output logic [ACC_W-1:0] shadow_o
+);
+  localparam COUNT_W = $clog2(LANES + 1);
+
+  logic valid, first, shift, live, neg, last;
+  assign {valid, first, shift, live, neg, last} = ctrl_i;
+
+  logic [COUNT_W-1:0] count;
+  bitloom_popcount #(.LANES(LANES)) u_popcount (.data_i(a_i & w_i), .count_o(count));
+
+  logic [ACC_W-1:0] acc_q, base, term, sum;
+  assign base = first ? '0 : acc_q << shift;
+  assign term = live ? ACC_W'(count) : '0;
+  assign sum  = neg ? base - term : base + term;
+
+  assign capture_o = valid && last;
+
+  always_ff @(posedge clk_i)
+    if (valid) begin
+      acc_q <= sum;
+      a_o   <= a_i;
+      w_o   <= w_i;
+    end
+
+  logic draining_q;
+  always_ff @(posedge clk_i)
+    if (rst_i) draining_q <= 1'b0;
+    else if (drain_i) draining_q <= 1'b1;
+    else if (capture_o) draining_q <= 1'b0;
+
+  always_ff @(posedge clk_i)
+    if (capture_o) shadow_o <= sum;
+    else if (draining_q) shadow_o <= shadow_i;
+
+  always_ff @(posedge clk_i)
+    if (rst_i) ctrl_o <= '0;
+    else ctrl_o <= valid ? ctrl_i : '0;
+endmodule
+
+`default_nettype wire
