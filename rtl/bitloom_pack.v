@@ -182,13 +182,17 @@ module bitloom_pack #(
   assign fault_o      = live_b_q && beyond;
   assign act_waddr_o  = addr_b_q[15:0];
   assign group_done_o = end_b_q;
+  // Slots from the group's first on are written; those above its last one become zero.
+  logic [SLOTS-1:0] enabled, kept;
+  assign enabled = {SLOTS{1'b1}} << first_b_q;
+  assign kept    = ~({{SLOTS - 1{1'b1}}, 1'b0} << last_b_q);
   genvar s;
   generate
     for (s = 0; s < SLOTS; s = s + 1) begin : gen_slot
       assign act_wdata_o[s*COLS+:COLS] =
-          SW'(s) <= last_b_q ? buffer_data[s*SLOT_BITS + 32'(plane_b_q[2:0])*COLS +: COLS] : '0;
+          kept[s] ? buffer_data[s*SLOT_BITS + 32'(plane_b_q[2:0])*COLS +: COLS] : '0;
       assign act_we_o[s*COLS/8+:COLS/8] =
-          {COLS / 8{live_b_q && !beyond && SW'(s) >= first_b_q}};
+          {COLS / 8{live_b_q && !beyond && enabled[s]}};
     end
   endgenerate
 
