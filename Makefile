@@ -44,13 +44,14 @@ $(LIBS):
 	@rm -f $@
 	ar rcs $@ $^
 
-$(BUILD)/obj/%.o: %.c | $(BUILD)/gen/onnx.pb-c.h
+$(BUILD)/obj/%.o: %.c | $(BUILD)/gen/onnx.pb-c.h $(DEPS_STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # The ONNX messages come from Debian's schema; the generated code is not ours to warn about.
 ONNX_PROTO := /usr/include/onnx/onnx.proto
-$(BUILD)/gen/onnx.pb-c.c $(BUILD)/gen/onnx.pb-c.h &: $(ONNX_PROTO)
+$(ONNX_PROTO): | $(DEPS_STAMP) ;
+$(BUILD)/gen/onnx.pb-c.c $(BUILD)/gen/onnx.pb-c.h &: $(ONNX_PROTO) | $(DEPS_STAMP)
 	@mkdir -p $(BUILD)/gen
 	protoc-c --proto_path=$(dir $(ONNX_PROTO)) --c_out=$(BUILD)/gen onnx.proto
 $(BUILD)/obj/gen/onnx.pb-c.o: $(BUILD)/gen/onnx.pb-c.c

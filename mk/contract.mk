@@ -5,7 +5,7 @@ CONTRACT_GENERATE := $(BUILD)/gen/contract_generate
 CONTRACT_FORMS := header:drivers/bl_contract.h source:drivers/bl_contract.c \
   verilog:rtl/bitloom_contract.vh markdown:docs/reference/contract.md
 
-$(CONTRACT_GENERATE): drivers/contract/generate.c drivers/contract/contract.def
+$(CONTRACT_GENERATE): drivers/contract/generate.c drivers/contract/contract.def | $(DEPS_STAMP)
 	@mkdir -p $(@D)
 	$(CC) -I. $(CFLAGS) -o $@ $<
 

@@ -6,19 +6,19 @@
 # prints its seed and ends with "<name>: N checks, M failed". Each runs with three random initial
 # states of every register.
 
-BENCH_NAMES := $(shell for f in tests/rtl/bench_*.c; do m=$${f\#\#*/bench_}; \
-  sed -n "s|^// VERILATE \([a-z0-9_]*\):.*|$${m%.c}.\1|p" $$f; done 2>/dev/null)
+BENCH_NAMES := $(shell for f in tests/rtl/bench_*.c; do m=$$(basename $$f .c); \
+  sed -n "s|^// VERILATE \([a-z0-9_]*\):.*|$$(echo $$m | cut -c7-).\1|p" $$f; done 2>/dev/null)
 BENCHES := $(patsubst %,$(BUILD)/rtl-bench/%/bench,$(BENCH_NAMES))
 BENCH_SEEDS ?= 1 2 3
 
-$(BUILD)/rtl-bench/%/bench: $(wildcard rtl/*.v rtl/*.vh tests/rtl/*) $(BUILD)/obj/drivers/bl_contract.o
+$(BUILD)/rtl-bench/%/bench: $(wildcard rtl/*.v rtl/*.vh tests/rtl/*) $(BUILD)/obj/drivers/bl_contract.o | $(DEPS_STAMP)
 	@echo "bench $*"
 	@tests/rtl/build_bench $* $(BUILD)
 
 ## rtl-bench: build and run the C bench of every RTL module
 .PHONY: rtl-bench
 rtl-bench: $(BENCHES)
-	@set -e; for m in rtl/bitloom_*.v; do n=$${m#rtl/bitloom_}; \
+	@set -e; for m in rtl/bitloom_*.v; do n=$$(basename $$m | cut -c9-); \
 	  [ -f tests/rtl/bench_$${n%.v}.c ] || { echo "$$m has no bench" >&2; exit 1; }; done
 	@set -e; for b in $(BENCHES); do for s in $(BENCH_SEEDS); do \
 	  $$b $$s +verilator+rand+reset+2 +verilator+seed+$$s; done; done
