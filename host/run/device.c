@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// The simulated devices by name, and the driver's failures as one line.
+#include "host/run/device.h"
+
+#include <string.h>
+
+#include "sim/functional_device.h"
+
+// Waits without any progress before a device counts as dead.
+enum { FUNCTIONAL_PATIENCE = 1000 };
+
+const char *bl_device_name(bl_device_kind kind) {
+  return kind == BL_DEVICE_RTL ? "rtl" : "functional";
+}
+
+static const char *status_text(uint8_t status) {
+  if (status == BL_FUNCTIONAL_RACE) return "a load or run overlaps one in flight";
+  if (status == BL_FUNCTIONAL_MEMORY) return "no memory for the run";
+  return bl_driver_status_text(status);
+}
+
+bl_status bl_device_check(const bl_device *device, bl_driver_result result, const char *doing,
+                          bl_error *err) {
+  if (result == BL_DRIVER_OK) return BL_OK;
+  const char *name = bl_device_name(device->kind);
+  if (result != BL_DRIVER_DEVICE)
+    return bl_fail(err, BL_ERR_DEVICE, "%s device, %s: %s", name, doing,
+                   bl_driver_result_text(result));
+  const bl_answer *failure = &device->driver.failure;
+  return bl_fail(err, BL_ERR_DEVICE, "%s device, %s: %s (status %u, info 0x%x, opcode 0x%02x)",
+                 name, doing, status_text(failure->status), (unsigned)failure->status,
+                 (unsigned)failure->info, (unsigned)failure->opcode);
+}
+
+static bl_status open_functional(const bl_device_spec *spec, bl_device *device, bl_error *err) {
+  bl_functional *functional = bl_functional_open(spec->config, BL_POPCOUNT_BEST);
+  if (functional == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "functional device: no memory for configuration %s",
+                   spec->config->name);
+  bl_functional_plant_fault(functional, spec->fault_run);
+  device->simulation = functional;
+  return bl_device_check(
+      device,
+      bl_driver_open(&device->driver, &bl_functional_transport, functional, FUNCTIONAL_PATIENCE),
+      "opening", err);
+}
+
+bl_status bl_device_open(const bl_device_spec *spec, bl_device *device, bl_error *err) {
+  memset(device, 0, sizeof *device);
+  device->kind = spec->kind;
+  device->config = spec->config;
+  bl_status status =
+      spec->kind == BL_DEVICE_FUNCTIONAL
+          ? open_functional(spec, device, err)
+          : bl_fail(err, BL_ERR_UNSUPPORTED, "the rtl device is not part of this build");
+  if (status == BL_OK)
+    status = bl_device_check(device, bl_driver_identify(&device->driver, spec->config, NULL),
+                             "asking for its identity", err);
+  if (status != BL_OK) bl_device_close(device);
+  return status;
+}
+
+void bl_device_close(bl_device *device) {
+  if (device->simulation == NULL) return;
+  bl_functional_close(device->simulation);
+  device->simulation = NULL;
+}
+
+static const struct {
+  const char *name, *meaning;
+} counters[BL_COUNTER_COUNT] = {
+    [BL_COUNTER_CYCLES] = {"cycles", "clock cycles (functional device: steps of the array)"},
+    [BL_COUNTER_ISSUE] = {"issue", "the array was issued a step"},
+    [BL_COUNTER_WEIGHTS] = {"weights", "waiting for weights, parameters or lists"},
+    [BL_COUNTER_REQUANT] = {"requant", "a step held back by requantise or pack"},
+    [BL_COUNTER_STREAM_IN] = {"stream_in", "waiting for activations or another packet"},
+    [BL_COUNTER_STREAM_OUT] = {"stream_out", "results being sent"},
+    [BL_COUNTER_GATHER] = {"gather", "waiting for a row buffer"},
+    [BL_COUNTER_DRAIN] = {"drain", "lists being fetched or last results draining"},
+    [BL_COUNTER_IDLE] = {"idle", "nothing to do"},
+};
+
+const char *bl_device_counter_name(int counter) {
+  return counters[counter].name;
+}
+
+const char *bl_device_counter_meaning(int counter) {
+  return counters[counter].meaning;
+}

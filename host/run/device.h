@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening a simulated device behind the driver, by name.
+#ifndef BITLOOM_HOST_RUN_DEVICE_H
+#define BITLOOM_HOST_RUN_DEVICE_H
+
+#include "drivers/bl_driver.h"
+#include "host/base/error.h"
+
+typedef enum { BL_DEVICE_FUNCTIONAL, BL_DEVICE_RTL } bl_device_kind;
+
+typedef struct {
+  bl_device_kind kind;
+  const bl_config *config;
+  double stalls;     // RTL: chance of a stall on each handshake and cycle, 0..0.95
+  uint64_t seed;     // of the stalls
+  int64_t fault_run; // functional: the run whose output gets a planted fault; -1: none
+} bl_device_spec;
+
+typedef struct {
+  bl_driver driver;
+  bl_device_kind kind;
+  const bl_config *config; // as the device reported it
+  void *simulation;        // bl_functional or bl_rtl
+} bl_device;
+
+// "functional", "rtl".
+const char *bl_device_name(bl_device_kind kind);
+// Creates the device, asks for its identity and checks it. `device` must not move while open: the
+// driver keeps its address. Errors: MEMORY, DEVICE.
+BL_MUST_USE bl_status bl_device_open(const bl_device_spec *spec, bl_device *device, bl_error *err);
+void bl_device_close(bl_device *device);
+// BL_OK, or the driver's failure during `doing` as one line: who, what, the device's own status.
+bl_status bl_device_check(const bl_device *device, bl_driver_result result, const char *doing,
+                          bl_error *err);
+
+// A counter of the device (0..BL_COUNTER_COUNT-1): its short name and what it counts.
+const char *bl_device_counter_name(int counter);
+const char *bl_device_counter_meaning(int counter);
+
+#endif
