@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// A program: an integer graph mapped to one device configuration and one batch size. Plain data,
+// owned by an arena; the runtime only copies it to the driver, packs inputs and unpacks outputs.
+//
+// Use: send every step of `setup` once, then for each batch every step of `batch` in order, with
+// the payload of the INPUT step made by bl_program_pack_input. The steps hold every FENCE that a
+// race-free execution needs, also from one batch to the next. To look at a layer's output, send its
+// region (a SEND of your own) after the step with last_part set, then a FENCE: later layers reuse
+// the words.
+#ifndef BITLOOM_HOST_COMPILE_PROGRAM_H
+#define BITLOOM_HOST_COMPILE_PROGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "drivers/bl_contract.h"
+#include "host/base/arena.h"
+#include "host/base/error.h"
+#include "host/graph/int_graph.h"
+
+enum {
+  BL_PROGRAM_MAX_BATCH = 64,     // images of one batch
+  BL_PROGRAM_AUTO_BATCH = 8,     // most images that the compiler chooses by itself
+  BL_PROGRAM_MAX_STEPS = 1 << 20 // of setup and of batch
+};
+
+// Layer of a step that belongs to none.
+#define BL_STEP_NO_LAYER UINT32_MAX
+
+// The memories of a device, in the order of the poison mask.
+typedef enum {
+  BL_MEMORY_WEIGHTS,
+  BL_MEMORY_PARAMS,
+  BL_MEMORY_K,
+  BL_MEMORY_PASSES,
+  BL_MEMORY_TILES,
+  BL_MEMORY_ACTIVATIONS,
+  BL_MEMORY_COUNT
+} bl_memory_kind;
+
+// One request. What bl_driver_request takes, but for the destination of the answer.
+typedef struct {
+  uint8_t opcode; // BL_OP_LOAD_*, FENCE, RUN or SEND
+  uint32_t address, argument;
+  uint32_t *payload; // ceil(bytes/4) words; NULL when bytes is 0 and in the INPUT step
+  uint32_t bytes;    // length of the payload
+  bool input;        // the payload is the batch's packed input (opcode LOAD_ACTIVATIONS)
+  uint32_t layer;    // index in the graph, or BL_STEP_NO_LAYER
+  uint32_t part;     // which part of the layer's output channels a RUN computes
+  bool last_part;    // a RUN after which the layer's output is complete
+} bl_step;
+
+// Where a tensor lies in activation memory (see docs/reference/device.md) and how to read it.
+typedef struct {
+  uint32_t address;                                // first word
+  uint32_t words;                                  // all images
+  uint32_t image_stride, row_stride, pixel_stride; // words
+  uint32_t planes;                                 // 1..8
+  uint32_t load_bytes; // bytes of each word that hold channels, argument [31:24] of SEND
+  // 0: value = the code of channel c in lane c (word c/LANES).
+  // 1..4: an int32 tensor in bytes: byte b of channel c is the 8-bit code in lane
+  // (c/COLS*acc_bytes + b)*COLS + c%COLS; the last byte carries the sign.
+  uint32_t acc_bytes;
+} bl_region;
+
+// How the host lays tensor 0 out. With window_h*window_w > 1 pixels are windows: the device's input
+// has conv_h x conv_w pixels of window_h*window_w*c channels ((ky*window_w + kx)*c + channel).
+typedef struct {
+  uint32_t window_h, window_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+  int32_t pad_value;
+  uint32_t h, w, c; // of the packed tensor
+} bl_input_packing;
+
+// Figures for reports; nothing executes them.
+typedef struct {
+  uint64_t weight_bytes;          // of all weight words, loaded once or streamed
+  uint64_t streamed_bytes;        // loads of one batch, input excepted
+  uint64_t issue_steps;           // of one batch: cycles in which the array is issued a step
+  uint32_t used[BL_MEMORY_COUNT]; // most words in use; weights and params: words of each column
+  bool resident[BL_MEMORY_COUNT]; // loaded once a session (activations: false)
+} bl_program_figures;
+
+typedef struct {
+  bl_arena *arena;  // owns everything below, and this structure
+  bl_config config; // its name is one of BL_CONFIGS' names
+  uint32_t images;  // of one batch
+  bl_step *setup, *batch;
+  uint32_t setup_count, batch_count;
+  bl_region *regions; // [tensor_count]
+  uint32_t tensor_count;
+  bl_input_packing input;
+  uint32_t output;       // tensor that the batch's SEND sends
+  uint64_t *layer_issue; // [tensor_count - 1]: issue steps of each layer in one batch
+  uint32_t *layer_parts; // [tensor_count - 1]
+  bl_program_figures figures;
+} bl_program;
+
+typedef struct {
+  const bl_config *config; // one of BL_CONFIGS
+  uint32_t batch;          // images at once; 0: the compiler chooses, 1..BL_PROGRAM_AUTO_BATCH
+} bl_compile_options;
+
+// Maps a graph that bl_int_check passes. *program is to be freed with bl_program_free; NULL on
+// failure. Errors: UNSUPPORTED (one line: layer, what, limit, what would help), RANGE, MEMORY.
+BL_MUST_USE bl_status bl_compile(const bl_int_graph *graph, const bl_compile_options *options,
+                                 bl_program **program, bl_error *err);
+void bl_program_free(bl_program *program);
+
+// Bytes of the INPUT step's payload, a multiple of nothing; the buffer needs ceil(bytes/4) words.
+uint32_t bl_program_input_bytes(const bl_program *program);
+// Packs `images` (1..program->images) images of tensor 0, bl_int_elements() integers each, into
+// `payload`; missing images of the batch become zeros. Errors: RANGE (an integer outside the
+// tensor's format, images out of range).
+BL_MUST_USE bl_status bl_program_pack_input(const bl_program *program, const bl_int_graph *graph,
+                                            const int32_t *in, size_t images, uint32_t *payload,
+                                            bl_error *err);
+// What a SEND of tensor t's region takes: address, argument, and the bytes of its answer.
+void bl_program_send(const bl_program *program, uint32_t tensor, uint32_t *address,
+                     uint32_t *argument, uint32_t *bytes);
+// Turns the answer of such a SEND into integers, `images` (1..program->images) times
+// bl_int_elements() of the tensor, index (y*w + x)*c + channel. Not for tensor 0 when it is packed
+// in windows.
+void bl_program_unpack(const bl_program *program, const bl_int_graph *graph, uint32_t tensor,
+                       const uint32_t *payload, size_t images, int32_t *out);
+// Number of a memory's words in a configuration.
+uint32_t bl_memory_depth(const bl_config *config, bl_memory_kind memory);
+
+#endif
