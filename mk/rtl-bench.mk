@@ -7,7 +7,7 @@
 # states of every register.
 
 BENCH_NAMES := $(shell for f in tests/rtl/bench_*.c; do m=$$(basename $$f .c); \
-  sed -n "s|^// VERILATE \([a-z0-9_]*\):.*|$$(echo $$m | cut -c7-).\1|p" $$f; done 2>/dev/null)
+  sed -n "s|^// VERILATE \([a-z0-9_]*\):.*|$$(echo $$m | cut -c7-).\1|p" $$f; done 2>/dev/null | grep -v '\.all$$' | sort -u)
 BENCHES := $(patsubst %,$(BUILD)/rtl-bench/%/bench,$(BENCH_NAMES))
 BENCH_SEEDS ?= 1 2 3
 
