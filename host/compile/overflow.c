@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the array computes against what the layer asks: bipolar inputs are stored as bits b with
+// a = 2b - 1, so sum a*w = 2 * sum b*w - sum w, and the last term is a constant of the channel that
+// is folded into its bias. Here too: the proof that no sum overflows.
+#include "host/compile/internal.h"
+
+#include <stdlib.h>
+
+// Sum of a channel's positive and of its negative weights.
+static void channel_sums(const bl_mapping *m, uint32_t n, int64_t *positive, int64_t *negative) {
+  size_t count = (size_t)m->taps * m->group_in;
+  const int8_t *w = m->layer->weights + (size_t)n * count;
+  int64_t plus = 0, minus = 0;
+  for (size_t k = 0; k < count; k++) {
+    if (w[k] > 0)
+      plus += w[k];
+    else
+      minus += w[k];
+  }
+  *positive = plus;
+  *negative = minus;
+}
+
+static uint32_t bytes_of(int64_t lo, int64_t hi) {
+  uint32_t bytes = 1;
+  while (bytes < 4 &&
+         (lo < -((int64_t)1 << (8 * bytes - 1)) || hi >= (int64_t)1 << (8 * bytes - 1)))
+    bytes++;
+  return bytes;
+}
+
+static bl_status check_channel(const bl_mapping *m, uint32_t n, int64_t lo, int64_t hi,
+                               bl_error *err) {
+  const bl_int_layer *l = m->layer;
+  const int64_t acc = (int64_t)1 << (m->config->acc_w - 1), wide = (int64_t)1 << 47;
+  int64_t constant = m->constant[n];
+  if (lo - constant < -acc || hi - constant >= acc || lo < INT32_MIN || hi > INT32_MAX)
+    return bl_fail(err, BL_ERR_UNSUPPORTED,
+                   "layer %s channel %u: sums of %lld..%lld may overflow the %u-bit accumulator; "
+                   "use fewer bits or a smaller kernel",
+                   l->name, n, (long long)lo, (long long)hi, m->config->acc_w);
+  if (m->acc_bytes > 0) return BL_OK;
+  int64_t bias = l->bias[n] + constant * l->mult[n];
+  if (bias < -wide || bias >= wide)
+    return bl_fail(
+        err, BL_ERR_UNSUPPORTED,
+        "layer %s channel %u: its bias of %lld with the input's sign folded in is beyond "
+        "48 bits; use a smaller mult and shift",
+        l->name, n, (long long)bias);
+  int64_t a = lo * l->mult[n] + l->bias[n], b = hi * l->mult[n] + l->bias[n];
+  if (a < -2 * wide || a >= 2 * wide || b < -2 * wide || b >= 2 * wide)
+    return bl_fail(err, BL_ERR_UNSUPPORTED,
+                   "layer %s channel %u: the product with mult may overflow 49 bits; use a smaller "
+                   "mult and shift",
+                   l->name, n);
+  return BL_OK;
+}
+
+bl_status bl_map_ranges(bl_mapping *m, bl_arena *arena, bl_error *err) {
+  const int64_t lo_a = bl_format_min(m->in->format), hi_a = bl_format_max(m->in->format);
+  m->constant = bl_arena_alloc(arena, m->out->c, sizeof *m->constant);
+  if (m->constant == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "layer %s: no memory for its constants", m->layer->name);
+  m->acc_bytes = m->out->format.kind == BL_FORMAT_ACC ? 1 : 0;
+  uint32_t bytes = m->acc_bytes;
+  for (uint32_t n = 0; n < m->out->c; n++) {
+    int64_t plus, minus;
+    channel_sums(m, n, &plus, &minus);
+    int64_t lo = plus * lo_a + minus * hi_a, hi = plus * hi_a + minus * lo_a;
+    if (m->in_bipolar) m->constant[n] = -(plus + minus);
+    BL_TRY(check_channel(m, n, lo, hi, err));
+    if (bytes > 0 && bytes_of(lo, hi) > bytes) bytes = bytes_of(lo, hi);
+  }
+  m->acc_bytes = bytes;
+  return BL_OK;
+}
+
+static void put_param(const bl_param *param, uint8_t *bytes) {
+  uint32_t words[BL_PARAM_WORDS];
+  (void)bl_param_pack(param, words); // ranges were checked above and by bl_int_check
+  for (uint32_t b = 0; b < BL_CONTRACT_PARAM_BYTES; b++)
+    bytes[b] = (uint8_t)(words[b / 4] >> (8 * (b % 4)));
+}
+
+void bl_emit_params(const bl_mapping *m, const bl_part *part, uint8_t *bytes) {
+  const bl_int_layer *l = m->layer;
+  const uint32_t cols = m->config->cols;
+  for (uint32_t t = part->tile0; t < part->tile1; t++)
+    for (uint32_t b = 0; b < bl_listings(m); b++)
+      for (uint32_t c = 0; c < cols; c++, bytes += BL_CONTRACT_PARAM_BYTES) {
+        uint32_t n = t * cols + c;
+        bl_param param = {.mult = 1 << 15, .shift = (uint8_t)(15 + 8 * b)};
+        if (n < m->out->c) {
+          if (m->acc_bytes == 0) {
+            param.mult = l->mult[n];
+            param.shift = l->shift[n];
+            param.bias = l->bias[n];
+          }
+          param.bias += m->constant[n] * param.mult;
+        }
+        put_param(&param, bytes);
+      }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packing inputs and unpacking outputs of a compiled program.
+#include "host/compile/program.h"
+
+#include <string.h>
+
+uint32_t bl_memory_depth(const bl_config *config, bl_memory_kind memory) {
+  switch (memory) {
+  case BL_MEMORY_WEIGHTS:
+    return config->weight_depth;
+  case BL_MEMORY_PARAMS:
+    return config->param_depth;
+  case BL_MEMORY_K:
+    return config->k_depth;
+  case BL_MEMORY_PASSES:
+    return config->pass_depth;
+  case BL_MEMORY_TILES:
+    return config->tile_depth;
+  default:
+    return config->act_depth;
+  }
+}
+
+void bl_program_free(bl_program *program) {
+  if (program != NULL) bl_arena_free(program->arena);
+}
+
+uint32_t bl_program_input_bytes(const bl_program *program) {
+  return program->regions[0].words * program->regions[0].load_bytes;
+}
+
+void bl_program_send(const bl_program *program, uint32_t tensor, uint32_t *address,
+                     uint32_t *argument, uint32_t *bytes) {
+  const bl_region *r = &program->regions[tensor];
+  *address = r->address;
+  *argument = r->load_bytes << 24 | r->words;
+  *bytes = r->words * r->load_bytes;
+}
+
+static bl_status check_values(const bl_int_graph *graph, const int32_t *in, size_t count,
+                              bl_error *err) {
+  const bl_format format = graph->tensors[0].format;
+  const int32_t lo = bl_format_min(format), hi = bl_format_max(format);
+  const bool bipolar = format.kind == BL_FORMAT_B1;
+  for (size_t i = 0; i < count; i++)
+    if (in[i] < lo || in[i] > hi || (bipolar && in[i] == 0))
+      return bl_fail(err, BL_ERR_RANGE, "input integer %zu is %d, not in %s", i, in[i],
+                     bl_format_name(format));
+  return BL_OK;
+}
+
+typedef struct {
+  const bl_program *program;
+  bl_format format;
+  uint32_t h, w, c; // of tensor 0
+  uint8_t *payload;
+} packer;
+
+// Puts the code of one value at channel `channel` of the pixel whose first word is `word`.
+static void put_code(const packer *p, size_t word, uint32_t channel, int32_t value) {
+  const bl_region *r = &p->program->regions[0];
+  const uint32_t lanes = p->program->config.lanes, lane = channel % lanes;
+  uint32_t code = p->format.kind == BL_FORMAT_B1 ? value > 0 : (uint32_t)value;
+  uint8_t *at =
+      p->payload + (word + (size_t)channel / lanes * r->planes) * r->load_bytes + lane / 8;
+  for (uint32_t i = 0; i < r->planes; i++, at += r->load_bytes)
+    *at |= (uint8_t)((code >> i & 1) << (lane % 8));
+}
+
+static void pack_pixel(const packer *p, const int32_t *image, uint32_t y, uint32_t x, size_t word) {
+  const bl_input_packing *in = &p->program->input;
+  uint32_t channel = 0;
+  for (uint32_t ky = 0; ky < in->window_h; ky++)
+    for (uint32_t kx = 0; kx < in->window_w; kx++) {
+      int64_t sy = (int64_t)y * in->stride_h + (int64_t)ky * in->dilation_h - in->pad_top;
+      int64_t sx = (int64_t)x * in->stride_w + (int64_t)kx * in->dilation_w - in->pad_left;
+      bool inside = sy >= 0 && sy < p->h && sx >= 0 && sx < p->w;
+      const int32_t *pixel = inside ? image + ((size_t)sy * p->w + (size_t)sx) * p->c : NULL;
+      for (uint32_t c = 0; c < p->c; c++, channel++)
+        put_code(p, word, channel, inside ? pixel[c] : in->pad_value);
+    }
+}
+
+bl_status bl_program_pack_input(const bl_program *program, const bl_int_graph *graph,
+                                const int32_t *in, size_t images, uint32_t *payload,
+                                bl_error *err) {
+  const bl_int_tensor *t = &graph->tensors[0];
+  const bl_region *r = &program->regions[0];
+  const size_t elements = bl_int_elements(t);
+  if (images < 1 || images > program->images)
+    return bl_fail(err, BL_ERR_RANGE, "%zu images for a program of %u at once", images,
+                   program->images);
+  BL_TRY(check_values(graph, in, images * elements, err));
+  packer p = {program, t->format, t->h, t->w, t->c, (uint8_t *)payload};
+  memset(payload, 0, ((size_t)bl_program_input_bytes(program) + 3) / 4 * 4);
+  for (size_t n = 0; n < images; n++)
+    for (uint32_t y = 0; y < program->input.h; y++)
+      for (uint32_t x = 0; x < program->input.w; x++)
+        pack_pixel(&p, in + n * elements, y, x,
+                   n * r->image_stride + (size_t)y * r->row_stride + (size_t)x * r->pixel_stride);
+  return BL_OK;
+}
+
+// The code in lane `lane` (counted over the words of a pixel) at the pixel's first word.
+static uint32_t get_code(const bl_region *r, uint32_t lanes, const uint8_t *bytes, size_t word,
+                         uint32_t lane) {
+  const uint32_t in_word = lane % lanes;
+  const uint8_t *at =
+      bytes + (word + (size_t)(lane / lanes) * r->planes) * r->load_bytes + in_word / 8;
+  uint32_t code = 0;
+  for (uint32_t i = 0; i < r->planes; i++, at += r->load_bytes)
+    code |= (uint32_t)(*at >> (in_word % 8) & 1) << i;
+  return code;
+}
+
+static int32_t sign_extend(uint32_t code, uint32_t bits) {
+  uint32_t sign = 1u << (bits - 1);
+  return (int32_t)((code ^ sign) - sign);
+}
+
+static int32_t get_value(const bl_program *p, const bl_region *r, bl_format format,
+                         const uint8_t *bytes, size_t word, uint32_t channel) {
+  const uint32_t lanes = p->config.lanes, cols = p->config.cols;
+  if (r->acc_bytes > 0) {
+    uint32_t value = 0;
+    for (uint32_t b = 0; b < r->acc_bytes; b++) {
+      uint32_t lane = (channel / cols * r->acc_bytes + b) * cols + channel % cols;
+      value |= get_code(r, lanes, bytes, word, lane) << (8 * b);
+    }
+    return sign_extend(value, 8 * r->acc_bytes);
+  }
+  uint32_t code = get_code(r, lanes, bytes, word, channel);
+  if (format.kind == BL_FORMAT_B1) return code != 0 ? 1 : -1;
+  return format.kind == BL_FORMAT_S ? sign_extend(code, r->planes) : (int32_t)code;
+}
+
+void bl_program_unpack(const bl_program *program, const bl_int_graph *graph, uint32_t tensor,
+                       const uint32_t *payload, size_t images, int32_t *out) {
+  const bl_int_tensor *t = &graph->tensors[tensor];
+  const bl_region *r = &program->regions[tensor];
+  const uint8_t *bytes = (const uint8_t *)payload;
+  for (size_t n = 0; n < images; n++)
+    for (uint32_t y = 0; y < t->h; y++)
+      for (uint32_t x = 0; x < t->w; x++) {
+        size_t word = n * r->image_stride + (size_t)y * r->row_stride + (size_t)x * r->pixel_stride;
+        for (uint32_t c = 0; c < t->c; c++)
+          *out++ = get_value(program, r, t->format, bytes, word, c);
+      }
+}

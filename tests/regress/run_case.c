@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/regress/run_case.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/ref/reference.h"
+
+typedef struct {
+  bl_driver *driver;
+  const bl_int_graph *graph;
+  const bl_program *program;
+  const int32_t *inputs;
+  uint32_t images;
+  int32_t **expected; // [tensor]: all images
+  uint32_t *input_payload, *answer;
+  bl_case_result *result;
+  char *text;
+} job;
+
+typedef struct {
+  const bl_int_graph *graph;
+  int32_t **expected;
+  uint32_t image;
+} keeper;
+
+static void keep(void *context, uint32_t layer, int32_t *output) {
+  keeper *k = context;
+  uint32_t t = k->graph->layers[layer].output;
+  size_t count = bl_int_elements(&k->graph->tensors[t]);
+  memcpy(k->expected[t] + k->image * count, output, count * sizeof *output);
+}
+
+static bool say(job *j, const char *what, const char *why) {
+  snprintf(j->text, BL_CASE_TEXT, "%s: %.150s", what, why);
+  return false;
+}
+
+static bool run_reference(job *j) {
+  bl_error err = {0};
+  const bl_int_graph *g = j->graph;
+  for (uint32_t t = 0; t < g->tensor_count; t++) {
+    j->expected[t] = calloc(bl_int_elements(&g->tensors[t]) * j->images, sizeof **j->expected);
+    if (j->expected[t] == NULL) return say(j, "reference", "no memory");
+  }
+  int32_t *out = calloc(bl_int_elements(&g->tensors[g->output]), sizeof *out);
+  if (out == NULL) return say(j, "reference", "no memory");
+  bl_status status = BL_OK;
+  for (uint32_t n = 0; n < j->images && status == BL_OK; n++) {
+    keeper k = {g, j->expected, n};
+    status =
+        bl_reference_run(g, j->inputs + n * bl_int_elements(&g->tensors[0]), out, keep, &k, &err);
+  }
+  free(out);
+  return status == BL_OK || say(j, "reference", err.text);
+}
+
+static bool check(job *j, bl_driver_result result, const char *what) {
+  char why[100];
+  if (result == BL_DRIVER_OK) return true;
+  snprintf(why, sizeof why, "%s (opcode %u, %s, info %u)", bl_driver_result_text(result),
+           j->driver->failure.opcode, bl_driver_status_text(j->driver->failure.status),
+           j->driver->failure.info);
+  return say(j, what, why);
+}
+
+static void compare(job *j, uint32_t layer, uint32_t tensor, int32_t *got) {
+  size_t each = bl_int_elements(&j->graph->tensors[tensor]);
+  bl_program_unpack(j->program, j->graph, tensor, j->answer, j->images, got);
+  for (size_t i = 0; i < each * j->images; i++) {
+    j->result->compared++;
+    if (got[i] == j->expected[tensor][i]) continue;
+    if (j->result->differing++ > 0) continue;
+    j->result->layer = layer;
+    j->result->image = (uint32_t)(i / each);
+    j->result->element = i % each;
+    j->result->expected = j->expected[tensor][i];
+    j->result->got = got[i];
+  }
+}
+
+// Reads a tensor back and compares it.
+static bool look(job *j, uint32_t layer, uint32_t tensor) {
+  uint32_t address, argument, bytes;
+  bl_program_send(j->program, tensor, &address, &argument, &bytes);
+  size_t words = ((size_t)bytes + 3) / 4;
+  j->answer = malloc(words * 4 + 4);
+  int32_t *got = calloc(bl_int_elements(&j->graph->tensors[tensor]) * j->images, sizeof *got);
+  bool ok = j->answer != NULL && got != NULL;
+  if (!ok) say(j, "look", "no memory");
+  ok = ok && check(j,
+                   bl_driver_request(j->driver, BL_OP_SEND, address, argument, NULL, 0, j->answer,
+                                     (uint32_t)words, NULL),
+                   "send");
+  ok = ok && check(j, bl_driver_fence(j->driver), "fence");
+  if (ok) compare(j, layer, tensor, got);
+  free(got);
+  free(j->answer);
+  return ok;
+}
+
+static bool send_step(job *j, const bl_step *s, bool verify) {
+  const uint32_t *payload = s->input ? j->input_payload : s->payload;
+  if (s->opcode == BL_OP_SEND) return look(j, j->graph->layer_count - 1, j->program->output);
+  if (!check(j,
+             bl_driver_request(j->driver, s->opcode, s->address, s->argument, payload, s->bytes,
+                               NULL, 0, NULL),
+             s->opcode == BL_OP_RUN ? "run" : "load"))
+    return false;
+  if (!verify || !s->last_part) return true;
+  return look(j, s->layer, j->graph->layers[s->layer].output);
+}
+
+static bool run_device(job *j, uint32_t rounds) {
+  bl_error err = {0};
+  const bl_program *p = j->program;
+  j->input_payload = malloc(((size_t)bl_program_input_bytes(p) + 3) / 4 * 4);
+  if (j->input_payload == NULL) return say(j, "input", "no memory");
+  if (bl_program_pack_input(p, j->graph, j->inputs, j->images, j->input_payload, &err) != BL_OK)
+    return say(j, "input", err.text);
+  for (uint32_t i = 0; i < p->setup_count; i++)
+    if (!send_step(j, &p->setup[i], false)) return false;
+  for (uint32_t round = 0; round < rounds; round++)
+    for (uint32_t i = 0; i < p->batch_count; i++)
+      if (!send_step(j, &p->batch[i], round == 0)) return false;
+  return check(j, bl_driver_fence(j->driver), "fence");
+}
+
+bool bl_run_case(bl_driver *driver, const bl_int_graph *graph, const bl_program *program,
+                 const int32_t *inputs, uint32_t images, uint32_t rounds, bl_case_result *result,
+                 char text[BL_CASE_TEXT]) {
+  *result = (bl_case_result){0};
+  job j = {.driver = driver,
+           .graph = graph,
+           .program = program,
+           .inputs = inputs,
+           .images = images,
+           .expected = calloc(graph->tensor_count, sizeof *j.expected),
+           .result = result,
+           .text = text};
+  bool ok = j.expected != NULL && run_reference(&j) && run_device(&j, rounds);
+  for (uint32_t t = 0; j.expected != NULL && t < graph->tensor_count; t++)
+    free(j.expected[t]);
+  free(j.expected);
+  free(j.input_payload);
+  return ok;
+}
