@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// The float graph: an imported ONNX network with every shape known, in execution order. Constants
+// are folded; what is left are nodes that work on data.
+#ifndef BITLOOM_HOST_GRAPH_FLOAT_GRAPH_H
+#define BITLOOM_HOST_GRAPH_FLOAT_GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/base/arena.h"
+#include "host/base/error.h"
+
+enum { BL_MAX_RANK = 8, BL_FLOAT_MAX_ELEMENTS = 1 << 28 };
+
+typedef enum { BL_TYPE_FLOAT, BL_TYPE_INT } bl_float_type; // all ONNX integers and bool are INT
+
+// A value. Its data is `f` or `i` by type, `count` elements in row-major order; both are NULL for
+// values that only exist while the graph runs.
+typedef struct {
+  char *name;
+  bl_float_type type;
+  int32_t element; // the ONNX element type (TensorProto.DataType)
+  bool shaped;     // rank, dims and count are known
+  uint32_t rank;
+  int64_t dims[BL_MAX_RANK];
+  size_t count;
+  float *f;
+  int64_t *i;
+} bl_value;
+
+// Operators, with what each is called in ONNX.
+#define BL_FLOAT_OPS(OP)                                                                           \
+  OP(ADD, "Add")                                                                                   \
+  OP(AVERAGE_POOL, "AveragePool")                                                                  \
+  OP(BATCH_NORM, "BatchNormalization")                                                             \
+  OP(BIPOLAR_QUANT, "BipolarQuant")                                                                \
+  OP(CAST, "Cast")                                                                                 \
+  OP(CLIP, "Clip")                                                                                 \
+  OP(CONCAT, "Concat")                                                                             \
+  OP(CONSTANT, "Constant")                                                                         \
+  OP(CONV, "Conv")                                                                                 \
+  OP(DEQUANTIZE, "DequantizeLinear")                                                               \
+  OP(DIV, "Div")                                                                                   \
+  OP(DROPOUT, "Dropout")                                                                           \
+  OP(FLATTEN, "Flatten")                                                                           \
+  OP(GATHER, "Gather")                                                                             \
+  OP(GEMM, "Gemm")                                                                                 \
+  OP(GLOBAL_AVERAGE_POOL, "GlobalAveragePool")                                                     \
+  OP(GLOBAL_MAX_POOL, "GlobalMaxPool")                                                             \
+  OP(IDENTITY, "Identity")                                                                         \
+  OP(MATMUL, "MatMul")                                                                             \
+  OP(MAX_POOL, "MaxPool")                                                                          \
+  OP(MUL, "Mul")                                                                                   \
+  OP(PAD, "Pad")                                                                                   \
+  OP(POW, "Pow")                                                                                   \
+  OP(QUANT, "Quant")                                                                               \
+  OP(QUANTIZE, "QuantizeLinear")                                                                   \
+  OP(RELU, "Relu")                                                                                 \
+  OP(RESHAPE, "Reshape")                                                                           \
+  OP(SHAPE, "Shape")                                                                               \
+  OP(SIGMOID, "Sigmoid")                                                                           \
+  OP(SIGN, "Sign")                                                                                 \
+  OP(SLICE, "Slice")                                                                               \
+  OP(SOFTMAX, "Softmax")                                                                           \
+  OP(SQUEEZE, "Squeeze")                                                                           \
+  OP(SUB, "Sub")                                                                                   \
+  OP(TANH, "Tanh")                                                                                 \
+  OP(TRANSPOSE, "Transpose")                                                                       \
+  OP(UNSQUEEZE, "Unsqueeze")
+
+typedef enum {
+#define BL_OP_ENUM(id, name) BL_FLOAT_##id,
+  BL_FLOAT_OPS(BL_OP_ENUM)
+#undef BL_OP_ENUM
+      BL_FLOAT_OP_COUNT
+} bl_float_op;
+
+typedef struct {
+  char *name;
+  int64_t i;
+  float f;
+  char *s;
+  int64_t *ints;
+  float *floats;
+  size_t int_count, float_count;
+  int32_t tensor; // value index of a tensor attribute, -1: none
+} bl_attribute;
+
+typedef struct {
+  bl_float_op op;
+  char *name;       // never empty: the operator and its first output where the file has none
+  int32_t *inputs;  // value indices, -1: absent
+  int32_t *outputs; // value indices, -1: absent
+  uint32_t input_count, output_count;
+  bl_attribute *attributes;
+  uint32_t attribute_count;
+} bl_node;
+
+typedef struct {
+  bl_arena *arena; // owns everything below
+  char *name;
+  int64_t opset; // of the default domain
+  bl_value *values;
+  uint32_t value_count, value_room;
+  bl_node *nodes; // in execution order
+  uint32_t node_count;
+  int32_t *inputs; // graph inputs that are data
+  uint32_t input_count;
+  int32_t *outputs;
+  uint32_t output_count;
+} bl_float_graph;
+
+void bl_float_graph_free(bl_float_graph *graph);
+
+const char *bl_float_op_name(bl_float_op op);
+// The attribute of that name or NULL.
+const bl_attribute *bl_node_attribute(const bl_node *node, const char *name);
+int64_t bl_node_int(const bl_node *node, const char *name, int64_t otherwise);
+float bl_node_float(const bl_node *node, const char *name, float otherwise);
+const char *bl_node_string(const bl_node *node, const char *name, const char *otherwise);
+// The value of input or output `index`, NULL where absent.
+const bl_value *bl_node_input(const bl_float_graph *graph, const bl_node *node, uint32_t index);
+const bl_value *bl_node_output(const bl_float_graph *graph, const bl_node *node, uint32_t index);
+// True where the value's data is known.
+bool bl_value_constant(const bl_value *value);
+// Sets rank, dims and count. Errors: RANGE for a rank above 8, a negative dimension or more than
+// BL_FLOAT_MAX_ELEMENTS elements.
+BL_MUST_USE bl_status bl_value_shape(bl_value *value, uint32_t rank, const int64_t *dims,
+                                     bl_error *err);
+// Gives the value zeroed data by its type and count.
+BL_MUST_USE bl_status bl_value_allocate(bl_arena *arena, bl_value *value, bl_error *err);
+
+// A sliding window, resolved from a Conv or pooling node's attributes and its input's size.
+typedef struct {
+  uint32_t rank; // spatial dimensions, 1..3
+  int64_t kernel[3], stride[3], dilation[3], pad_begin[3], pad_end[3], out[3];
+} bl_window;
+
+// Errors: FORMAT, UNSUPPORTED (rank), RANGE.
+BL_MUST_USE bl_status bl_node_window(const bl_float_graph *graph, const bl_node *node,
+                                     bl_window *window, bl_error *err);
+
+// Infers the shapes and element types of a node's outputs from its inputs, whose shapes are known
+// (and their data, where the operator's result depends on it). Errors: FORMAT, UNSUPPORTED, RANGE.
+BL_MUST_USE bl_status bl_float_infer(bl_float_graph *graph, const bl_node *node, bl_error *err);
+
+// Multiply-accumulates and constant parameters of a node.
+uint64_t bl_node_macs(const bl_float_graph *graph, const bl_node *node);
+uint64_t bl_node_parameters(const bl_float_graph *graph, const bl_node *node);
+
+#endif
