@@ -48,8 +48,7 @@ bl_status bl_cmd_device(const bl_cli_args *args, bl_cli_output *output, bl_error
   if (args->device == BL_CLI_FLOAT)
     return bl_fail(err, BL_ERR_USAGE, "--device float is no device; say functional or rtl");
   bl_device_spec spec = {.kind = args->device == BL_CLI_RTL ? BL_DEVICE_RTL : BL_DEVICE_FUNCTIONAL,
-                         .config = &BL_CONFIGS[args->config < 0 ? BL_CLI_DEFAULT : args->config],
-                         .fault_run = -1};
+                         .config = &BL_CONFIGS[args->config < 0 ? BL_CLI_DEFAULT : args->config]};
   bl_device device;
   BL_TRY(bl_device_open(&spec, &device, err));
   bl_config found;

@@ -185,14 +185,14 @@ static void put_chart(FILE *out, const bl_report *r) {
     if (r->layers[i].cycles > most) most = r->layers[i].cycles;
   if (most <= 0.0) return;
   (void)fprintf(out,
-                "<section><h2>Cycles by layer</h2>\n<p class=\"note\">Solid: cycles the array "
-                "needs at full use; pale: all cycles of the layer, one image.</p>\n"
+                "<section><h2>Cycles by layer</h2>\n<p class=\"note\">Solid: cycles that issued "
+                "the array a step; pale: all cycles of the layer; one image.</p>\n"
                 "<svg viewBox=\"0 0 960 %u\" role=\"img\" aria-label=\"cycles by layer\">\n",
                 (unsigned)(STEP * r->layer_count));
   for (uint32_t i = 0; i < r->layer_count; i++) {
     const bl_report_layer *layer = &r->layers[i];
     unsigned y = STEP * i;
-    double width = WIDTH * layer->cycles / most, ideal = WIDTH * layer->ideal_cycles / most;
+    double width = WIDTH * layer->cycles / most, issued = WIDTH * layer->issue_cycles / most;
     (void)fprintf(out, "<text x=\"%d\" y=\"%u\" text-anchor=\"end\">", LABEL - 10, y + 16);
     char name[33];
     (void)snprintf(name, sizeof name, "%s", layer->name);
@@ -201,7 +201,7 @@ static void put_chart(FILE *out, const bl_report *r) {
                   "</text><rect x=\"%d\" y=\"%u\" width=\"%.2f\" height=\"16\" "
                   "style=\"fill:var(--bar);opacity:.35\"/><rect x=\"%d\" y=\"%u\" width=\"%.2f\" "
                   "height=\"16\" style=\"fill:var(--bar)\"/><text x=\"%.2f\" y=\"%u\">",
-                  LABEL, y + 4, width, LABEL, y + 4, ideal < width ? ideal : width,
+                  LABEL, y + 4, width, LABEL, y + 4, issued < width ? issued : width,
                   LABEL + width + 8, y + 16);
     put_count(out, layer->cycles);
     (void)fputs("</text>\n", out);
@@ -223,7 +223,7 @@ static void put_layer(FILE *out, uint32_t index, const bl_report_layer *layer) {
   (void)fputs("</td><td>", out);
   if (layer->cycles > 0.0) {
     put_count(out, layer->cycles);
-    (void)fprintf(out, "</td><td>%.1f %%</td></tr>\n", 100.0 * layer->ideal_cycles / layer->cycles);
+    (void)fprintf(out, "</td><td>%.1f %%</td></tr>\n", 100.0 * layer->issue_cycles / layer->cycles);
   } else {
     (void)fputs("-</td><td>-</td></tr>\n", out);
   }
@@ -233,13 +233,13 @@ static void put_layers(FILE *out, const bl_report *r) {
   (void)fputs("<section><h2>Layers</h2>\n<div class=\"scroll\"><table><tr><th>#</th><th "
               "class=\"t\">Layer</th><th class=\"t\">Operation</th><th class=\"t\">Shape (h x w x "
               "c)</th><th>Weights</th><th>Inputs</th><th>MACs</th><th>Bytes</th><th>Cycles</th>"
-              "<th>Array use</th></tr>\n",
+              "<th>Issue</th></tr>\n",
               out);
   for (uint32_t i = 0; i < r->layer_count; i++)
     put_layer(out, i, &r->layers[i]);
-  (void)fputs("</table></div>\n<p class=\"note\">One image. Bytes: weights, parameters and lists "
-              "of the layer as streamed. Array use: cycles that the array needs at full use, "
-              "of all cycles of the layer.</p></section>\n",
+  (void)fputs("</table></div>\n<p class=\"note\">One image. Bytes: the layer's weights as coded, "
+              "and its channels' parameters. Issue: cycles that issued the array a step, of all "
+              "cycles of the layer.</p></section>\n",
               out);
 }
 

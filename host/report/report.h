@@ -16,9 +16,9 @@ typedef struct {
   char shape[48];                    // "28 x 28 x 1 to 14 x 14 x 8"
   const char *weights, *activations; // formats: "s4", "u4"
   uint64_t macs;                     // multiply-accumulates of one image
-  uint64_t weight_bytes;             // streamed for weights, parameters and lists
+  uint64_t weight_bytes;             // weights as coded, and channel parameters
   double cycles;                     // of one image; 0 when not measured
-  double ideal_cycles;               // cycles that the array needs at full use
+  double issue_cycles;               // those of them that issued the array a step
 } bl_report_layer;
 
 // A share of all cycles.

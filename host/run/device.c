@@ -37,7 +37,6 @@ static bl_status open_functional(const bl_device_spec *spec, bl_device *device, 
   if (functional == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "functional device: no memory for configuration %s",
                    spec->config->name);
-  bl_functional_plant_fault(functional, spec->fault_run);
   device->simulation = functional;
   return bl_device_check(
       device,

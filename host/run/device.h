@@ -11,9 +11,8 @@ typedef enum { BL_DEVICE_FUNCTIONAL, BL_DEVICE_RTL } bl_device_kind;
 typedef struct {
   bl_device_kind kind;
   const bl_config *config;
-  double stalls;     // RTL: chance of a stall on each handshake and cycle, 0..0.95
-  uint64_t seed;     // of the stalls
-  int64_t fault_run; // functional: the run whose output gets a planted fault; -1: none
+  double stalls; // RTL: chance of a stall on each handshake and cycle, 0..0.95
+  uint64_t seed; // of the stalls
 } bl_device_spec;
 
 typedef struct {

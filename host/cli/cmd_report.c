@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// bitloom report: run, then write the page. Without --device all samples go through the functional
+// device, for accuracy, and the first two batches through the RTL, for cycles.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "host/base/file.h"
+#include "host/cli/commands.h"
+#include "host/cli/job.h"
+#include "host/report/report.h"
+
+enum { RANDOM_SAMPLES = 16, PAGE_MEMORY = 64 << 20 };
+
+typedef struct {
+  bl_run_result all;    // every sample
+  bl_run_result cycles; // what cycles are taken from; layer_cycles NULL: the same as `all`
+} measured;
+
+static bl_status measure(bl_cli_job *job, const bl_cli_args *args, measured *m, bl_error *err) {
+  bool both = args->device < 0;
+  bl_cli_job_device(job, args, args->device == BL_CLI_RTL ? BL_DEVICE_RTL : BL_DEVICE_FUNCTIONAL);
+  BL_TRY(bl_runner_run(&job->runner, true, &m->all, err));
+  if (!both) return BL_OK;
+  size_t samples = job->runner.samples, few = 2 * (size_t)job->bloom.program->images;
+  bl_cli_job_device(job, args, BL_DEVICE_RTL);
+  job->runner.samples = samples < few ? samples : few;
+  bl_status status = bl_runner_run(&job->runner, true, &m->cycles, err);
+  job->runner.samples = samples;
+  if (status != BL_OK) bl_run_result_free(&m->all);
+  return status;
+}
+
+static const char *kind_of(const bl_int_graph *graph, const bl_int_layer *layer, bl_arena *arena) {
+  char text[96];
+  const bl_int_tensor *in = &graph->tensors[layer->input];
+  uint32_t kh = layer->kernel_h, kw = layer->kernel_w;
+  int length;
+  if (kh == in->h && kw == in->w && layer->groups == 1)
+    length = snprintf(text, sizeof text, "fully connected");
+  else if (layer->groups == in->c && in->c > 1)
+    length = snprintf(text, sizeof text, "depthwise %ux%u", (unsigned)kh, (unsigned)kw);
+  else
+    length = snprintf(text, sizeof text, "convolution %ux%u", (unsigned)kh, (unsigned)kw);
+  if (layer->pool_h * layer->pool_w > 1)
+    length += snprintf(text + length, sizeof text - (size_t)length, ", max pool %ux%u",
+                       (unsigned)layer->pool_h, (unsigned)layer->pool_w);
+  return bl_arena_strndup(arena, text, (size_t)length);
+}
+
+static uint64_t weights_of(const bl_int_graph *graph, const bl_int_layer *layer) {
+  uint64_t channels = graph->tensors[layer->output].c;
+  return channels * layer->kernel_h * layer->kernel_w *
+         (graph->tensors[layer->input].c / layer->groups);
+}
+
+static void fill_layer(const bl_bloom *bloom, uint32_t index, const bl_run_result *cycles,
+                       bl_arena *arena, bl_report_layer *row) {
+  const bl_int_graph *graph = bloom->graph;
+  const bl_int_layer *layer = &graph->layers[index];
+  const bl_int_tensor *in = &graph->tensors[layer->input], *out = &graph->tensors[layer->output];
+  uint32_t conv_h, conv_w;
+  bl_int_conv_size(graph, layer, &conv_h, &conv_w);
+  double images = (double)(cycles->batches * bloom->program->images);
+  row->name = layer->name;
+  row->kind = kind_of(graph, layer, arena);
+  (void)snprintf(row->shape, sizeof row->shape, "%u x %u x %u to %u x %u x %u", (unsigned)in->h,
+                 (unsigned)in->w, (unsigned)in->c, (unsigned)out->h, (unsigned)out->w,
+                 (unsigned)out->c);
+  row->weights = bl_format_name(layer->weight_format);
+  row->activations = bl_format_name(in->format);
+  row->macs = (uint64_t)conv_h * conv_w * weights_of(graph, layer);
+  row->weight_bytes = (weights_of(graph, layer) * layer->weight_format.bits + 7) / 8 +
+                      (uint64_t)out->c * BL_CONTRACT_PARAM_BYTES;
+  row->cycles = images > 0.0 ? (double)cycles->layer_cycles[index] / images : 0.0;
+  row->issue_cycles = (double)bloom->program->layer_issue[index] / bloom->program->images;
+}
+
+static bl_status fill_tables(const bl_bloom *bloom, const bl_run_result *cycles, bl_arena *arena,
+                             bl_report *report, bl_error *err) {
+  uint32_t count = bloom->graph->layer_count;
+  bl_report_layer *layers = bl_arena_alloc(arena, count, sizeof *layers);
+  bl_report_reason *reasons = bl_arena_alloc(arena, BL_COUNTER_COUNT - 1, sizeof *reasons);
+  if (layers == NULL || reasons == NULL) return bl_fail(err, BL_ERR_MEMORY, "report: no memory");
+  for (uint32_t i = 0; i < count; i++) {
+    fill_layer(bloom, i, cycles, arena, &layers[i]);
+    if (layers[i].kind == NULL) return bl_fail(err, BL_ERR_MEMORY, "report: no memory");
+  }
+  for (int i = 1; i < BL_COUNTER_COUNT; i++)
+    reasons[i - 1] = (bl_report_reason){bl_device_counter_name(i), bl_device_counter_meaning(i),
+                                        cycles->counters[i]};
+  report->layers = layers;
+  report->layer_count = count;
+  report->reasons = reasons;
+  report->reason_count = BL_COUNTER_COUNT - 1;
+  return BL_OK;
+}
+
+static void fill_figures(const bl_cli_job *job, const bl_cli_args *args, const measured *m,
+                         const bl_run_result *cycles, bl_report *report) {
+  const bl_bloom *bloom = &job->bloom;
+  const bl_config *config = &bloom->program->config;
+  uint64_t weights = 0, bits = 0;
+  for (uint32_t i = 0; i < bloom->graph->layer_count; i++) {
+    uint64_t count = weights_of(bloom->graph, &bloom->graph->layers[i]);
+    weights += count;
+    bits += count * bloom->graph->layers[i].weight_format.bits;
+  }
+  *report = (bl_report){
+      .model = bloom->graph->name,
+      .source = args->model,
+      .config = config->name,
+      .device = args->device < 0 ? "functional and rtl" : bl_device_name(job->runner.device.kind),
+      .rows = config->rows,
+      .cols = config->cols,
+      .lanes = config->lanes,
+      .data = bl_cli_data_name(args),
+      .samples = m->all.labelled,
+      .correct = m->all.correct,
+      .has_accuracy = m->all.labelled != 0,
+      .file_bytes = bloom->file_bytes,
+      .weight_bits = bits,
+      .float_bytes = bloom->info.float_bytes != 0 ? bloom->info.float_bytes : 4 * weights,
+      .cycles_per_image = cycles->cycles_per_image,
+      .clock_mhz = args->clock_mhz,
+      .compared = m->all.compared + m->cycles.compared,
+      .mismatches = m->all.mismatches + m->cycles.mismatches,
+      .has_verdict = true};
+}
+
+static void print_figures(const bl_report *report, const char *path, size_t size,
+                          bl_cli_output *output) {
+  cJSON *o = output->object;
+  (void)cJSON_AddStringToObject(o, "model", report->model);
+  (void)cJSON_AddStringToObject(o, "output", path);
+  (void)cJSON_AddNumberToObject(o, "bytes", (double)size);
+  (void)cJSON_AddNumberToObject(o, "total", (double)report->samples);
+  if (report->has_accuracy)
+    (void)cJSON_AddNumberToObject(o, "correct", (double)report->correct);
+  else
+    (void)cJSON_AddNullToObject(o, "correct");
+  (void)cJSON_AddNumberToObject(o, "cycles_per_image", report->cycles_per_image);
+  (void)cJSON_AddNumberToObject(o, "mismatches", (double)report->mismatches);
+  bl_cli_say(output, "%s: %zu bytes about %s\n", path, size, report->model);
+}
+
+static bl_status write_page(const bl_cli_job *job, const bl_cli_args *args, const measured *m,
+                            bl_arena *arena, bl_cli_output *output, bl_error *err) {
+  const bl_run_result *cycles = m->cycles.layer_cycles != NULL ? &m->cycles : &m->all;
+  bl_report report;
+  fill_figures(job, args, m, cycles, &report);
+  BL_TRY(fill_tables(&job->bloom, cycles, arena, &report, err));
+  char *text;
+  size_t size;
+  BL_TRY(bl_report_html(&report, &text, &size, err));
+  bl_status status = bl_file_write(args->output, text, size, err);
+  free(text);
+  if (status != BL_OK) return status;
+  print_figures(&report, args->output, size, output);
+  if (report.mismatches == 0) return BL_OK;
+  return bl_fail(err, BL_ERR_MISMATCH, "%llu of %llu output values differ; see %s",
+                 (unsigned long long)report.mismatches, (unsigned long long)report.compared,
+                 args->output);
+}
+
+bl_status bl_cmd_report(const bl_cli_args *args, bl_cli_output *output, bl_error *err) {
+  if (args->output == NULL) return bl_fail(err, BL_ERR_USAGE, "report needs --output FILE.html");
+  if (args->device == BL_CLI_FLOAT)
+    return bl_fail(err, BL_ERR_USAGE, "--device float: the report is about a compiled model");
+  bl_cli_job job;
+  BL_TRY(bl_cli_job_open(args, "report", RANDOM_SAMPLES, &job, err));
+  measured m = {0};
+  bl_status status = measure(&job, args, &m, err);
+  bl_cli_progress_end(&job.progress);
+  bl_arena *arena = bl_arena_new(PAGE_MEMORY);
+  if (status == BL_OK && arena == NULL) status = bl_fail(err, BL_ERR_MEMORY, "report: no memory");
+  if (status == BL_OK) status = write_page(&job, args, &m, arena, output, err);
+  bl_arena_free(arena);
+  bl_run_result_free(&m.all);
+  bl_run_result_free(&m.cycles);
+  bl_cli_job_close(&job);
+  return status;
+}

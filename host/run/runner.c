@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+// One shard's loop over its samples, and the sum over shards.
+#include "host/run/runner.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "host/run/input.h"
+#include "host/run/runner_internal.h"
+#include "host/run/session.h"
+
+bl_status bl_runner_check(const bl_runner *runner, bl_error *err) {
+  BL_TRY(bl_preprocess_check(&runner->preprocess, err));
+  if (runner->dataset == NULL) return BL_OK;
+  return bl_input_check(runner->bloom->graph, runner->dataset, &runner->preprocess, err);
+}
+
+bl_status bl_runner_read(const bl_runner *runner, size_t first, size_t images, double *scratch,
+                         int32_t *in, bl_error *err) {
+  const bl_int_graph *graph = runner->bloom->graph;
+  size_t elements = bl_int_elements(&graph->tensors[0]);
+  for (size_t i = 0; i < images; i++) {
+    int32_t *sample = in + i * elements;
+    if (runner->dataset == NULL)
+      bl_input_random(graph, runner->seed, first + i, sample);
+    else
+      BL_TRY(bl_input_read(graph, runner->dataset, &runner->preprocess, first + i, scratch, sample,
+                           err));
+  }
+  return BL_OK;
+}
+
+// Real value of output `index`, of which only the order matters.
+static double real_output(const bl_int_graph *graph, const int32_t *out, size_t index) {
+  const bl_int_tensor *tensor = &graph->tensors[graph->output];
+  if (tensor->format.kind != BL_FORMAT_ACC) return (double)out[index];
+  const bl_int_layer *last = &graph->layers[graph->layer_count - 1];
+  size_t channel = index % tensor->c;
+  return last->out_scale[channel] * (double)out[index] + last->out_bias[channel];
+}
+
+size_t bl_output_argmax(const bl_int_graph *graph, const int32_t *out) {
+  size_t best = 0, elements = bl_int_elements(&graph->tensors[graph->output]);
+  double most = real_output(graph, out, 0);
+  for (size_t i = 1; i < elements; i++) {
+    double value = real_output(graph, out, i);
+    if (value > most) {
+      most = value;
+      best = i;
+    }
+  }
+  return best;
+}
+
+typedef struct {
+  const bl_runner *runner;
+  bool compare;
+} run_context;
+
+// What one shard brings back; layer_cycles follows it in memory.
+typedef struct {
+  bl_run_result result;
+  uint64_t layer_cycles[];
+} run_part;
+
+typedef struct {
+  const bl_runner *runner;
+  bl_session *session;
+  bl_executor reference; // unused without comparison
+  bool compare;
+  double *scratch;
+  int32_t *in, *out, *expected;
+} run_state;
+
+static double now(void) {
+  struct timespec t;
+  (void)clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void count_labels(const run_state *s, size_t first, size_t images, bl_run_result *r) {
+  const bl_dataset *dataset = s->runner->dataset;
+  const bl_int_graph *graph = s->runner->bloom->graph;
+  if (dataset == NULL || !dataset->has_labels) return;
+  size_t elements = bl_int_elements(&graph->tensors[graph->output]);
+  for (size_t i = 0; i < images; i++) {
+    size_t answer = bl_output_argmax(graph, s->out + i * elements);
+    r->labelled++;
+    if ((int64_t)answer == bl_dataset_label(dataset, first + i)) r->correct++;
+  }
+}
+
+static bl_status compare_outputs(run_state *s, size_t first, size_t images, bl_run_result *r,
+                                 bl_error *err) {
+  const bl_int_graph *graph = s->runner->bloom->graph;
+  size_t elements = bl_int_elements(&graph->tensors[graph->output]);
+  BL_TRY(s->reference.run(s->reference.self, s->in, images, s->expected, NULL, NULL, err));
+  for (size_t i = 0; i < images * elements; i++) {
+    r->compared++;
+    if (s->out[i] == s->expected[i]) continue;
+    if (!r->first.found)
+      r->first = (bl_mismatch){true, first + i / elements, i % elements, s->expected[i], s->out[i]};
+    r->mismatches++;
+  }
+  return BL_OK;
+}
+
+static bl_status run_batch(run_state *s, size_t first, size_t images, bl_run_result *r,
+                           bl_error *err) {
+  BL_TRY(bl_runner_read(s->runner, first, images, s->scratch, s->in, err));
+  double start = now();
+  BL_TRY(bl_session_run(s->session, s->in, images, s->out, NULL, NULL, err));
+  r->seconds += now() - start;
+  r->samples += images;
+  r->batches++;
+  count_labels(s, first, images, r);
+  return s->compare ? compare_outputs(s, first, images, r, err) : BL_OK;
+}
+
+static bl_status run_all(run_state *s, uint32_t shard, run_part *part, bl_shard_tick *tick,
+                         bl_error *err) {
+  const bl_runner *runner = s->runner;
+  size_t batch = runner->bloom->program->images, first;
+  size_t count = bl_shard_part(runner->samples, batch, runner->shards, shard, &first);
+  for (size_t done = 0; done < count; done += batch) {
+    size_t images = count - done < batch ? count - done : batch;
+    BL_TRY(run_batch(s, first + done, images, &part->result, err));
+    bl_shard_done(tick, images);
+  }
+  BL_TRY(bl_session_counters(s->session, part->result.counters, err));
+  memcpy(part->layer_cycles, bl_session_layer_cycles(s->session),
+         runner->bloom->graph->layer_count * sizeof(uint64_t));
+  return BL_OK;
+}
+
+static bl_status open_state(run_state *s, bl_arena *arena, bl_error *err) {
+  const bl_bloom *bloom = s->runner->bloom;
+  const bl_int_graph *graph = bloom->graph;
+  size_t batch = bloom->program->images, in_size = bl_int_elements(&graph->tensors[0]);
+  size_t out_size = bl_int_elements(&graph->tensors[graph->output]);
+  s->scratch = bl_arena_alloc(arena, in_size, sizeof *s->scratch);
+  s->in = bl_arena_alloc(arena, batch * in_size, sizeof *s->in);
+  s->out = bl_arena_alloc(arena, batch * out_size, sizeof *s->out);
+  s->expected = bl_arena_alloc(arena, batch * out_size, sizeof *s->expected);
+  if (s->scratch == NULL || s->in == NULL || s->out == NULL || s->expected == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "no memory for a batch");
+  if (s->compare) BL_TRY(bl_executor_reference(graph, BL_STEP_NO_LAYER, &s->reference, err));
+  return bl_session_open(&s->runner->device, graph, bloom->program, BL_STEP_NO_LAYER, &s->session,
+                         err);
+}
+
+static bl_status run_shard(void *context, uint32_t shard, void *result, bl_shard_tick *tick,
+                           bl_error *err) {
+  const run_context *run = context;
+  run_state s = {.runner = run->runner, .compare = run->compare};
+  bl_arena *arena = bl_arena_new(BL_RUNNER_MEMORY);
+  if (arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a batch");
+  bl_status status = open_state(&s, arena, err);
+  if (status == BL_OK) status = run_all(&s, shard, result, tick, err);
+  bl_session_close(s.session);
+  bl_executor_close(&s.reference);
+  bl_arena_free(arena);
+  return status;
+}
+
+static void add_part(const run_part *part, uint32_t layers, bl_run_result *sum) {
+  const bl_run_result *r = &part->result;
+  if (!sum->first.found) sum->first = r->first;
+  if (r->seconds > sum->seconds) sum->seconds = r->seconds;
+  sum->samples += r->samples;
+  sum->batches += r->batches;
+  sum->labelled += r->labelled;
+  sum->correct += r->correct;
+  sum->compared += r->compared;
+  sum->mismatches += r->mismatches;
+  for (int i = 0; i < BL_COUNTER_COUNT; i++)
+    sum->counters[i] += r->counters[i];
+  for (uint32_t i = 0; i < layers; i++)
+    sum->layer_cycles[i] += part->layer_cycles[i];
+}
+
+// Never more processes than batches.
+uint32_t bl_runner_shards(const bl_runner *runner) {
+  size_t batch = runner->bloom->program->images;
+  size_t batches = (runner->samples + batch - 1) / batch;
+  if (batches == 0) batches = 1;
+  return runner->shards > batches ? (uint32_t)batches : runner->shards;
+}
+
+bl_status bl_runner_run(const bl_runner *runner, bool compare, bl_run_result *result,
+                        bl_error *err) {
+  bl_runner limited = *runner;
+  limited.shards = bl_runner_shards(runner);
+  run_context context = {&limited, compare};
+  uint32_t layers = runner->bloom->graph->layer_count;
+  size_t part_size = sizeof(run_part) + layers * sizeof(uint64_t);
+  *result = (bl_run_result){.layer_cycles = calloc(layers, sizeof(uint64_t))};
+  unsigned char *parts = calloc(limited.shards, part_size);
+  bl_status status = result->layer_cycles == NULL || parts == NULL
+                         ? bl_fail(err, BL_ERR_MEMORY, "no memory for results")
+                         : bl_shard_run(limited.shards, run_shard, &context, parts, part_size,
+                                        runner->samples, runner->progress, err);
+  for (uint32_t i = 0; i < limited.shards && status == BL_OK; i++)
+    add_part((const run_part *)(const void *)(parts + i * part_size), layers, result);
+  free(parts);
+  if (status != BL_OK) {
+    bl_run_result_free(result);
+    return status;
+  }
+  uint64_t slots = result->batches * runner->bloom->program->images;
+  if (slots != 0)
+    result->cycles_per_image = (double)result->counters[BL_COUNTER_CYCLES] / (double)slots;
+  return BL_OK;
+}
+
+void bl_run_result_free(bl_run_result *result) {
+  free(result->layer_cycles);
+  *result = (bl_run_result){0};
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Steps to the driver, answers back. Every buffer is taken when the session opens.
+#include "host/run/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RUNS_IN_FLIGHT = 64, MEMORY_CAP = 512 << 20 };
+
+struct bl_session {
+  bl_arena *arena; // owns all buffers, and this structure
+  bl_device device;
+  const bl_int_graph *graph;
+  const bl_program *program;
+  uint32_t fault_layer;
+  uint32_t *input;                      // payload of the INPUT step
+  uint32_t *answer;                     // payload of the batch's SEND
+  uint32_t *peek;                       // payload of a layer's SEND
+  int32_t *values;                      // a layer's output as integers
+  uint32_t faulty[BL_DESCRIPTOR_WORDS]; // a changed descriptor
+  uint32_t answer_words, peek_words;
+  uint64_t *layer_cycles;
+  // Layers of the runs that are not yet answered; runs are answered in order.
+  uint32_t running[RUNS_IN_FLIGHT];
+  uint32_t first_running, running_count;
+};
+
+static void note_answer(void *context, const bl_answer *answer) {
+  bl_session *s = context;
+  if (answer->opcode != BL_OP_RUN || s->running_count == 0) return;
+  uint32_t layer = s->running[s->first_running % RUNS_IN_FLIGHT];
+  s->first_running++;
+  s->running_count--;
+  if (layer < s->graph->layer_count && answer->status == BL_STATUS_OK)
+    s->layer_cycles[layer] += answer->info;
+}
+
+// "layer 3 (conv2)" or "set-up".
+static const char *describe(const bl_session *s, const bl_step *step, char *text, size_t size) {
+  if (step->layer < s->graph->layer_count)
+    (void)snprintf(text, size, "layer %u (%.60s)", (unsigned)step->layer,
+                   s->graph->layers[step->layer].name);
+  else
+    (void)snprintf(text, size, "moving data");
+  return text;
+}
+
+// The fault: the offset behind the clamp is off by one, so every value of the layer is. An int32
+// output has no clamp; it gets one that makes every byte a one.
+static const uint32_t *plant_fault(bl_session *s, const bl_step *step) {
+  bl_descriptor descriptor;
+  bl_descriptor_unpack(step->payload, &descriptor);
+  if (descriptor.out_wrap != 0) {
+    descriptor.out_wrap = 0;
+    descriptor.out_lo = descriptor.out_hi = 0;
+    descriptor.out_offset = 1;
+  } else {
+    descriptor.out_offset = (int16_t)(descriptor.out_offset ^ 1);
+  }
+  return bl_descriptor_pack(&descriptor, s->faulty) ? s->faulty : step->payload;
+}
+
+static bl_status send_step(bl_session *s, const bl_step *step, bl_error *err) {
+  const uint32_t *payload = step->input ? s->input : step->payload;
+  if (step->opcode == BL_OP_RUN && step->layer == s->fault_layer) payload = plant_fault(s, step);
+  if (step->opcode == BL_OP_RUN && s->running_count < RUNS_IN_FLIGHT)
+    s->running[(s->first_running + s->running_count++) % RUNS_IN_FLIGHT] = step->layer;
+  bool sends = step->opcode == BL_OP_SEND;
+  bl_driver_result result =
+      bl_driver_request(&s->device.driver, step->opcode, step->address, step->argument, payload,
+                        step->bytes, sends ? s->answer : NULL, sends ? s->answer_words : 0, NULL);
+  char where[96];
+  return bl_device_check(&s->device, result, describe(s, step, where, sizeof where), err);
+}
+
+// A layer's output while it is still there.
+static bl_status look_at(bl_session *s, uint32_t layer, size_t images, bl_layer_sink sink,
+                         void *context, bl_error *err) {
+  uint32_t address, argument, bytes, tensor = s->graph->layers[layer].output;
+  bl_program_send(s->program, tensor, &address, &argument, &bytes);
+  bl_driver_result result = bl_driver_request(&s->device.driver, BL_OP_SEND, address, argument,
+                                              NULL, 0, s->peek, s->peek_words, NULL);
+  if (result == BL_DRIVER_OK) result = bl_driver_fence(&s->device.driver);
+  BL_TRY(bl_device_check(&s->device, result, "sending a layer's output", err));
+  bl_program_unpack(s->program, s->graph, tensor, s->peek, images, s->values);
+  sink(context, layer, s->values);
+  return BL_OK;
+}
+
+bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images, int32_t *out,
+                         bl_layer_sink sink, void *context, bl_error *err) {
+  const bl_program *program = session->program;
+  BL_TRY(bl_program_pack_input(program, session->graph, in, images, session->input, err));
+  for (uint32_t i = 0; i < program->batch_count; i++) {
+    const bl_step *step = &program->batch[i];
+    BL_TRY(send_step(session, step, err));
+    if (sink != NULL && step->opcode == BL_OP_RUN && step->last_part)
+      BL_TRY(look_at(session, step->layer, images, sink, context, err));
+  }
+  BL_TRY(bl_device_check(&session->device, bl_driver_fence(&session->device.driver),
+                         "finishing a batch", err));
+  bl_program_unpack(program, session->graph, program->output, session->answer, images, out);
+  return BL_OK;
+}
+
+static bl_status load(bl_session *s, bl_error *err) {
+  for (uint32_t i = 0; i < s->program->setup_count; i++)
+    BL_TRY(send_step(s, &s->program->setup[i], err));
+  uint64_t counters[BL_COUNTER_COUNT];
+  return bl_device_check(&s->device, bl_driver_counters(&s->device.driver, counters, true),
+                         "loading the program", err);
+}
+
+static uint32_t words_of_send(const bl_session *s, uint32_t tensor) {
+  uint32_t address, argument, bytes;
+  bl_program_send(s->program, tensor, &address, &argument, &bytes);
+  return (bytes + 3) / 4;
+}
+
+static bl_status take_buffers(bl_session *s, bl_error *err) {
+  const bl_program *p = s->program;
+  size_t most_values = 0;
+  for (uint32_t i = 0; i < s->graph->layer_count; i++) {
+    uint32_t tensor = s->graph->layers[i].output, words = words_of_send(s, tensor);
+    size_t values = p->images * bl_int_elements(&s->graph->tensors[tensor]);
+    if (words > s->peek_words) s->peek_words = words;
+    if (values > most_values) most_values = values;
+  }
+  s->answer_words = words_of_send(s, p->output);
+  s->input = bl_arena_alloc(s->arena, (bl_program_input_bytes(p) + 3) / 4, sizeof(uint32_t));
+  s->answer = bl_arena_alloc(s->arena, s->answer_words, sizeof(uint32_t));
+  s->peek = bl_arena_alloc(s->arena, s->peek_words, sizeof(uint32_t));
+  s->values = bl_arena_alloc(s->arena, most_values, sizeof(int32_t));
+  s->layer_cycles = bl_arena_alloc(s->arena, s->graph->layer_count, sizeof(uint64_t));
+  if (s->input == NULL || s->answer == NULL || s->peek == NULL || s->values == NULL ||
+      s->layer_cycles == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "no memory for the program's buffers");
+  return BL_OK;
+}
+
+static bl_status prepare(const bl_device_spec *spec, bl_session *s, bl_error *err) {
+  if (strcmp(spec->config->name, s->program->config.name) != 0)
+    return bl_fail(err, BL_ERR_USAGE, "compiled for configuration %s, the device is %s",
+                   s->program->config.name, spec->config->name);
+  BL_TRY(take_buffers(s, err));
+  BL_TRY(bl_device_open(spec, &s->device, err));
+  s->device.driver.listener = note_answer;
+  s->device.driver.listener_context = s;
+  return load(s, err);
+}
+
+bl_status bl_session_open(const bl_device_spec *spec, const bl_int_graph *graph,
+                          const bl_program *program, uint32_t fault_layer, bl_session **session,
+                          bl_error *err) {
+  *session = NULL;
+  bl_arena *arena = bl_arena_new(MEMORY_CAP);
+  bl_session *s = arena == NULL ? NULL : bl_arena_alloc(arena, 1, sizeof *s);
+  if (s == NULL) {
+    bl_arena_free(arena);
+    return bl_fail(err, BL_ERR_MEMORY, "no memory for a session");
+  }
+  s->arena = arena;
+  s->graph = graph;
+  s->program = program;
+  s->fault_layer = fault_layer < graph->layer_count ? fault_layer : BL_STEP_NO_LAYER - 1;
+  bl_status status = prepare(spec, s, err);
+  if (status != BL_OK)
+    bl_session_close(s);
+  else
+    *session = s;
+  return status;
+}
+
+void bl_session_close(bl_session *session) {
+  if (session == NULL) return;
+  bl_device_close(&session->device);
+  bl_arena_free(session->arena);
+}
+
+bl_status bl_session_counters(bl_session *session, uint64_t counters[BL_COUNTER_COUNT],
+                              bl_error *err) {
+  return bl_device_check(&session->device,
+                         bl_driver_counters(&session->device.driver, counters, false),
+                         "reading counters", err);
+}
+
+const uint64_t *bl_session_layer_cycles(const bl_session *session) {
+  return session->layer_cycles;
+}
+
+static bl_status run_session(void *self, const int32_t *in, size_t images, int32_t *out,
+                             bl_layer_sink sink, void *context, bl_error *err) {
+  return bl_session_run(self, in, images, out, sink, context, err);
+}
+
+static void close_session(void *self) {
+  bl_session_close(self);
+}
+
+bl_status bl_executor_device(const bl_device_spec *spec, const bl_int_graph *graph,
+                             const bl_program *program, uint32_t fault_layer, bl_executor *executor,
+                             bl_error *err) {
+  bl_session *session;
+  BL_TRY(bl_session_open(spec, graph, program, fault_layer, &session, err));
+  *executor = (bl_executor){bl_device_name(spec->kind), session, run_session, close_session,
+                            program->images};
+  return BL_OK;
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// A program loaded on a device: batches in, results out. Knows nothing of networks or numbers, only
+// of steps, regions and answers.
+#ifndef BITLOOM_HOST_RUN_SESSION_H
+#define BITLOOM_HOST_RUN_SESSION_H
+
+#include "host/compile/program.h"
+#include "host/run/device.h"
+#include "host/run/executor.h"
+
+typedef struct bl_session bl_session;
+
+// Opens the device that `spec` describes (its config is the program's), and loads what stays on it.
+// Graph and program outlive the session. A fault_layer below the layer count makes the session
+// change that layer's descriptor on its way to the device, for verify to find. Errors: USAGE (the
+// program is for another configuration), MEMORY, DEVICE.
+BL_MUST_USE bl_status bl_session_open(const bl_device_spec *spec, const bl_int_graph *graph,
+                                      const bl_program *program, uint32_t fault_layer,
+                                      bl_session **session, bl_error *err);
+void bl_session_close(bl_session *session);
+
+// Runs 1..program->images images; see bl_executor.run. With a sink the device stops after each
+// layer to send its output. Errors: RANGE, DEVICE, MEMORY.
+BL_MUST_USE bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images,
+                                     int32_t *out, bl_layer_sink sink, void *context,
+                                     bl_error *err);
+
+// Counters of everything since the program was loaded.
+BL_MUST_USE bl_status bl_session_counters(bl_session *session, uint64_t counters[BL_COUNTER_COUNT],
+                                          bl_error *err);
+// Cycles that each layer's runs took so far, [layer_count], as the device answered them.
+const uint64_t *bl_session_layer_cycles(const bl_session *session);
+
+// The session behind the executors' interface; closing the executor closes the session.
+BL_MUST_USE bl_status bl_executor_device(const bl_device_spec *spec, const bl_int_graph *graph,
+                                         const bl_program *program, uint32_t fault_layer,
+                                         bl_executor *executor, bl_error *err);
+
+#endif

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// The runtime on compiled random networks: no value differs from the reference kernels, shards
+// change nothing, layer cycles add up to the counters, and a fault planted in an execution is found
+// in its layer. BITLOOM_SEED repeats a run.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "host/run/runner.h"
+#include "tests/regress/random_graph.h"
+
+enum { NETWORKS = 12, ATTEMPTS = 40, SAMPLES = 7 };
+
+static uint64_t seed = 1;
+
+typedef struct {
+  bl_random_case made;
+  bl_bloom bloom;
+} network;
+
+static void draw(uint32_t number, network *n) {
+  for (uint32_t attempt = 0; attempt < ATTEMPTS; attempt++) {
+    bl_error err = {0};
+    bl_program *program;
+    assert_true(bl_random_network(seed, number, attempt, &n->made));
+    bl_compile_options options = {n->made.config, 2};
+    if (bl_compile(&n->made.graph, &options, &program, &err) == BL_OK) {
+      n->bloom = (bl_bloom){.graph = &n->made.graph, .program = program};
+      n->bloom.info.preprocess = bl_preprocess_identity();
+      return;
+    }
+    bl_random_free(&n->made);
+  }
+  fail_msg("seed %llu: network %u always refused", (unsigned long long)seed, number);
+}
+
+static void drop(network *n) {
+  bl_program_free(n->bloom.program);
+  bl_random_free(&n->made);
+}
+
+static bl_runner runner_for(const network *n, uint32_t shards) {
+  return (bl_runner){.bloom = &n->bloom,
+                     .preprocess = n->bloom.info.preprocess,
+                     .samples = SAMPLES,
+                     .seed = seed,
+                     .shards = shards,
+                     .device = {.kind = BL_DEVICE_FUNCTIONAL, .config = n->made.config}};
+}
+
+static void equal_to_reference(void **state) {
+  (void)state;
+  for (uint32_t i = 0; i < NETWORKS; i++) {
+    network n;
+    draw(i, &n);
+    bl_run_result results[2];
+    for (uint32_t k = 0; k < 2; k++) {
+      bl_runner runner = runner_for(&n, k == 0 ? 1 : 3);
+      bl_error err = {0};
+      if (bl_runner_run(&runner, true, &results[k], &err) != BL_OK)
+        fail_msg("seed %llu network %u: %s", (unsigned long long)seed, i, err.text);
+    }
+    const bl_run_result *r = &results[0];
+    size_t elements = bl_int_elements(&n.made.graph.tensors[n.made.graph.output]);
+    assert_int_equal(r->samples, SAMPLES);
+    assert_int_equal(r->batches, (SAMPLES + 1) / 2);
+    assert_int_equal(r->compared, SAMPLES * elements);
+    assert_int_equal(r->mismatches, 0);
+    assert_int_equal(r->labelled, 0);
+    assert_int_equal(results[1].compared, r->compared);
+    assert_int_equal(results[1].mismatches, 0);
+    assert_memory_equal(results[1].counters, r->counters, sizeof r->counters);
+    uint64_t cycles = 0;
+    for (uint32_t l = 0; l < n.made.graph.layer_count; l++) {
+      assert_int_equal(results[1].layer_cycles[l], r->layer_cycles[l]);
+      cycles += r->layer_cycles[l];
+    }
+    assert_int_equal(cycles, r->counters[BL_COUNTER_CYCLES]);
+    bl_run_result_free(&results[0]);
+    bl_run_result_free(&results[1]);
+    drop(&n);
+  }
+}
+
+static void faults_are_found(void **state) {
+  (void)state;
+  for (uint32_t i = 0; i < NETWORKS; i++) {
+    network n;
+    draw(i, &n);
+    for (int who = -1; who < 2; who++)
+      for (uint32_t layer = 0; layer < (who < 0 ? 1 : n.made.graph.layer_count); layer++) {
+        bl_runner runner = runner_for(&n, 1 + layer % 2);
+        bl_verify_choice choice = {.functional = true, .fault_executor = who, .fault_layer = layer};
+        bl_comparison comparison;
+        char line[360];
+        bl_error err = {0};
+        if (bl_runner_verify(&runner, &choice, &comparison, line, sizeof line, &err) != BL_OK)
+          fail_msg("seed %llu network %u: %s", (unsigned long long)seed, i, err.text);
+        assert_int_equal(comparison.found, who >= 0);
+        assert_int_equal(comparison.found, line[0] != '\0');
+        if (comparison.found) assert_int_equal(comparison.first.layer, layer);
+      }
+    drop(&n);
+  }
+}
+
+static void wrong_configuration(void **state) {
+  (void)state;
+  network n;
+  draw(0, &n);
+  bl_runner runner = runner_for(&n, 1);
+  for (int i = 0; i < BL_CONFIG_COUNT; i++)
+    if (&BL_CONFIGS[i] != n.made.config) runner.device.config = &BL_CONFIGS[i];
+  bl_run_result result;
+  bl_error err = {0};
+  assert_int_equal(bl_runner_run(&runner, true, &result, &err), BL_ERR_USAGE);
+  assert_non_null(strstr(err.text, n.made.config->name));
+  drop(&n);
+}
+
+static void argmax_ties(void **state) {
+  (void)state;
+  double scale[3] = {1.0, 2.0, 0.5}, bias[3] = {0.0, 1.0, 2.0};
+  bl_int_tensor tensors[2] = {{.h = 1, .w = 1, .c = 3, .format = {BL_FORMAT_S, 8}},
+                              {.h = 1, .w = 1, .c = 3, .format = {BL_FORMAT_ACC, 32}}};
+  bl_int_layer layer = {.output = 1, .out_scale = scale, .out_bias = bias};
+  bl_int_graph graph = {.tensors = tensors, .layers = &layer, .layer_count = 1, .output = 0};
+  assert_int_equal(bl_output_argmax(&graph, (const int32_t[]){-3, 7, 7}), 1);
+  assert_int_equal(bl_output_argmax(&graph, (const int32_t[]){-3, -3, -3}), 0);
+  graph.output = 1; // 3, 3, 3 and then 3, 3, 3.5
+  assert_int_equal(bl_output_argmax(&graph, (const int32_t[]){3, 1, 2}), 0);
+  assert_int_equal(bl_output_argmax(&graph, (const int32_t[]){3, 1, 3}), 2);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(equal_to_reference),
+      cmocka_unit_test(faults_are_found),
+      cmocka_unit_test(wrong_configuration),
+      cmocka_unit_test(argmax_ties),
+  };
+  const char *text = getenv("BITLOOM_SEED");
+  if (text != NULL) seed = strtoull(text, NULL, 0);
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
