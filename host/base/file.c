@@ -31,7 +31,8 @@ static bl_status read_open(int fd, const char *path, size_t limit, uint8_t **byt
                    (long long)info.st_size, limit);
   *size = (size_t)info.st_size;
   *bytes = malloc(*size + 1);
-  if (*bytes == NULL) return bl_fail(err, BL_ERR_MEMORY, "%s: no memory for %zu bytes", path, *size);
+  if (*bytes == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "%s: no memory for %zu bytes", path, *size);
   bl_status status = read_all(fd, path, *bytes, *size, err);
   if (status != BL_OK) {
     free(*bytes);

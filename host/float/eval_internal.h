@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the evaluators share.
+#ifndef BITLOOM_HOST_FLOAT_EVAL_INTERNAL_H
+#define BITLOOM_HOST_FLOAT_EVAL_INTERNAL_H
+
+#include "host/float/eval.h"
+
+typedef struct {
+  bl_float_engine *engine;
+  const bl_float_graph *graph;
+  const bl_node *node;
+  uint32_t index;
+  bl_value *values;
+  bl_error *err;
+} bl_eval;
+
+typedef bl_status (*bl_evaluator)(const bl_eval *e);
+
+static inline const bl_value *bl_eval_in(const bl_eval *e, uint32_t k) {
+  return k < e->node->input_count && e->node->inputs[k] >= 0 ? &e->values[e->node->inputs[k]]
+                                                             : NULL;
+}
+
+static inline bl_value *bl_eval_out(const bl_eval *e, uint32_t k) {
+  return k < e->node->output_count && e->node->outputs[k] >= 0 ? &e->values[e->node->outputs[k]]
+                                                               : NULL;
+}
+
+// Element `at` as a double, whatever the type.
+static inline double bl_at(const bl_value *v, size_t at) {
+  return v->type == BL_TYPE_FLOAT ? (double)v->f[at] : (double)v->i[at];
+}
+
+static inline void bl_put(bl_value *v, size_t at, double x) {
+  if (v->type == BL_TYPE_FLOAT)
+    v->f[at] = (float)x;
+  else
+    v->i[at] = (int64_t)x;
+}
+
+// Copies element `from` of in to element `to` of out; both have the same type.
+static inline void bl_copy(bl_value *out, size_t to, const bl_value *in, size_t from) {
+  if (out->type == BL_TYPE_FLOAT)
+    out->f[to] = in->f[from];
+  else
+    out->i[to] = in->i[from];
+}
+
+bl_status bl_eval_fail(const bl_eval *e, bl_status status, const char *what);
+// The node's integers from input `k` or attribute `name` (NULL and 0 where there is neither).
+const int64_t *bl_eval_ints(const bl_eval *e, uint32_t k, const char *name, size_t *count);
+
+bl_status bl_eval_binary(const bl_eval *e);
+bl_status bl_eval_unary(const bl_eval *e);
+bl_status bl_eval_clip(const bl_eval *e);
+bl_status bl_eval_cast(const bl_eval *e);
+bl_status bl_eval_batch_norm(const bl_eval *e);
+bl_status bl_eval_softmax(const bl_eval *e);
+bl_status bl_eval_quantize(const bl_eval *e);
+bl_status bl_eval_dequantize(const bl_eval *e);
+bl_status bl_eval_quant(const bl_eval *e);
+
+bl_status bl_eval_same(const bl_eval *e);
+bl_status bl_eval_dropout(const bl_eval *e);
+bl_status bl_eval_transpose(const bl_eval *e);
+bl_status bl_eval_concat(const bl_eval *e);
+bl_status bl_eval_gather(const bl_eval *e);
+bl_status bl_eval_slice(const bl_eval *e);
+bl_status bl_eval_pad(const bl_eval *e);
+bl_status bl_eval_shape(const bl_eval *e);
+bl_status bl_eval_constant(const bl_eval *e);
+
+bl_status bl_eval_pool(const bl_eval *e);
+bl_status bl_eval_conv(const bl_eval *e);
+bl_status bl_eval_matmul(const bl_eval *e);
+bl_status bl_eval_gemm(const bl_eval *e);
+
+#endif
