@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "host/run/runner_internal.h"
-#include "host/run/session.h"
+#include "host/run/program_session.h"
 
 enum { LINE = 360 };
 

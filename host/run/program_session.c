@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Steps to the driver, answers back. Every buffer is taken when the session opens.
-#include "host/run/session.h"
+#include "host/run/program_session.h"
 
 #include <stdio.h>
 #include <stdlib.h>

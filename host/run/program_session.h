@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A program loaded on a device: batches in, results out. Knows nothing of networks or numbers, only
 // of steps, regions and answers.
-#ifndef BITLOOM_HOST_RUN_SESSION_H
-#define BITLOOM_HOST_RUN_SESSION_H
+#ifndef BITLOOM_HOST_RUN_PROGRAM_SESSION_H
+#define BITLOOM_HOST_RUN_PROGRAM_SESSION_H
 
 #include "host/compile/program.h"
 #include "host/run/device.h"
