@@ -22,9 +22,8 @@ static bl_status no_memory(bl_error *err) {
   return bl_fail(err, BL_ERR_MEMORY, "compile: no memory for the network's layers");
 }
 
-// The input is packed in windows by the host only for the one layer that reads it, when it has few
-// channels and a window to pack.
-static bool may_pack(const bl_int_graph *graph, const bl_config *config) {
+// Only for the one layer that reads the input, when it has few channels and a window to pack.
+bool bl_may_pack(const bl_int_graph *graph, const bl_config *config) {
   uint32_t readers = 0;
   for (uint32_t l = 0; l < graph->layer_count; l++)
     readers += graph->layers[l].input == 0;
@@ -90,7 +89,7 @@ static bl_status choose(chooser *ch, uint32_t batch, bl_error *err) {
                  ch->graph->name, first, ch->needed, ch->config->name, ch->config->act_depth);
 }
 
-static void fill_packing(const bl_mapping *m, bool window, bl_input_packing *in) {
+void bl_fill_packing(const bl_mapping *m, bool window, bl_input_packing *in) {
   const bl_int_layer *l = m->layer;
   *in = (bl_input_packing){.window_h = 1,
                            .window_w = 1,
@@ -131,7 +130,7 @@ static bl_status fill_program(const chooser *ch, bl_program *p, bl_error *err) {
   p->layer_parts = bl_arena_alloc(p->arena, graph->layer_count, sizeof *p->layer_parts);
   if (p->regions == NULL || p->layer_issue == NULL || p->layer_parts == NULL) return no_memory(err);
   memcpy(p->regions, ch->best_regions, graph->tensor_count * sizeof *p->regions);
-  fill_packing(input_reader(ch, m), ch->best_mode == 1, &p->input);
+  bl_fill_packing(input_reader(ch, m), ch->best_mode == 1, &p->input);
   p->figures.used[BL_MEMORY_ACTIVATIONS] = ch->used;
   for (uint32_t l = 0; l < graph->layer_count; l++) {
     (void)bl_estimate(&m[l], p->images, &p->layer_issue[l]);
@@ -146,7 +145,7 @@ static bl_status compile_in(chooser *ch, uint32_t batch, bl_program *program, bl
   ch->best_regions = bl_arena_alloc(ch->arena, tensors, sizeof *ch->regions);
   if (ch->regions == NULL || ch->best_regions == NULL) return no_memory(err);
   // A layer that cannot run as it is may still run on packed windows, and the other way round.
-  bool pack = may_pack(ch->graph, ch->config);
+  bool pack = bl_may_pack(ch->graph, ch->config);
   bl_status packed = pack ? map_all(ch, 1, err) : BL_ERR_UNSUPPORTED;
   bl_status direct = map_all(ch, 0, err);
   if (packed != BL_OK && direct != BL_OK) return direct;

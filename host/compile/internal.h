@@ -106,9 +106,22 @@ BL_MUST_USE bl_status bl_next_part(const bl_mapping *m, uint32_t tile0,
 bool bl_plan_memory(const bl_int_graph *graph, const bl_mapping *mappings, uint32_t images,
                     bl_region *regions, uint32_t *used, uint32_t *needed);
 
-// stream.c: lists, weights and steps of a program whose regions are known.
+// Strides and sizes of all tensors, without addresses; false when one is too large by itself.
+bool bl_shape_regions(const bl_int_graph *graph, const bl_mapping *mappings, uint32_t images,
+                      bl_region *regions);
+// Do all regions lie in the memory, and apart from those that live at the same time?
+bool bl_regions_sound(const bl_int_graph *graph, const bl_region *regions, uint32_t depth);
+
+// stream.c: bytes of a list memory's word, all columns.
+uint32_t bl_word_bytes(const bl_config *config, int memory);
+// Lists, weights and steps of a program whose regions are known.
 BL_MUST_USE bl_status bl_stream(bl_program *program, const bl_mapping *mappings,
                                 uint32_t layer_count, bl_error *err);
+
+// compile.c: how the host packs tensor 0 for the layer that reads it.
+void bl_fill_packing(const bl_mapping *m, bool window, bl_input_packing *in);
+// May the host pack windows of the input?
+bool bl_may_pack(const bl_int_graph *graph, const bl_config *config);
 
 // descriptor.c: the descriptor of one part.
 BL_MUST_USE bl_status bl_describe(const bl_program *program, const bl_mapping *m,

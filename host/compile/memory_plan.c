@@ -44,8 +44,8 @@ static void shape(bl_region *r, uint32_t w, uint32_t pixel_words, uint32_t plane
   r->row_stride = w * pixel_words;
 }
 
-// Strides of every tensor; *ok turns false when one alone is too large for 16-bit strides.
-static bool shapes(const bl_int_graph *graph, const bl_mapping *mappings, bl_region *regions) {
+bool bl_shape_regions(const bl_int_graph *graph, const bl_mapping *mappings, uint32_t images,
+                      bl_region *regions) {
   for (uint32_t l = 0; l < graph->layer_count; l++) {
     const bl_mapping *m = &mappings[l];
     const bl_config *config = m->config;
@@ -63,13 +63,14 @@ static bool shapes(const bl_int_graph *graph, const bl_mapping *mappings, bl_reg
     if ((uint64_t)m->in_h * regions[0].row_stride > config->act_depth) return false;
     regions[0].image_stride = m->in_h * regions[0].row_stride;
   }
+  for (uint32_t t = 0; t < graph->tensor_count; t++)
+    regions[t].words = regions[t].image_stride * images;
   return true;
 }
 
-static void lifetimes(const bl_int_graph *graph, const bl_region *regions, uint32_t images,
-                      life *lives) {
+static void lifetimes(const bl_int_graph *graph, const bl_region *regions, life *lives) {
   for (uint32_t t = 0; t < graph->tensor_count; t++)
-    lives[t] = (life){.tensor = t, .words = regions[t].image_stride * images};
+    lives[t] = (life){.tensor = t, .words = regions[t].words, .address = regions[t].address};
   for (uint32_t l = 0; l < graph->layer_count; l++) {
     lives[graph->layers[l].output].first = l;
     lives[graph->layers[l].output].last = l;
@@ -82,18 +83,33 @@ bool bl_plan_memory(const bl_int_graph *graph, const bl_mapping *mappings, uint3
                     bl_region *regions, uint32_t *used, uint32_t *needed) {
   *used = 0;
   *needed = UINT32_MAX;
-  if (!shapes(graph, mappings, regions)) return false;
+  if (!bl_shape_regions(graph, mappings, images, regions)) return false;
   life *lives = calloc(graph->tensor_count, sizeof *lives);
   if (lives == NULL) return false;
-  lifetimes(graph, regions, images, lives);
+  lifetimes(graph, regions, lives);
   qsort(lives, graph->tensor_count, sizeof *lives, larger_first);
   for (uint32_t i = 0; i < graph->tensor_count; i++) {
     lives[i].address = place(lives, i);
     if (lives[i].address + lives[i].words > *used) *used = lives[i].address + lives[i].words;
     regions[lives[i].tensor].address = lives[i].address;
-    regions[lives[i].tensor].words = lives[i].words;
   }
   free(lives);
   *needed = *used;
   return *used <= mappings[0].config->act_depth;
+}
+
+bool bl_regions_sound(const bl_int_graph *graph, const bl_region *regions, uint32_t depth) {
+  bool sound = true;
+  life *lives = calloc(graph->tensor_count, sizeof *lives);
+  if (lives == NULL) return false;
+  lifetimes(graph, regions, lives);
+  for (uint32_t i = 0; i < graph->tensor_count && sound; i++) {
+    if (lives[i].words > depth || lives[i].address > depth - lives[i].words) sound = false;
+    for (uint32_t k = 0; k < i && sound; k++)
+      if (together(&lives[i], &lives[k]) && lives[i].address < lives[k].address + lives[k].words &&
+          lives[k].address < lives[i].address + lives[i].words)
+        sound = false;
+  }
+  free(lives);
+  return sound;
 }

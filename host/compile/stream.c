@@ -32,7 +32,7 @@ typedef struct {
   steps setup, batch;
 } builder;
 
-static uint32_t word_bytes(const bl_config *config, int memory) {
+uint32_t bl_word_bytes(const bl_config *config, int memory) {
   switch (memory) {
   case BL_MEMORY_WEIGHTS:
     return config->cols * config->lanes / 8;
@@ -79,7 +79,7 @@ static bl_status add_load(builder *b, steps *list, int memory, uint32_t address,
   bl_step step = {.opcode = (uint8_t)(BL_OP_LOAD_WEIGHTS + memory),
                   .address = address,
                   .argument = columns ? config->cols << 24 : 0,
-                  .bytes = words * word_bytes(config, memory),
+                  .bytes = words * bl_word_bytes(config, memory),
                   .layer = b->m == NULL ? BL_STEP_NO_LAYER : b->m->index};
   if (list == &b->batch) b->program->figures.streamed_bytes += step.bytes;
   return add_packet(b, list, step, bytes, err);
@@ -112,7 +112,7 @@ static bl_status place_streamed(builder *b, int memory, const uint8_t *bytes, ui
 
 // Finds `words` words in a resident memory; UINT32_MAX when they are not there yet.
 static uint32_t find(const builder *b, int memory, const uint8_t *bytes, uint32_t words) {
-  uint32_t unit = word_bytes(&b->program->config, memory);
+  uint32_t unit = bl_word_bytes(&b->program->config, memory);
   for (uint32_t at = 0; at + words <= b->used[memory]; at++)
     if (memcmp(b->image[memory] + (size_t)at * unit, bytes, (size_t)words * unit) == 0) return at;
   return UINT32_MAX;
@@ -129,7 +129,7 @@ static bl_status place_resident(builder *b, int memory, const uint8_t *bytes, ui
     b->overflow = memory;
     return BL_OK;
   }
-  uint32_t unit = word_bytes(&b->program->config, memory);
+  uint32_t unit = bl_word_bytes(&b->program->config, memory);
   memcpy(b->image[memory] + (size_t)b->used[memory] * unit, bytes, (size_t)words * unit);
   b->used[memory] += words;
   return BL_OK;
@@ -148,7 +148,7 @@ static bl_status place(builder *b, int memory, uint8_t *bytes, uint32_t words, u
 }
 
 static uint8_t *block(const builder *b, int memory, uint32_t words) {
-  return calloc(words + 1, word_bytes(&b->program->config, memory));
+  return calloc(words + 1, bl_word_bytes(&b->program->config, memory));
 }
 
 static bl_status place_weights(builder *b, const bl_part *part, uint32_t *address, bl_error *err) {
@@ -158,7 +158,7 @@ static bl_status place_weights(builder *b, const bl_part *part, uint32_t *addres
   uint8_t *bytes = block(b, BL_MEMORY_WEIGHTS, words);
   if (bytes == NULL) return no_memory(err);
   bl_emit_weights(b->m, part, bytes);
-  b->program->figures.weight_bytes += (uint64_t)words * word_bytes(&b->program->config, 0);
+  b->program->figures.weight_bytes += (uint64_t)words * bl_word_bytes(&b->program->config, 0);
   return place(b, BL_MEMORY_WEIGHTS, bytes, words, address, err);
 }
 
@@ -210,7 +210,7 @@ static void emit_list(const bl_mapping *m, const bl_part *part, const bl_tile_pl
 static bl_status place_lists(builder *b, const bl_part *part, bool passes, uint32_t *offsets,
                              uint32_t *address, bl_error *err) {
   int memory = passes ? BL_MEMORY_PASSES : BL_MEMORY_K;
-  uint32_t words = 0, unit = word_bytes(&b->program->config, memory);
+  uint32_t words = 0, unit = bl_word_bytes(&b->program->config, memory);
   for (uint32_t t = part->tile0; t < part->tile1; t++)
     offsets[t - part->tile0] = list_offset(b->m, part, t, passes, offsets, &words);
   uint8_t *bytes = block(b, memory, words);

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// What writing, reading and checking of compiled files share. Nobody outside host/compile includes
+// this.
+#ifndef BITLOOM_HOST_COMPILE_BLOOM_INTERNAL_H
+#define BITLOOM_HOST_COMPILE_BLOOM_INTERNAL_H
+
+#include "host/compile/bloom.h"
+#include "host/compile/internal.h"
+#include "host/compile/wire.h"
+
+enum {
+  BL_BLOOM_HEADER = 32,         // bytes of the file header
+  BL_BLOOM_SECTION_HEADER = 20, // bytes before each section
+  BL_BLOOM_SECTIONS = 3,
+  BL_SECTION_INFO = 1,
+  BL_SECTION_GRAPH = 2,
+  BL_SECTION_PROGRAM = 3,
+  BL_STEP_BYTES = 22, // of a step without its payload
+  BL_STEP_INPUT = 1,  // flags
+  BL_STEP_LAST_PART = 2,
+  BL_LAYER_REQUANT = 1,
+  BL_LAYER_REAL = 2,
+};
+
+#define BL_BLOOM_MAGIC "BITLOOM\n"
+
+void bl_put_info(bl_writer *w, const bl_bloom_info *info);
+void bl_put_graph(bl_writer *w, const bl_int_graph *graph);
+void bl_put_program(bl_writer *w, const bl_program *program);
+
+BL_MUST_USE bl_status bl_read_info(const char *name, bl_reader *r, bl_bloom_info *info,
+                                   bl_error *err);
+// Also bl_int_check.
+BL_MUST_USE bl_status bl_read_graph(const char *name, bl_reader *r, bl_arena *arena,
+                                    bl_int_graph **graph, bl_error *err);
+// Lengths only; bl_program_check does the rest.
+BL_MUST_USE bl_status bl_read_program(const char *name, bl_reader *r, bl_program *program,
+                                      bl_error *err);
+// Is this program one that the graph compiles to? Every step is parsed, every load is put into an
+// image of its memory, and for every RUN the descriptor and what the images hold at its lists are
+// compared with what the layer needs. Fills layer_issue, layer_parts and figures.
+BL_MUST_USE bl_status bl_program_check(bl_program *program, const bl_int_graph *graph,
+                                       bl_error *err);
+
+#endif

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading compiled files: header, sections, then each section through a reader that knows its end.
+// A count is believed only when what it announces can still follow.
+#include "host/compile/bloom_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "host/base/file.h"
+
+static bl_status damaged(const char *name, const char *what, bl_error *err) {
+  return bl_fail(err, BL_ERR_FORMAT, "%s: %s; compile it again", name, what);
+}
+
+bl_status bl_read_info(const char *name, bl_reader *r, bl_bloom_info *info, bl_error *err) {
+  bl_preprocess *p = &info->preprocess;
+  p->scale = bl_get_real(r);
+  p->channels = bl_get32(r);
+  uint32_t layout = bl_get32(r);
+  for (int i = 0; i < BL_PREPROCESS_MAX_CHANNELS; i++)
+    p->mean[i] = bl_get_real(r);
+  for (int i = 0; i < BL_PREPROCESS_MAX_CHANNELS; i++)
+    p->std[i] = bl_get_real(r);
+  uint32_t suffix = bl_get32(r);
+  info->float_accuracy = bl_get_real(r);
+  info->float_bytes = bl_get(r, 8);
+  if (r->failed || bl_left(r) != 0 || layout > BL_LAYOUT_NHWC || suffix >= BL_SUFFIX_COUNT ||
+      !isfinite(info->float_accuracy) || info->float_accuracy > 1)
+    return damaged(name, "its general information makes no sense", err);
+  p->layout = (bl_layout)layout;
+  info->suffix = (bl_suffix)suffix;
+  return bl_preprocess_check(p, err);
+}
+
+static bl_format get_format(bl_reader *r) {
+  uint8_t kind = (uint8_t)bl_get(r, 1), bits = (uint8_t)bl_get(r, 1);
+  if (kind > BL_FORMAT_ACC) r->failed = true;
+  return (bl_format){r->failed ? BL_FORMAT_U : (bl_format_kind)kind, bits};
+}
+
+static void get_tensor(bl_reader *r, bl_arena *arena, bl_int_tensor *t) {
+  t->name = bl_get_text(r, arena);
+  t->h = bl_get32(r);
+  t->w = bl_get32(r);
+  t->c = bl_get32(r);
+  t->format = get_format(r);
+  t->scale = bl_get_real(r);
+  t->zero_point = bl_get_signed32(r);
+}
+
+static void get_fields(bl_reader *r, bl_int_layer *l) {
+  uint32_t *const fields[] = {&l->input,         &l->output,          &l->groups,
+                              &l->kernel_h,      &l->kernel_w,        &l->stride_h,
+                              &l->stride_w,      &l->dilation_h,      &l->dilation_w,
+                              &l->pad_top,       &l->pad_left,        &l->pad_bottom,
+                              &l->pad_right,     &l->pool_h,          &l->pool_w,
+                              &l->pool_stride_h, &l->pool_stride_w,   &l->pool_pad_top,
+                              &l->pool_pad_left, &l->pool_pad_bottom, &l->pool_pad_right};
+  for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+    *fields[i] = bl_get32(r);
+  l->pad_value = bl_get_signed32(r);
+  l->lo = bl_get_signed32(r);
+  l->hi = bl_get_signed32(r);
+  l->weight_format = get_format(r);
+}
+
+// Elements of the layer's weights; 0 when its fields do not fit together or the section is shorter.
+static size_t weight_count(const bl_int_graph *graph, const bl_int_layer *l, const bl_reader *r) {
+  if (r->failed || l->input >= graph->tensor_count || l->output >= graph->tensor_count) return 0;
+  uint64_t in_c = graph->tensors[l->input].c, out_c = graph->tensors[l->output].c;
+  if (l->groups < 1 || in_c % l->groups != 0 || l->kernel_h > BL_INT_MAX_KERNEL ||
+      l->kernel_w > BL_INT_MAX_KERNEL || in_c > BL_INT_MAX_DIM || out_c > BL_INT_MAX_DIM)
+    return 0;
+  uint64_t each = in_c / l->groups * l->kernel_h; // < 2^32
+  uint64_t left = bl_left(r);
+  if (each > left || each * l->kernel_w > left || each * l->kernel_w * out_c > left) return 0;
+  return (size_t)(each * l->kernel_w * out_c);
+}
+
+static void get_requant(bl_reader *r, bl_arena *arena, uint32_t channels, bl_int_layer *l) {
+  if (channels > bl_left(r) / 13) {
+    r->failed = true;
+    return;
+  }
+  l->mult = bl_arena_alloc(arena, channels, sizeof *l->mult);
+  l->bias = bl_arena_alloc(arena, channels, sizeof *l->bias);
+  l->shift = bl_arena_alloc(arena, channels, sizeof *l->shift);
+  if (l->mult == NULL || l->bias == NULL || l->shift == NULL) {
+    r->failed = true;
+    return;
+  }
+  for (uint32_t n = 0; n < channels; n++) {
+    l->mult[n] = bl_get_signed32(r);
+    l->bias[n] = (int64_t)bl_get(r, 8);
+    l->shift[n] = (uint8_t)bl_get(r, 1);
+  }
+}
+
+static void get_real_scale(bl_reader *r, bl_arena *arena, uint32_t channels, bl_int_layer *l) {
+  if (channels > bl_left(r) / 16) {
+    r->failed = true;
+    return;
+  }
+  l->out_scale = bl_arena_alloc(arena, channels, sizeof *l->out_scale);
+  l->out_bias = bl_arena_alloc(arena, channels, sizeof *l->out_bias);
+  if (l->out_scale == NULL || l->out_bias == NULL) {
+    r->failed = true;
+    return;
+  }
+  for (uint32_t n = 0; n < channels; n++) {
+    l->out_scale[n] = bl_get_real(r);
+    l->out_bias[n] = bl_get_real(r);
+  }
+}
+
+static void get_layer(bl_reader *r, const bl_int_graph *graph, bl_int_layer *l) {
+  l->name = bl_get_text(r, graph->arena);
+  get_fields(r, l);
+  size_t count = weight_count(graph, l, r);
+  const uint8_t *weights = count > 0 ? bl_get_bytes(r, count) : NULL;
+  l->weights = weights == NULL ? NULL : bl_arena_alloc(graph->arena, count, 1);
+  if (l->weights == NULL) {
+    r->failed = true;
+    return;
+  }
+  memcpy(l->weights, weights, count);
+  uint32_t channels = graph->tensors[l->output].c;
+  uint64_t flags = bl_get(r, 1);
+  if (flags > (BL_LAYER_REQUANT | BL_LAYER_REAL)) r->failed = true;
+  if ((flags & BL_LAYER_REQUANT) != 0) get_requant(r, graph->arena, channels, l);
+  if ((flags & BL_LAYER_REAL) != 0) get_real_scale(r, graph->arena, channels, l);
+}
+
+bl_status bl_read_graph(const char *name, bl_reader *r, bl_arena *arena, bl_int_graph **graph,
+                        bl_error *err) {
+  bl_int_graph *g = bl_arena_alloc(arena, 1, sizeof *g);
+  if (g == NULL) return bl_fail(err, BL_ERR_MEMORY, "%s: no memory for its graph", name);
+  g->arena = arena;
+  g->name = bl_get_text(r, arena);
+  g->tensor_count = bl_get32(r);
+  g->output = bl_get32(r);
+  if (r->failed || g->tensor_count < 2 || g->tensor_count > BL_INT_MAX_TENSORS)
+    return damaged(name, "its graph has no sensible number of tensors", err);
+  g->layer_count = g->tensor_count - 1;
+  g->tensors = bl_arena_alloc(arena, g->tensor_count, sizeof *g->tensors);
+  g->layers = bl_arena_alloc(arena, g->layer_count, sizeof *g->layers);
+  if (g->tensors == NULL || g->layers == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "%s: no memory for its graph", name);
+  for (uint32_t t = 0; t < g->tensor_count && !r->failed; t++)
+    get_tensor(r, arena, &g->tensors[t]);
+  for (uint32_t l = 0; l < g->layer_count && !r->failed; l++)
+    get_layer(r, g, &g->layers[l]);
+  if (r->failed || bl_left(r) != 0) return damaged(name, "its graph is cut short or too long", err);
+  *graph = g;
+  return bl_int_check(g, err);
+}
+
+static bool get_config(bl_reader *r, bl_arena *arena, bl_config *config) {
+  const char *name = bl_get_text(r, arena);
+  uint32_t fields[11];
+  for (int i = 0; i < 11; i++)
+    fields[i] = bl_get32(r);
+  for (int i = 0; !r->failed && i < BL_CONFIG_COUNT; i++) {
+    const bl_config *c = &BL_CONFIGS[i];
+    const uint32_t known[] = {c->rows,         c->cols,        c->lanes,    c->acc_w,
+                              c->weight_depth, c->param_depth, c->k_depth,  c->pass_depth,
+                              c->tile_depth,   c->act_depth,   c->row_depth};
+    if (strcmp(name, c->name) != 0 || memcmp(fields, known, sizeof known) != 0) continue;
+    *config = *c;
+    return true;
+  }
+  return false;
+}
+
+static void get_step(bl_reader *r, bl_arena *arena, bl_step *s) {
+  s->opcode = (uint8_t)bl_get(r, 1);
+  uint64_t flags = bl_get(r, 1);
+  s->input = (flags & BL_STEP_INPUT) != 0;
+  s->last_part = (flags & BL_STEP_LAST_PART) != 0;
+  s->address = bl_get32(r);
+  s->argument = bl_get32(r);
+  s->layer = bl_get32(r);
+  s->part = bl_get32(r);
+  s->bytes = bl_get32(r);
+  if (flags > (BL_STEP_INPUT | BL_STEP_LAST_PART)) r->failed = true;
+  if (s->input || s->bytes == 0) return;
+  const uint8_t *bytes = bl_get_bytes(r, s->bytes);
+  if (bytes == NULL) return;
+  s->payload = bl_arena_alloc(arena, bl_div_up(s->bytes, 4), sizeof *s->payload);
+  if (s->payload == NULL) {
+    r->failed = true;
+    return;
+  }
+  for (uint32_t i = 0; i < s->bytes; i++)
+    s->payload[i / 4] |= (uint32_t)bytes[i] << (i % 4 * 8);
+}
+
+static bl_step *get_steps(bl_reader *r, bl_arena *arena, uint32_t count) {
+  if (count > BL_PROGRAM_MAX_STEPS || count > bl_left(r) / BL_STEP_BYTES) r->failed = true;
+  bl_step *steps = r->failed ? NULL : bl_arena_alloc(arena, count, sizeof *steps);
+  if (steps == NULL) r->failed = true;
+  for (uint32_t i = 0; i < count && !r->failed; i++)
+    get_step(r, arena, &steps[i]);
+  return steps;
+}
+
+static void get_packing(bl_reader *r, bl_input_packing *in) {
+  uint32_t *const fields[] = {&in->window_h,   &in->window_w,   &in->stride_h, &in->stride_w,
+                              &in->dilation_h, &in->dilation_w, &in->pad_top,  &in->pad_left};
+  for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+    *fields[i] = bl_get32(r);
+  in->pad_value = bl_get_signed32(r);
+  in->h = bl_get32(r);
+  in->w = bl_get32(r);
+  in->c = bl_get32(r);
+}
+
+bl_status bl_read_program(const char *name, bl_reader *r, bl_program *p, bl_error *err) {
+  if (!get_config(r, p->arena, &p->config))
+    return damaged(name, "it is for a device configuration that this program does not know", err);
+  p->images = bl_get32(r);
+  get_packing(r, &p->input);
+  p->tensor_count = bl_get32(r);
+  if (r->failed || p->tensor_count > BL_INT_MAX_TENSORS || p->tensor_count > bl_left(r) / 8)
+    return damaged(name, "its program has no sensible number of tensors", err);
+  p->regions = bl_arena_alloc(p->arena, p->tensor_count, sizeof *p->regions);
+  p->layer_issue = bl_arena_alloc(p->arena, p->tensor_count, sizeof *p->layer_issue);
+  p->layer_parts = bl_arena_alloc(p->arena, p->tensor_count, sizeof *p->layer_parts);
+  if (p->regions == NULL || p->layer_issue == NULL || p->layer_parts == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "%s: no memory for its program", name);
+  for (uint32_t t = 0; t < p->tensor_count; t++) {
+    p->regions[t].address = bl_get32(r);
+    p->regions[t].acc_bytes = bl_get32(r);
+  }
+  p->setup_count = bl_get32(r);
+  p->batch_count = bl_get32(r);
+  p->setup = get_steps(r, p->arena, p->setup_count);
+  p->batch = get_steps(r, p->arena, p->batch_count);
+  if (r->failed || bl_left(r) != 0)
+    return damaged(name, "its program is cut short or too long", err);
+  return BL_OK;
+}
+
+static bl_status check_header(const char *name, bl_reader *r, bl_error *err) {
+  if (r->size < BL_BLOOM_HEADER || memcmp(r->bytes, BL_BLOOM_MAGIC, 8) != 0)
+    return bl_fail(err, BL_ERR_FORMAT, "%s: not a compiled network (.bloom)", name);
+  (void)bl_get_bytes(r, 8);
+  uint32_t version = bl_get32(r), contract = bl_get32(r);
+  uint64_t size = bl_get(r, 8);
+  uint32_t sections = bl_get32(r), crc = (uint32_t)crc32_z(0, r->bytes, r->at);
+  if (bl_get32(r) != crc) return damaged(name, "its header is damaged", err);
+  if (version != BL_BLOOM_VERSION || contract != BL_CONTRACT_VERSION)
+    return bl_fail(err, BL_ERR_FORMAT,
+                   "%s: format %u for devices of contract %u, this program has %d and %d; compile "
+                   "it again",
+                   name, version, contract, (int)BL_BLOOM_VERSION, (int)BL_CONTRACT_VERSION);
+  if (size != r->size || sections != BL_BLOOM_SECTIONS)
+    return bl_fail(err, BL_ERR_FORMAT, "%s: %zu bytes, its header says %llu; copy it again", name,
+                   r->size, (unsigned long long)size);
+  return BL_OK;
+}
+
+static bl_status open_section(const char *name, bl_reader *r, uint32_t id, bl_reader *section,
+                              bl_error *err) {
+  const size_t start = r->at;
+  uint32_t found = bl_get32(r);
+  uint64_t length = bl_get(r, 8);
+  uint32_t crc = bl_get32(r);
+  size_t end = r->at;
+  uint32_t header_crc = bl_get32(r);
+  if (r->failed || crc32_z(0, r->bytes + start, end - start) != header_crc || found != id ||
+      length > bl_left(r))
+    return damaged(name, "the start of a section is damaged", err);
+  *section = (bl_reader){.bytes = bl_get_bytes(r, (size_t)length), .size = (size_t)length};
+  if (crc32_z(0, section->bytes, section->size) != crc)
+    return damaged(name, "a section's checksum is wrong", err);
+  return BL_OK;
+}
+
+static bl_status parse(const char *name, const uint8_t *bytes, size_t size, bl_bloom *bloom,
+                       bl_error *err) {
+  bl_reader file = {.bytes = bytes, .size = size}, info, graph, program;
+  BL_TRY(check_header(name, &file, err));
+  BL_TRY(open_section(name, &file, BL_SECTION_INFO, &info, err));
+  BL_TRY(open_section(name, &file, BL_SECTION_GRAPH, &graph, err));
+  BL_TRY(open_section(name, &file, BL_SECTION_PROGRAM, &program, err));
+  if (bl_left(&file) != 0) return damaged(name, "something follows its last section", err);
+  // What is kept is little more than what is read, but each piece is rounded up.
+  const size_t cap = size * 16 + (1 << 20);
+  bloom->file_bytes = size;
+  bloom->arena = bl_arena_new(cap);
+  bl_arena *arena = bl_arena_new(cap);
+  if (arena != NULL) bloom->program = bl_arena_alloc(arena, 1, sizeof *bloom->program);
+  if (bloom->arena == NULL || bloom->program == NULL) {
+    bl_arena_free(arena);
+    return bl_fail(err, BL_ERR_MEMORY, "%s: no memory to load it", name);
+  }
+  bloom->program->arena = arena;
+  BL_TRY(bl_read_info(name, &info, &bloom->info, err));
+  BL_TRY(bl_read_graph(name, &graph, bloom->arena, &bloom->graph, err));
+  BL_TRY(bl_read_program(name, &program, bloom->program, err));
+  return bl_program_check(bloom->program, bloom->graph, err);
+}
+
+bl_status bl_bloom_parse(const char *name, const uint8_t *bytes, size_t size, bl_bloom *bloom,
+                         bl_error *err) {
+  *bloom = (bl_bloom){0};
+  bl_status status = parse(name, bytes, size, bloom, err);
+  if (status != BL_OK) bl_bloom_free(bloom);
+  return status;
+}
+
+bl_status bl_bloom_load(const char *path, bl_bloom *bloom, bl_error *err) {
+  uint8_t *bytes;
+  size_t size;
+  *bloom = (bl_bloom){0};
+  BL_TRY(bl_file_read(path, BL_BLOOM_MAX_BYTES, &bytes, &size, err));
+  bl_status status = bl_bloom_parse(path, bytes, size, bloom, err);
+  free(bytes);
+  return status;
+}
+
+void bl_bloom_free(bl_bloom *bloom) {
+  bl_program_free(bloom->program);
+  bl_arena_free(bloom->arena);
+  *bloom = (bl_bloom){0};
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writing compiled files. The layout is docs/reference/bloom-format.md.
+#include "host/compile/bloom_internal.h"
+
+#include <stdlib.h>
+#include <zlib.h>
+
+#include "host/base/file.h"
+
+void bl_put_info(bl_writer *w, const bl_bloom_info *info) {
+  const bl_preprocess *p = &info->preprocess;
+  bl_put_real(w, p->scale);
+  bl_put(w, p->channels, 4);
+  bl_put(w, (uint64_t)p->layout, 4);
+  for (int i = 0; i < BL_PREPROCESS_MAX_CHANNELS; i++)
+    bl_put_real(w, p->mean[i]);
+  for (int i = 0; i < BL_PREPROCESS_MAX_CHANNELS; i++)
+    bl_put_real(w, p->std[i]);
+  bl_put(w, (uint64_t)info->suffix, 4);
+  bl_put_real(w, info->float_accuracy);
+  bl_put(w, info->float_bytes, 8);
+}
+
+static void put_format(bl_writer *w, bl_format format) {
+  bl_put(w, (uint64_t)format.kind, 1);
+  bl_put(w, format.bits, 1);
+}
+
+static void put_tensor(bl_writer *w, const bl_int_tensor *t) {
+  bl_put_text(w, t->name);
+  bl_put(w, t->h, 4);
+  bl_put(w, t->w, 4);
+  bl_put(w, t->c, 4);
+  put_format(w, t->format);
+  bl_put_real(w, t->scale);
+  bl_put(w, (uint32_t)t->zero_point, 4);
+}
+
+static void put_constants(bl_writer *w, const bl_int_layer *l, uint32_t channels) {
+  bool requant = l->mult != NULL && l->bias != NULL && l->shift != NULL;
+  bool real = l->out_scale != NULL && l->out_bias != NULL;
+  bl_put(w, (requant ? BL_LAYER_REQUANT : 0u) | (real ? BL_LAYER_REAL : 0u), 1);
+  for (uint32_t n = 0; requant && n < channels; n++) {
+    bl_put(w, (uint32_t)l->mult[n], 4);
+    bl_put(w, (uint64_t)l->bias[n], 8);
+    bl_put(w, l->shift[n], 1);
+  }
+  for (uint32_t n = 0; real && n < channels; n++) {
+    bl_put_real(w, l->out_scale[n]);
+    bl_put_real(w, l->out_bias[n]);
+  }
+}
+
+static void put_layer(bl_writer *w, const bl_int_graph *graph, const bl_int_layer *l) {
+  const uint32_t fields[] = {l->input,          l->output,
+                             l->groups,         l->kernel_h,
+                             l->kernel_w,       l->stride_h,
+                             l->stride_w,       l->dilation_h,
+                             l->dilation_w,     l->pad_top,
+                             l->pad_left,       l->pad_bottom,
+                             l->pad_right,      l->pool_h,
+                             l->pool_w,         l->pool_stride_h,
+                             l->pool_stride_w,  l->pool_pad_top,
+                             l->pool_pad_left,  l->pool_pad_bottom,
+                             l->pool_pad_right, (uint32_t)l->pad_value,
+                             (uint32_t)l->lo,   (uint32_t)l->hi};
+  bl_put_text(w, l->name);
+  for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+    bl_put(w, fields[i], 4);
+  put_format(w, l->weight_format);
+  uint32_t out_c = graph->tensors[l->output].c;
+  size_t each = (size_t)l->kernel_h * l->kernel_w * (graph->tensors[l->input].c / l->groups);
+  bl_put_bytes(w, l->weights, each * out_c);
+  put_constants(w, l, out_c);
+}
+
+void bl_put_graph(bl_writer *w, const bl_int_graph *graph) {
+  bl_put_text(w, graph->name);
+  bl_put(w, graph->tensor_count, 4);
+  bl_put(w, graph->output, 4);
+  for (uint32_t t = 0; t < graph->tensor_count; t++)
+    put_tensor(w, &graph->tensors[t]);
+  for (uint32_t l = 0; l < graph->layer_count; l++)
+    put_layer(w, graph, &graph->layers[l]);
+}
+
+static void put_step(bl_writer *w, const bl_step *s) {
+  bl_put(w, s->opcode, 1);
+  bl_put(w, (s->input ? BL_STEP_INPUT : 0u) | (s->last_part ? BL_STEP_LAST_PART : 0u), 1);
+  bl_put(w, s->address, 4);
+  bl_put(w, s->argument, 4);
+  bl_put(w, s->layer, 4);
+  bl_put(w, s->part, 4);
+  bl_put(w, s->bytes, 4);
+  for (uint32_t i = 0; !s->input && i < s->bytes; i++)
+    bl_put(w, s->payload[i / 4] >> (i % 4 * 8) & 0xFF, 1);
+}
+
+static void put_config(bl_writer *w, const bl_config *c) {
+  const uint32_t fields[] = {c->rows,         c->cols,        c->lanes,    c->acc_w,
+                             c->weight_depth, c->param_depth, c->k_depth,  c->pass_depth,
+                             c->tile_depth,   c->act_depth,   c->row_depth};
+  bl_put_text(w, c->name);
+  for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+    bl_put(w, fields[i], 4);
+}
+
+void bl_put_program(bl_writer *w, const bl_program *p) {
+  const bl_input_packing *in = &p->input;
+  const uint32_t packing[] = {in->window_h, in->window_w,   in->stride_h,
+                              in->stride_w, in->dilation_h, in->dilation_w,
+                              in->pad_top,  in->pad_left,   (uint32_t)in->pad_value,
+                              in->h,        in->w,          in->c};
+  put_config(w, &p->config);
+  bl_put(w, p->images, 4);
+  for (size_t i = 0; i < sizeof packing / sizeof packing[0]; i++)
+    bl_put(w, packing[i], 4);
+  bl_put(w, p->tensor_count, 4);
+  for (uint32_t t = 0; t < p->tensor_count; t++) {
+    bl_put(w, p->regions[t].address, 4);
+    bl_put(w, p->regions[t].acc_bytes, 4);
+  }
+  bl_put(w, p->setup_count, 4);
+  bl_put(w, p->batch_count, 4);
+  for (uint32_t i = 0; i < p->setup_count; i++)
+    put_step(w, &p->setup[i]);
+  for (uint32_t i = 0; i < p->batch_count; i++)
+    put_step(w, &p->batch[i]);
+}
+
+static void put_section(bl_writer *w, uint32_t id, const bl_writer *content) {
+  bl_writer header = {0};
+  bl_put(&header, id, 4);
+  bl_put(&header, content->size, 8);
+  bl_put(&header, crc32_z(0, content->bytes, content->size), 4);
+  if (!header.failed) bl_put(&header, crc32_z(0, header.bytes, header.size), 4);
+  if (header.failed || content->failed)
+    w->failed = true;
+  else
+    bl_put_bytes(w, header.bytes, header.size);
+  bl_put_bytes(w, content->bytes, content->size);
+  free(header.bytes);
+}
+
+static void put_header(bl_writer *w, uint64_t size) {
+  bl_put_bytes(w, BL_BLOOM_MAGIC, 8);
+  bl_put(w, BL_BLOOM_VERSION, 4);
+  bl_put(w, BL_CONTRACT_VERSION, 4);
+  bl_put(w, size, 8);
+  bl_put(w, BL_BLOOM_SECTIONS, 4);
+  if (!w->failed) bl_put(w, crc32_z(0, w->bytes, w->size), 4);
+}
+
+bl_status bl_bloom_save(const char *path, const bl_int_graph *graph, const bl_program *program,
+                        const bl_bloom_info *info, bl_error *err) {
+  bl_writer file = {0}, parts[BL_BLOOM_SECTIONS] = {{0}};
+  bl_put_info(&parts[0], info);
+  bl_put_graph(&parts[1], graph);
+  bl_put_program(&parts[2], program);
+  uint64_t size = BL_BLOOM_HEADER;
+  for (int i = 0; i < BL_BLOOM_SECTIONS; i++)
+    size += BL_BLOOM_SECTION_HEADER + parts[i].size;
+  put_header(&file, size);
+  for (uint32_t i = 0; i < BL_BLOOM_SECTIONS; i++) {
+    put_section(&file, i + 1, &parts[i]);
+    free(parts[i].bytes);
+  }
+  bl_status status;
+  if (file.failed)
+    status = bl_fail(err, BL_ERR_MEMORY, "%s: no memory to write it", path);
+  else if (size > BL_BLOOM_MAX_BYTES)
+    status = bl_fail(err, BL_ERR_RANGE, "%s: would take %llu bytes, the limit is %u", path,
+                     (unsigned long long)size, (unsigned)BL_BLOOM_MAX_BYTES);
+  else
+    status = bl_file_write(path, file.bytes, file.size, err);
+  free(file.bytes);
+  return status;
+}
