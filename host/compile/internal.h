@@ -89,7 +89,7 @@ uint32_t bl_list_passes(const bl_mapping *m, const bl_tile_plan *tile,
 void bl_emit_k_list(const bl_mapping *m, const bl_part *part, const bl_tile_plan *tile,
                     uint8_t *bytes);
 
-// weights.c
+// tile_weights.c
 // Planes, channel words, passes and steps of every tile.
 BL_MUST_USE bl_status bl_plan_tiles(bl_mapping *m, bl_arena *arena, bl_error *err);
 // Weight words of a part's tiles: word by word, COLS columns of LANES/8 bytes each.
