@@ -12,7 +12,8 @@
 #include "host/onnx/wire_scan.h"
 
 enum {
-  GRAPH_CAP = 700 << 20,
+  GRAPH_FACTOR = 16, // an int8 weight takes 8 bytes as an integer and 4 more dequantised
+  GRAPH_BASE = 32 << 20,
   MESSAGE_FACTOR = 8,
   MESSAGE_BASE = 16 << 20,
   MAX_ATTRIBUTE = 1 << 20
@@ -24,6 +25,7 @@ typedef struct {
   bl_float_graph *graph;
   bl_names names;
   bl_float_engine *engine;
+  int64_t file_batch; // the inputs' fixed first dimension in the file, 0: free
   bool *made; // [value_room] the value is an input, a constant or the output of an earlier node
   bl_error *err;
 } importer;
@@ -128,6 +130,7 @@ static bl_status input_dims(importer *im, const Onnx__TensorShapeProto *shape, c
   for (size_t k = 0; k < shape->n_dim; k++) {
     const Onnx__TensorShapeProto__Dimension *d = shape->dim[k];
     bool fixed = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+    if (k == 0) im->file_batch = fixed && d->dim_value > 0 ? d->dim_value : 0;
     if (fixed && d->dim_value > 0 && !(k == 0 && im->options->rebatch)) {
       dims[k] = d->dim_value;
     } else if (k == 0) {
@@ -298,10 +301,48 @@ static bool folds(const bl_float_graph *g, const bl_node *node) {
   return true;
 }
 
+// True for a Reshape of data to a constant shape that carries the file's batch in front, where the
+// graph is being made for another.
+static bool carries_batch(const importer *im, const bl_node *node, const bl_value *in,
+                          const bl_value *shape) {
+  if (node->op != BL_FLOAT_RESHAPE || !im->options->rebatch || im->file_batch == 0) return false;
+  if (shape == NULL || shape->i == NULL || shape->count == 0 || in == NULL ||
+      bl_value_constant(in) || shape->i[0] != im->file_batch || in->rank == 0)
+    return false;
+  size_t known = 1;
+  for (size_t k = 0; k < shape->count; k++) {
+    if (shape->i[k] == -1) return true;
+    if (shape->i[k] < 1 || shape->i[k] > BL_FLOAT_MAX_ELEMENTS ||
+        known > BL_FLOAT_MAX_ELEMENTS / (size_t)shape->i[k])
+      return false;
+    known *= (size_t)shape->i[k];
+  }
+  return known != in->count;
+}
+
+// Gives such a Reshape a shape of its own, with the wanted batch in front.
+static bl_status rebatch_reshape(importer *im, bl_node *node) {
+  bl_float_graph *g = im->graph;
+  const bl_value *shape = bl_node_input(g, node, 1);
+  if (!carries_batch(im, node, bl_node_input(g, node, 0), shape)) return BL_OK;
+  bl_value copy = *shape;
+  int32_t index;
+  BL_TRY(add_value(im, "", &index));
+  copy.name = node->name;
+  BL_TRY(bl_value_allocate(g->arena, &copy, im->err));
+  memcpy(copy.i, bl_node_input(g, node, 1)->i, copy.count * sizeof *copy.i);
+  copy.i[0] = im->options->batch > 0 ? im->options->batch : 1;
+  g->values[index] = copy;
+  im->made[index] = true;
+  node->inputs[1] = index;
+  return BL_OK;
+}
+
 // Infers the newest node's outputs and computes it at once where everything it needs is constant.
 static bl_status settle_node(importer *im) {
   bl_float_graph *g = im->graph;
   bl_node *node = &g->nodes[g->node_count];
+  BL_TRY(rebatch_reshape(im, node));
   BL_TRY(bl_float_infer(g, node, im->err));
   if (!folds(g, node)) {
     g->node_count++;
@@ -395,8 +436,8 @@ static bl_status build(importer *im, const Onnx__ModelProto *model) {
   return drop_dead_nodes(im);
 }
 
-static bl_status new_graph(const char *name, bl_float_graph **graph, bl_error *err) {
-  bl_arena *arena = bl_arena_new(GRAPH_CAP);
+static bl_status new_graph(const char *name, size_t size, bl_float_graph **graph, bl_error *err) {
+  bl_arena *arena = bl_arena_new(GRAPH_BASE + GRAPH_FACTOR * size);
   *graph = arena == NULL ? NULL : bl_arena_alloc(arena, 1, sizeof **graph);
   if (*graph == NULL) {
     bl_arena_free(arena);
@@ -419,7 +460,7 @@ bl_status bl_onnx_import_bytes(const char *name, const uint8_t *bytes, size_t si
     return bl_fail(err, BL_ERR_FORMAT, "%s: not an ONNX file, or one that takes too much memory",
                    name);
   importer im = {.name = name, .options = options != NULL ? options : &defaults, .err = err};
-  bl_status status = new_graph(name, &im.graph, err);
+  bl_status status = new_graph(name, size, &im.graph, err);
   if (status == BL_OK) status = build(&im, model);
   onnx__model_proto__free_unpacked(model, &allocator);
   if (status != BL_OK) {
