@@ -1,6 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-# Random layers and networks: shared by the unit test (functional device) and the RTL regression.
+# Random layers and networks, shared by unit tests (functional device) and the regression, which
+# runs on either device: make regress DEVICE=rtl SEED=7.
 REGRESS_OBJ := $(call objects,tests/regress/random_graph.c tests/regress/run_case.c)
-$(BUILD)/tests/test_compile_random $(BUILD)/tests/test_bloom: $(REGRESS_OBJ)
+REGRESS_USERS := $(BUILD)/tests/test_compile_random $(BUILD)/tests/test_bloom $(BUILD)/tests/test_compile
+
+$(REGRESS_USERS): $(REGRESS_OBJ)
 # These objects stand behind the libraries on the command line and use them, so name those again.
-$(BUILD)/tests/test_compile_random $(BUILD)/tests/test_bloom: LDLIBS_HOST := $(LIBS) $(LDLIBS_HOST)
+$(REGRESS_USERS): LDLIBS_HOST := $(LIBS) $(LDLIBS_HOST)
+
+DEVICE ?= rtl
+SEED ?= 1
+STALLS ?= 0.3
+LAYERS ?= 1000
+NETWORKS ?= 200
+
+$(BUILD)/random_regression: $(call objects,tests/regress/random_regression.c) $(REGRESS_OBJ) $(LIBS) $(RTL_LIBS)
+	$(CXX) -o $@ $^ $(LDLIBS_HOST) $(LDLIBS_RTL)
+
+## regress: random layers and networks against the reference kernels (DEVICE=rtl|functional SEED=1 LAYERS=1000 NETWORKS=200 STALLS=0.3)
+.PHONY: regress
+regress: $(BUILD)/random_regression
+	$(BUILD)/random_regression --device $(DEVICE) --seed $(SEED) --layers $(LAYERS) \
+	  --networks $(NETWORKS) --stalls $(STALLS) --shards $(JOBS)
