@@ -4,7 +4,7 @@
 #ifndef BITLOOM_HOST_CLI_JOB_H
 #define BITLOOM_HOST_CLI_JOB_H
 
-#include "host/cli/args.h"
+#include "host/cli/data_args.h"
 #include "host/cli/output.h"
 #include "host/run/runner.h"
 
@@ -16,11 +16,6 @@ typedef struct {
   bl_cli_progress progress;
 } bl_cli_job;
 
-// Replaces what the command line says of `preprocess`. Errors: USAGE.
-BL_MUST_USE bl_status bl_cli_preprocess(const bl_cli_args *args, bl_preprocess *preprocess,
-                                        bl_error *err);
-// Opens --data with --labels, --skip and --limit. Errors: USAGE without --data, bl_dataset_open's.
-BL_MUST_USE bl_status bl_cli_open_data(const bl_cli_args *args, bl_dataset *dataset, bl_error *err);
 // Opens everything for args->model. `random_samples`: how many without --data and --limit. The job
 // must not move while open. Errors: those of its parts.
 BL_MUST_USE bl_status bl_cli_job_open(const bl_cli_args *args, const char *label,
@@ -28,7 +23,4 @@ BL_MUST_USE bl_status bl_cli_job_open(const bl_cli_args *args, const char *label
 void bl_cli_job_close(bl_cli_job *job);
 // Puts the runner on a device, with --shards or this kind's usual number of processes.
 void bl_cli_job_device(bl_cli_job *job, const bl_cli_args *args, bl_device_kind kind);
-// Name of the data for people.
-const char *bl_cli_data_name(const bl_cli_args *args);
-
 #endif

@@ -15,6 +15,7 @@ static bl_status not_built(const bl_cli_args *args, bl_cli_output *output, bl_er
 }
 
 static bl_cli_run implementation(bl_cli_command command) {
+  if (command == BL_CMD_IMPORT) return bl_cmd_import;
   return command == BL_CMD_DEVICE ? bl_cmd_device : not_built;
 }
 

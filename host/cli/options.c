@@ -96,6 +96,8 @@ static const option options[] = {
      "processes to spread the samples over (default: processors for rtl, else 1)"},
     {"--no-compare", FLAG, RUN, AT(no_compare), NULL, 0, 0,
      "leave out the comparison with the reference kernels"},
+    {"--outputs", TEXT, RUN, AT(outputs), "FILE.npy", 0, 0,
+     "write every sample's outputs as an NPY array of floats"},
     {"--trace", TEXT, RUN, AT(trace), "FILE.fst", 0, 0, "write a waveform (rtl)"},
     {"--trace-layer", INDEX, RUN, AT(trace_layer), "K", 0, 4095,
      "limit the waveform to layer K of the first batch (default: all of it)"},

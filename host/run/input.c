@@ -11,12 +11,18 @@ int32_t bl_input_quantise(const bl_int_tensor *input, double value) {
   return (int32_t)(q < lowest ? lowest : q > highest ? highest : q);
 }
 
-// The device's order is row, column, channel; a vector has no axes to move.
-static bl_layout order_of(const bl_int_tensor *input, const bl_dataset *dataset,
-                          const bl_preprocess *preprocess) {
-  if (input->h != 1 || input->w != 1 || dataset->rank != 3) return BL_LAYOUT_NHWC;
+bl_layout bl_input_order(bl_sample_shape shape, const bl_dataset *dataset,
+                         const bl_preprocess *preprocess, bl_layout network) {
+  if (shape.h != 1 || shape.w != 1 || dataset->rank != 3) return network;
   if (dataset->planar || preprocess->layout != BL_LAYOUT_NHWC) return BL_LAYOUT_NCHW;
   return BL_LAYOUT_NHWC;
+}
+
+// The device's own order is row, column, channel.
+static bl_layout order_of(const bl_int_tensor *input, const bl_dataset *dataset,
+                          const bl_preprocess *preprocess) {
+  bl_sample_shape shape = {input->h, input->w, input->c};
+  return bl_input_order(shape, dataset, preprocess, BL_LAYOUT_NHWC);
 }
 
 bl_status bl_input_check(const bl_int_graph *graph, const bl_dataset *dataset,

@@ -11,6 +11,10 @@
 // the sign, +1 for 0. `value` is finite.
 int32_t bl_input_quantise(const bl_int_tensor *input, double value);
 
+// The order in which a network that takes `shape` gets samples: `network`, but a vector input gets
+// a sample's values as they lie in the file.
+bl_layout bl_input_order(bl_sample_shape shape, const bl_dataset *dataset,
+                         const bl_preprocess *preprocess, bl_layout network);
 // Checks that samples of `dataset` fit tensor 0 of `graph`. Errors: FORMAT, USAGE.
 BL_MUST_USE bl_status bl_input_check(const bl_int_graph *graph, const bl_dataset *dataset,
                                      const bl_preprocess *preprocess, bl_error *err);

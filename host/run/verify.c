@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/run/runner_internal.h"
 #include "host/run/program_session.h"
+#include "host/run/runner_internal.h"
 
 enum { LINE = 360 };
 
