@@ -15,8 +15,21 @@ static bl_status not_built(const bl_cli_args *args, bl_cli_output *output, bl_er
 }
 
 static bl_cli_run implementation(bl_cli_command command) {
-  if (command == BL_CMD_IMPORT) return bl_cmd_import;
-  return command == BL_CMD_DEVICE ? bl_cmd_device : not_built;
+  switch (command) {
+  case BL_CMD_IMPORT:
+    return bl_cmd_import;
+  case BL_CMD_COMPRESS:
+    return not_built;
+  case BL_CMD_RUN:
+    return bl_cmd_run;
+  case BL_CMD_VERIFY:
+    return bl_cmd_verify;
+  case BL_CMD_REPORT:
+    return bl_cmd_report;
+  case BL_CMD_DEVICE:
+    break;
+  }
+  return bl_cmd_device;
 }
 
 static int exit_of(bl_status status) {
