@@ -518,6 +518,13 @@ static bl_status infer_qonnx(bl_float_graph *graph, const bl_node *node, bl_erro
   return same_as(graph, node, in, err);
 }
 
+static bl_status infer_softmax(bl_float_graph *graph, const bl_node *node, bl_error *err) {
+  const bl_value *in = bl_node_input(graph, node, 0);
+  int64_t axis = axis_of(bl_node_int(node, "axis", graph->opset < 13 ? 1 : -1), in->rank);
+  if (axis < 0 || axis >= in->rank) return fault(node, BL_ERR_FORMAT, "bad axis", err);
+  return same_as(graph, node, in, err);
+}
+
 static bl_status infer_cast(bl_float_graph *graph, const bl_node *node, bl_error *err) {
   int64_t to = bl_node_int(node, "to", 0);
   if (to < 1 || to > 16 || to == 8 || to == 14 || to == 15)
@@ -581,6 +588,7 @@ bl_status bl_float_infer(bl_float_graph *graph, const bl_node *node, bl_error *e
       [BL_FLOAT_QUANT] = infer_qonnx,
       [BL_FLOAT_BIPOLAR_QUANT] = infer_qonnx,
       [BL_FLOAT_CAST] = infer_cast,
+      [BL_FLOAT_SOFTMAX] = infer_softmax,
       [BL_FLOAT_CONSTANT] = infer_constant,
   };
   if (rules[node->op] != NULL) return rules[node->op](graph, node, err);
