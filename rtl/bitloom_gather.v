@@ -18,9 +18,11 @@
 // position that no open window takes (dilation) costs one cycle.
 //
 // Contract: layer_start_i with a descriptor that stays stable. A fill starts when its half is free
-// (half_release_i) and ends with fill_done_o and its fill_* description; last_fill_o says that no
-// other follows. Every word takes a cycle, padding too; a segment and each of its window rows start
-// with one more cycle, a layer with eight.
+// (half_release_i) and ends with fill_done_o, in the cycle of its last write, and its fill_*
+// description; last_fill_o says that no other follows. A half may be given back while its row r is
+// still read up to r cycles later: the first write comes three or more cycles after, and row r's at
+// least r later than row 0's. Every word takes a cycle, padding too; a fill, a segment and each of
+// its window rows take one more each, a layer eight.
 // Faults (sticky until layer_start_i): a read beyond the memory, a window longer than a half.
 `default_nettype none
 `include "bitloom_contract.vh"
@@ -54,7 +56,7 @@ module bitloom_gather #(
     output logic                                last_fill_o,
     output logic [1:0]                          faults_o         // {window, input read}
 );
-  localparam CW = 34;  // coordinates and addresses: no legal descriptor overflows them
+  localparam CW = 35;  // coordinates and addresses: no legal descriptor overflows them
   localparam RW = $clog2(ROWS);
   localparam PW = $clog2(ROW_DEPTH) + 1;
 
@@ -198,7 +200,7 @@ module bitloom_gather #(
   assign all_end       = image_end && n_q == images - 16'd1;
   assign fill_end      = segment_end && (row_after == (RW + 1)'(ROWS) || all_end);
 
-  logic last_px, last_py, all_done_q, written;
+  logic last_px, last_py, all_done_q;
   assign last_px = px_q == pool_w - 12'd1;
   assign last_py = py_q == pool_h - 12'd1;
 
@@ -207,9 +209,8 @@ module bitloom_gather #(
     if (rst_i || layer_start_i) free_q <= 2'd2;
     else free_q <= free_q + 2'(half_release_i) - 2'(fill_done_o);
 
-  // Stage B (one cycle later) writes what stage A read; a fill is over when both are empty.
+  // Stage B (one cycle later) writes what stage A read, the last word while the state is FINISH.
   logic b_valid_q;
-  assign written = !b_valid_q;
 
   always_ff @(posedge clk_i)
     if (rst_i) state_q <= IDLE;
@@ -223,14 +224,14 @@ module bitloom_gather #(
         if (fill_end) state_q <= FINISH;
         else if (segment_end) state_q <= SEGMENT;
         else if (window_row_end) state_q <= WINDOW_ROW;
-        default: if (written) state_q <= last_fill_o ? IDLE : SEGMENT;
+        default: state_q <= last_fill_o ? IDLE : SEGMENT;
       endcase
 
   always_ff @(posedge clk_i)
     if (state_q == IDLE) setup_q <= '0;
     else if (state_q == SETUP) setup_q <= setup_q + 1'b1;
 
-  assign fill_done_o  = state_q == FINISH && written;
+  assign fill_done_o  = state_q == FINISH;
   assign fill_first_o = py_q == '0 && px_q == '0;
   assign fill_final_o = last_px && last_py;
   assign last_fill_o  = fill_final_o && all_done_q;

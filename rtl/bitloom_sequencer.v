@@ -10,7 +10,7 @@
 // buffers is full, and, where it is a tile's last, the datapath has room.
 //
 // Contract: each filled half (fill_*) is used once, by all the layer's channel tiles in order, and
-// given back with release_o when no row can read it any more. done_o is a level: every fill announced
+// given back with release_o in the cycle of its last step: row r reads it r cycles after. done_o is a level: every fill announced
 // was used and the last one had fill_last_i.
 // Latency from a pass entering an empty queue to its first step: two cycles.
 // Faults (sticky until layer_start_i): tile, pass or K-list address beyond its memory; nothing is
@@ -264,12 +264,8 @@ module bitloom_sequencer #(
   assign advance      = !b_valid_q || may_go;
   assign half_end     = step_valid_o && b_last_q && b_last_tile_q;
 
-  // The last row reads its buffer ROWS - 1 cycles after row 0.
-  logic [ROWS-1:0] release_q;
-  always_ff @(posedge clk_i)
-    if (rst_i || layer_start_i) release_q <= '0;
-    else release_q <= {release_q[ROWS-2:0], half_end};
-  assign release_o = release_q[ROWS-1];
+  // Rows still read the half for ROWS - 1 cycles; the gather fills them in that order, and later.
+  assign release_o = half_end;
 
   assign step_first_o       = b_first_q;
   assign step_shift_o       = b_shift_q;

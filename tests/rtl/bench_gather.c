@@ -20,6 +20,7 @@ typedef struct {
   unsigned next[2][ROWS];             // words appended since the half was handed out
   unsigned layers, half, outstanding; // halves full and not yet given back
   unsigned reads, words, cycles;
+  unsigned given, given_cycle[2]; // halves given back in this layer, and when each last was
 } test;
 
 static uint64_t lanes_mask(unsigned lanes) {
@@ -35,6 +36,9 @@ static void take_writes(test *t) {
       unsigned half = *p->fill_half_o, at = (unsigned)bench_get(p->fill_addr_o, r * 16, 16);
       BENCH_EQUAL(&t->b, "half written", t->layers, t->half, half);
       BENCH_EQUAL(&t->b, "write while both halves are full", t->layers, 1, t->outstanding < 2);
+      // a row may still read for as many cycles as its number
+      BENCH_EQUAL(&t->b, "write after the row's last read", t->layers, 1,
+                  t->cycles > t->given_cycle[half] + r);
       BENCH_EQUAL(&t->b, "appends", t->layers, t->next[half][r], at);
       t->row[half][r][at % ROW_DEPTH] = data;
       t->next[half][r]++;
@@ -224,7 +228,8 @@ static void start(test *t) {
   *t->p.layer_start_i = 1;
   (void)tick(t);
   *t->p.layer_start_i = 0;
-  t->half = t->outstanding = t->reads = 0;
+  t->half = t->outstanding = t->reads = t->given = 0;
+  t->given_cycle[0] = t->given_cycle[1] = t->cycles;
   memset(t->next, 0, sizeof t->next);
 }
 
@@ -232,7 +237,9 @@ static void start(test *t) {
 static void maybe_release(test *t, unsigned percent) {
   bool give = t->outstanding > 0 && bench_chance(&t->b, percent);
   *t->p.half_release_i = give;
-  if (give) t->outstanding--;
+  if (!give) return;
+  t->outstanding--;
+  t->given_cycle[t->given++ & 1] = t->cycles;
 }
 
 static void next_half(test *t) {
