@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lowering: a float graph becomes a list of stages, each one future integer layer: a convolution
+// (fully connected and average pooling too), the element-wise operations after it, and a maximum
+// pooling. What cannot be expressed so is refused with the node's name.
+#ifndef BITLOOM_HOST_QUANT_LOWER_H
+#define BITLOOM_HOST_QUANT_LOWER_H
+
+#include "host/float/session.h"
+#include "host/graph/int_graph.h"
+#include "host/quant/observer.h"
+
+enum { BL_STAGE_INPUT = -1, BL_LOWER_MAX_POSTS = 16 };
+
+// One element-wise operation on channel n: x*mul + add, as four double operations where `norm`:
+// (x - a) / b * c + d; or a clamp.
+typedef enum { BL_POST_MUL, BL_POST_DIV, BL_POST_ADD, BL_POST_NORM, BL_POST_CLAMP } bl_post_kind;
+
+typedef struct {
+  bl_post_kind kind;
+  const double *a, *b, *c, *d; // [channels]; MUL, DIV, ADD: a; NORM: all four
+  double lo, hi;               // CLAMP
+} bl_post;
+
+typedef struct {
+  const char *name;
+  int32_t input; // stage index or BL_STAGE_INPUT
+  uint32_t in_h, in_w, in_c, conv_h, conv_w, out_h, out_w, out_c;
+  bl_int_layer window;     // only its kernel, stride, dilation, padding, groups and pool fields
+  float *weights;          // [out_c][kernel_h][kernel_w][in_c / groups]
+  double *weight_scale;    // [out_c] where the graph fixes the weights' integers, else NULL
+  bl_format weight_format; // of those
+  bool unit_weights;       // all ones: average pooling or a copy
+  bl_post posts[BL_LOWER_MAX_POSTS];
+  uint32_t post_count;
+  bool clamped, pooled;
+  bool quantised; // the graph fixes the output's integers, by `quantiser`
+  bl_quantiser quantiser;
+  double q_lo, q_hi;         // of that quantiser
+  const bl_node *quant_node; // for its rounding mode
+  int32_t value;             // the float value that the stage's output is
+} bl_stage;
+
+typedef enum { BL_LOWER_PLAIN, BL_LOWER_SOFTMAX, BL_LOWER_SIGMOID } bl_lower_suffix;
+
+typedef struct {
+  bl_arena *arena;
+  bl_stage *stages;
+  uint32_t stage_count;
+  uint32_t in_h, in_w, in_c;   // the network's input as its first stage sees it
+  double input_mul, input_add; // x*mul + add comes before the input's quantiser
+  bool input_quantised;
+  bl_quantiser input_quantiser;
+  bl_lower_suffix suffix; // left to the host
+} bl_lowered;
+
+// x after a stage's element-wise operations, for channel n, in double.
+double bl_stage_posts(const bl_stage *stage, uint32_t n, double x);
+
+// `session` has run once: values that do not depend on the input are read from it. Everything in
+// *lowered hangs from `arena`. Errors: UNSUPPORTED, FORMAT, MEMORY.
+BL_MUST_USE bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session,
+                               bl_arena *arena, bl_lowered *lowered, bl_error *err);
+
+#endif

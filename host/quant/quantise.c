@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/quant/quantise.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/float/eval.h"
+#include "host/quant/requant.h"
+#include "host/quant/weights.h"
+
+enum { GRAPH_CAP = 512 << 20 };
+
+typedef struct {
+  const bl_float_graph *source;
+  const bl_quantise_options *options;
+  const bl_calibration *calibration;
+  bl_float_session *session;
+  bl_arena *scratch;
+  bl_lowered lowered;
+  bl_observer *observers; // [stage_count + 1], the network's input first
+  bl_quantised *out;
+  bl_error *err;
+} quantising;
+
+static bl_status no_memory(const quantising *q) {
+  return bl_fail(q->err, BL_ERR_MEMORY, "quantise: no memory for the integer graph");
+}
+
+static bool is_last(const quantising *q, uint32_t stage) {
+  return stage + 1 == q->lowered.stage_count;
+}
+
+// ---- Calibration
+// ---------------------------------------------------------------------------------
+
+static bool observed(const quantising *q, uint32_t observer) {
+  if (observer == 0) return !q->lowered.input_quantised;
+  return !q->lowered.stages[observer - 1].quantised && !is_last(q, observer - 1);
+}
+
+static bool needs_calibration(const quantising *q) {
+  for (uint32_t k = 0; k <= q->lowered.stage_count; k++)
+    if (observed(q, k)) return true;
+  return false;
+}
+
+static bl_status observe(const quantising *q, bl_observer *observer, const float *values,
+                         size_t count, bool second) {
+  if (second) {
+    bl_observer_count(observer, values, count);
+    return BL_OK;
+  }
+  return bl_observer_range(observer, values, count, q->err);
+}
+
+// The input after the scaling that moves into the preprocessing, in place of the session's.
+static bl_status observe_input(quantising *q, const bl_value *in, float *scaled, bool second) {
+  for (size_t k = 0; k < in->count; k++)
+    scaled[k] = (float)((double)in->f[k] * q->lowered.input_mul + q->lowered.input_add);
+  return observe(q, &q->observers[0], scaled, in->count, second);
+}
+
+static bl_status calibration_pass(quantising *q, float *scaled, bool second) {
+  bl_value *in = bl_float_session_input(q->session, 0);
+  for (size_t i = 0; i < q->calibration->count; i++) {
+    BL_TRY(q->calibration->read(q->calibration->context, i, in->f, q->err));
+    BL_TRY(bl_float_session_run(q->session, q->err));
+    if (observed(q, 0)) BL_TRY(observe_input(q, in, scaled, second));
+    for (uint32_t s = 0; s < q->lowered.stage_count; s++) {
+      if (!observed(q, s + 1)) continue;
+      const bl_value *v = bl_float_session_value(q->session, q->lowered.stages[s].value);
+      BL_TRY(observe(q, &q->observers[s + 1], v->f, v->count, second));
+    }
+  }
+  return BL_OK;
+}
+
+static bl_status calibrate(quantising *q) {
+  size_t count = q->lowered.stage_count + 1u;
+  q->observers = bl_arena_alloc(q->scratch, count, sizeof *q->observers);
+  float *scaled =
+      bl_arena_alloc(q->scratch, bl_float_session_input(q->session, 0)->count, sizeof *scaled);
+  if (q->observers == NULL || scaled == NULL) return no_memory(q);
+  for (size_t k = 0; k < count; k++)
+    bl_observer_init(&q->observers[k]);
+  if (!needs_calibration(q)) return BL_OK;
+  if (q->calibration == NULL || q->calibration->count == 0)
+    return bl_fail(q->err, BL_ERR_USAGE,
+                   "quantise: activation ranges need calibration data (--calib)");
+  BL_TRY(calibration_pass(q, scaled, false));
+  return calibration_pass(q, scaled, true);
+}
+
+// ---- Tensors
+// -------------------------------------------------------------------------------------
+
+static void set_quantiser(bl_int_tensor *t, bl_quantiser q) {
+  t->format = q.format;
+  t->scale = q.scale;
+  t->zero_point = q.zero_point;
+}
+
+static bl_status make_tensors(quantising *q, bl_int_graph *g) {
+  const bl_lowered *l = &q->lowered;
+  g->tensors[0] = (bl_int_tensor){
+      .name = bl_arena_strndup(g->arena, "input", 5), .h = l->in_h, .w = l->in_w, .c = l->in_c};
+  set_quantiser(&g->tensors[0],
+                l->input_quantised ? l->input_quantiser : bl_observer_input(&q->observers[0]));
+  for (uint32_t k = 0; k < l->stage_count; k++) {
+    const bl_stage *s = &l->stages[k];
+    bl_int_tensor *t = &g->tensors[k + 1];
+    *t = (bl_int_tensor){.name = bl_arena_strndup(g->arena, s->name, strlen(s->name)),
+                         .h = s->out_h,
+                         .w = s->out_w,
+                         .c = s->out_c};
+    if (t->name == NULL) return no_memory(q);
+    if (s->quantised)
+      set_quantiser(t, s->quantiser);
+    else if (is_last(q, k))
+      set_quantiser(t, (bl_quantiser){{BL_FORMAT_ACC, 32}, 1, 0});
+    else
+      set_quantiser(t, bl_observer_activation(&q->observers[k + 1], q->options->activation_bits,
+                                              q->options->range));
+  }
+  return BL_OK;
+}
+
+// ---- Weights
+// -------------------------------------------------------------------------------------
+
+static size_t fan_in(const bl_stage *s) {
+  return (size_t)s->window.kernel_h * s->window.kernel_w * (s->in_c / s->window.groups);
+}
+
+// Integers and their scale for each channel.
+static void make_weights(const quantising *q, const bl_stage *s, bl_int_layer *layer,
+                         double *scale) {
+  size_t fan = fan_in(s);
+  layer->weight_format = s->unit_weights           ? (bl_format){BL_FORMAT_S, 2}
+                         : s->weight_scale != NULL ? s->weight_format
+                                                   : bl_weight_format(q->options->weight_bits);
+  for (uint32_t n = 0; n < s->out_c; n++) {
+    const float *w = s->weights + n * fan;
+    int8_t *out = layer->weights + n * fan;
+    if (!s->unit_weights && s->weight_scale == NULL) {
+      scale[n] = bl_quantise_weights(w, fan, q->options->weight_bits, q->options->range, out);
+      continue;
+    }
+    scale[n] = s->unit_weights ? 1.0 : s->weight_scale[n];
+    for (size_t k = 0; k < fan; k++)
+      out[k] = (int8_t)rint((double)w[k] / scale[n]);
+  }
+}
+
+static int64_t weight_sum(const bl_stage *s, const bl_int_layer *layer, uint32_t n) {
+  int64_t sum = 0;
+  for (size_t k = 0; k < fan_in(s); k++)
+    sum += layer->weights[n * fan_in(s) + k];
+  return sum;
+}
+
+// ---- Requantisation from real scales
+// -------------------------------------------------------------
+
+// A stage's element-wise operations on channel n as one: clamp(x*scale + offset, lo, hi).
+typedef struct {
+  double scale, offset, lo, hi;
+} affine;
+
+static affine fold_posts(const bl_stage *s, uint32_t n) {
+  affine f = {1, 0, -INFINITY, INFINITY};
+  for (uint32_t k = 0; k < s->post_count; k++) {
+    const bl_post *p = &s->posts[k];
+    double mul = 1, add = 0;
+    switch (p->kind) {
+    case BL_POST_MUL:
+      mul = p->a[n];
+      break;
+    case BL_POST_DIV:
+      mul = 1 / p->a[n];
+      break;
+    case BL_POST_ADD:
+      add = p->a[n];
+      break;
+    case BL_POST_NORM:
+      mul = p->c[n] / p->b[n];
+      add = p->d[n] - p->a[n] * mul;
+      break;
+    default:
+      f.lo = fmin(fmax(f.lo, p->lo), p->hi);
+      f.hi = fmax(fmin(f.hi, p->hi), p->lo);
+      continue;
+    }
+    double lo = f.lo * mul + add, hi = f.hi * mul + add;
+    f = (affine){f.scale * mul, f.offset * mul + add, fmin(lo, hi), fmax(lo, hi)};
+  }
+  return f;
+}
+
+static bl_status set_clamp(quantising *q, const bl_stage *s, const bl_int_tensor *out,
+                           bl_int_layer *layer) {
+  affine first = fold_posts(s, 0);
+  for (uint32_t n = 1; n < s->out_c; n++) {
+    affine f = fold_posts(s, n);
+    if (f.lo != first.lo || f.hi != first.hi)
+      return bl_fail(q->err, BL_ERR_UNSUPPORTED,
+                     "node %s: a scale a channel after a clamp; put it before, or quantise between",
+                     s->name);
+  }
+  double top = bl_format_max(out->format);
+  double lo = out->format.kind == BL_FORMAT_S ? -top : bl_format_min(out->format), hi = top;
+  lo = fmax(lo, rint(first.lo / out->scale) + out->zero_point);
+  hi = fmin(hi, rint(first.hi / out->scale) + out->zero_point);
+  layer->lo = (int32_t)fmin(lo, top);
+  layer->hi = (int32_t)fmax(hi, layer->lo);
+  return BL_OK;
+}
+
+// From accumulators to the real value: x = factor * (acc - correction), then the posts.
+typedef struct {
+  double factor;
+  int64_t correction;
+} dequantiser;
+
+static dequantiser dequantiser_of(const bl_stage *s, const bl_int_layer *layer,
+                                  const bl_int_tensor *in, double weight_scale, uint32_t n) {
+  double in_scale = in->scale;
+  return (dequantiser){weight_scale * in_scale, in->zero_point * weight_sum(s, layer, n)};
+}
+
+static bl_status real_requant(quantising *q, const bl_stage *s, const bl_int_tensor *out,
+                              bl_int_layer *layer, uint32_t n, dequantiser d) {
+  affine f = fold_posts(s, n);
+  double scale = f.scale * d.factor / out->scale;
+  double offset = f.offset / out->scale - scale * (double)d.correction;
+  bl_requant r;
+  bool zero;
+  if (!bl_requant_real(scale, offset, &r, &zero))
+    return bl_fail(
+        q->err, BL_ERR_RANGE,
+        "node %s channel %u: a scale of %g and an offset of %g do not fit the multiplier", s->name,
+        n, scale, offset);
+  if (zero && layer->weight_format.kind == BL_FORMAT_S)
+    memset(layer->weights + n * fan_in(s), 0, fan_in(s));
+  if (out->format.kind == BL_FORMAT_B1) r.bias -= (int64_t)1 << (r.shift - 1);
+  layer->mult[n] = r.mult;
+  layer->bias[n] = r.bias;
+  layer->shift[n] = r.shift;
+  return BL_OK;
+}
+
+static void accumulator_outputs(const bl_stage *s, bl_int_layer *layer, uint32_t n, dequantiser d) {
+  affine f = fold_posts(s, n);
+  layer->out_scale[n] = f.scale * d.factor;
+  layer->out_bias[n] = f.offset - f.scale * d.factor * (double)d.correction;
+}
+
+// ---- Requantisation from the graph's own quantisers
+// -----------------------------------------------
+
+typedef struct {
+  const bl_stage *stage;
+  uint32_t channel;
+  dequantiser d;
+} level_context;
+
+// The integer that the graph computes, minus its zero point; for bipolar outputs -1 and 0, which
+// is the sign of what the device shifts.
+static int32_t graph_level(const void *context, int64_t acc) {
+  const level_context *c = context;
+  const bl_stage *s = c->stage;
+  double x = c->d.factor * (double)(acc - c->d.correction);
+  double y = bl_stage_posts(s, c->channel, x);
+  if (s->quantiser.format.kind == BL_FORMAT_B1) return y >= 0 ? 0 : -1;
+  double level = y / s->quantiser.scale + s->quantiser.zero_point;
+  level = level < s->q_lo ? s->q_lo : level > s->q_hi ? s->q_hi : level;
+  return (int32_t)bl_qonnx_round(s->quant_node, level) - s->quantiser.zero_point;
+}
+
+static void accumulator_range(const bl_stage *s, const bl_int_layer *layer, const bl_int_tensor *in,
+                              uint32_t n, int64_t *lo, int64_t *hi) {
+  int64_t least = bl_format_min(in->format), most = bl_format_max(in->format);
+  *lo = *hi = 0;
+  for (size_t k = 0; k < fan_in(s); k++) {
+    int64_t w = layer->weights[n * fan_in(s) + k];
+    *lo += w > 0 ? w * least : w * most;
+    *hi += w > 0 ? w * most : w * least;
+  }
+}
+
+static bl_status exact_requant(quantising *q, const bl_stage *s, const bl_int_tensor *in,
+                               bl_int_layer *layer, uint32_t n, dequantiser d) {
+  level_context context = {s, n, d};
+  bool bipolar = s->quantiser.format.kind == BL_FORMAT_B1;
+  int32_t zp = s->quantiser.zero_point;
+  bl_levels levels = {.level = graph_level,
+                      .context = &context,
+                      .level_lo = bipolar ? -1 : (int32_t)s->q_lo - zp,
+                      .level_hi = bipolar ? 0 : (int32_t)s->q_hi - zp};
+  accumulator_range(s, layer, in, n, &levels.acc_lo, &levels.acc_hi);
+  bl_requant r;
+  uint64_t wrong = bl_requant_fit(&levels, &r);
+  if (wrong == UINT64_MAX)
+    return bl_fail(q->err, BL_ERR_RANGE,
+                   "node %s channel %u: its thresholds do not fit the multiplier", s->name, n);
+  q->out->inexact += wrong;
+  layer->mult[n] = r.mult;
+  layer->bias[n] = r.bias;
+  layer->shift[n] = r.shift;
+  return BL_OK;
+}
+
+// ---- Layers
+// --------------------------------------------------------------------------------------
+
+static bl_status allocate_layer(quantising *q, const bl_stage *s, bl_arena *arena,
+                                bl_int_layer *layer) {
+  layer->name = bl_arena_strndup(arena, s->name, strlen(s->name));
+  layer->weights = bl_arena_alloc(arena, s->out_c * fan_in(s), sizeof *layer->weights);
+  layer->mult = bl_arena_alloc(arena, s->out_c, sizeof *layer->mult);
+  layer->bias = bl_arena_alloc(arena, s->out_c, sizeof *layer->bias);
+  layer->shift = bl_arena_alloc(arena, s->out_c, sizeof *layer->shift);
+  layer->out_scale = bl_arena_alloc(arena, s->out_c, sizeof *layer->out_scale);
+  layer->out_bias = bl_arena_alloc(arena, s->out_c, sizeof *layer->out_bias);
+  bool ok = layer->name != NULL && layer->weights != NULL && layer->mult != NULL &&
+            layer->bias != NULL && layer->shift != NULL && layer->out_scale != NULL &&
+            layer->out_bias != NULL;
+  return ok ? BL_OK : no_memory(q);
+}
+
+static bl_status check_padding(const quantising *q, const bl_stage *s, const bl_int_tensor *in) {
+  const bl_int_layer *w = &s->window;
+  bool padded = w->pad_top + w->pad_left + w->pad_bottom + w->pad_right > 0;
+  if (in->format.kind != BL_FORMAT_B1 || !padded) return BL_OK;
+  return bl_fail(q->err, BL_ERR_UNSUPPORTED,
+                 "node %s: zero padding of a bipolar tensor, which has no zero; pad with -1 or +1 "
+                 "before its quantiser, or use an unsigned 1-bit one",
+                 s->name);
+}
+
+static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
+  const bl_stage *s = &q->lowered.stages[index];
+  bl_int_layer *layer = &g->layers[index];
+  *layer = s->window;
+  layer->input = (uint32_t)(s->input + 1);
+  layer->output = index + 1;
+  const bl_int_tensor *in = &g->tensors[layer->input], *out = &g->tensors[layer->output];
+  BL_TRY(check_padding(q, s, in));
+  layer->pad_value = in->format.kind == BL_FORMAT_B1 ? 1 : in->zero_point;
+  BL_TRY(allocate_layer(q, s, g->arena, layer));
+  double *scale = bl_arena_alloc(q->scratch, s->out_c, sizeof *scale);
+  if (scale == NULL) return no_memory(q);
+  make_weights(q, s, layer, scale);
+  if (s->quantised) {
+    q->out->graph_was_quantised = true;
+    layer->lo = (int32_t)s->q_lo;
+    layer->hi = (int32_t)s->q_hi;
+  } else if (out->format.kind != BL_FORMAT_ACC) {
+    BL_TRY(set_clamp(q, s, out, layer));
+  }
+  for (uint32_t n = 0; n < s->out_c; n++) {
+    dequantiser d = dequantiser_of(s, layer, in, scale[n], n);
+    if (s->quantised)
+      BL_TRY(exact_requant(q, s, in, layer, n, d));
+    else if (out->format.kind == BL_FORMAT_ACC)
+      accumulator_outputs(s, layer, n, d);
+    else
+      BL_TRY(real_requant(q, s, out, layer, n, d));
+  }
+  return BL_OK;
+}
+
+static bl_status make_graph(quantising *q) {
+  bl_arena *arena = bl_arena_new(GRAPH_CAP);
+  bl_int_graph *g = arena == NULL ? NULL : bl_arena_alloc(arena, 1, sizeof *g);
+  if (g == NULL) {
+    bl_arena_free(arena);
+    return no_memory(q);
+  }
+  q->out->graph = g;
+  g->arena = arena;
+  g->name = bl_arena_strndup(arena, q->source->name, strlen(q->source->name));
+  g->tensor_count = q->lowered.stage_count + 1;
+  g->layer_count = q->lowered.stage_count;
+  g->output = q->lowered.stage_count;
+  g->tensors = bl_arena_alloc(arena, g->tensor_count, sizeof *g->tensors);
+  g->layers = bl_arena_alloc(arena, g->layer_count, sizeof *g->layers);
+  if (g->name == NULL || g->tensors == NULL || g->layers == NULL) return no_memory(q);
+  BL_TRY(make_tensors(q, g));
+  for (uint32_t k = 0; k < g->layer_count; k++)
+    BL_TRY(make_layer(q, g, k));
+  return bl_int_check(g, q->err);
+}
+
+// ---- The whole
+// -----------------------------------------------------------------------------------
+
+static bl_status quantise(quantising *q) {
+  BL_TRY(bl_float_session_open(q->source, &q->session, q->err));
+  BL_TRY(bl_float_session_run(q->session, q->err)); // for values that do not depend on the input
+  BL_TRY(bl_lower(q->source, q->session, q->scratch, &q->lowered, q->err));
+  BL_TRY(calibrate(q));
+  q->out->input_mul = q->lowered.input_mul;
+  q->out->input_add = q->lowered.input_add;
+  q->out->suffix = q->lowered.suffix;
+  return make_graph(q);
+}
+
+bl_status bl_quantise(const bl_float_graph *graph, const bl_quantise_options *options,
+                      const bl_calibration *calibration, bl_quantised *out, bl_error *err) {
+  *out = (bl_quantised){.input_mul = 1};
+  if (options->weight_bits < 1 || options->weight_bits > 8 || options->activation_bits < 1 ||
+      options->activation_bits > 8)
+    return bl_fail(err, BL_ERR_USAGE, "quantise: w%ua%u; weights and activations have 1 to 8 bits",
+                   options->weight_bits, options->activation_bits);
+  quantising q = {.source = graph,
+                  .options = options,
+                  .calibration = calibration,
+                  .out = out,
+                  .err = err,
+                  .scratch = bl_arena_new(GRAPH_CAP)};
+  bl_status status = q.scratch == NULL ? no_memory(&q) : quantise(&q);
+  bl_float_session_close(q.session);
+  bl_arena_free(q.scratch);
+  if (status != BL_OK && out->graph != NULL) {
+    bl_arena_free(out->graph->arena);
+    out->graph = NULL;
+  }
+  return status;
+}

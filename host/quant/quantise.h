@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Post-training quantisation: a float graph becomes an integer graph. Graphs that fix their own
+// integers (QONNX) are taken as they are.
+#ifndef BITLOOM_HOST_QUANT_QUANTISE_H
+#define BITLOOM_HOST_QUANT_QUANTISE_H
+
+#include "host/graph/float_graph.h"
+#include "host/graph/int_graph.h"
+#include "host/quant/lower.h"
+
+typedef struct {
+  unsigned weight_bits, activation_bits; // 1..8, every layer; the network's input has 8
+  bl_range_method range;
+} bl_quantise_options;
+
+// Where calibration samples come from. read() writes the graph input's elements, in its own order.
+typedef struct {
+  bl_status (*read)(void *context, size_t index, float *out, bl_error *err);
+  void *context;
+  size_t count;
+} bl_calibration;
+
+typedef struct {
+  bl_int_graph *graph;         // freed with bl_arena_free(graph->arena)
+  double input_mul, input_add; // to apply to a preprocessed value before the input's quantiser
+  bl_lower_suffix suffix;
+  bool graph_was_quantised; // some layer's integers were fixed by the graph
+  uint64_t inexact;         // accumulators for which such a layer's integer could not be met
+} bl_quantised;
+
+// `graph` is imported with a batch of 1. Calibration is needed unless the graph fixes everything.
+// Errors: UNSUPPORTED and RANGE name the node.
+BL_MUST_USE bl_status bl_quantise(const bl_float_graph *graph, const bl_quantise_options *options,
+                                  const bl_calibration *calibration, bl_quantised *out,
+                                  bl_error *err);
+
+#endif
