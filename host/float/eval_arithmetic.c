@@ -139,6 +139,11 @@ static float unary(bl_float_op op, float x) {
   }
 }
 
+static int64_t unary_integer(bl_float_op op, int64_t x) {
+  if (op == BL_FLOAT_RELU) return x > 0 ? x : 0;
+  return (x > 0) - (x < 0);
+}
+
 bl_status bl_eval_unary(const bl_eval *e) {
   const bl_value *in = bl_eval_in(e, 0);
   bl_value *out = bl_eval_out(e, 0);
@@ -146,7 +151,7 @@ bl_status bl_eval_unary(const bl_eval *e) {
     if (out->type == BL_TYPE_FLOAT)
       out->f[k] = unary(e->node->op, in->f[k]);
     else
-      out->i[k] = (int64_t)unary(e->node->op, (float)in->i[k]);
+      out->i[k] = unary_integer(e->node->op, in->i[k]);
   return BL_OK;
 }
 
@@ -184,7 +189,7 @@ bl_status bl_eval_cast(const bl_eval *e) {
   for (size_t k = 0; k < out->count; k++) {
     if (out->type == BL_TYPE_INT) {
       double x = bl_at(in, k);
-      int64_t i = in->type == BL_TYPE_INT ? in->i[k] : fabs(x) < 9.2e18 ? (int64_t)x : 0;
+      int64_t i = in->type == BL_TYPE_INT ? in->i[k] : bl_to_int(x);
       out->i[k] = out->element == ONNX_BOOL ? x != 0 : wrap_integer(out->element, i);
       continue;
     }
@@ -263,15 +268,25 @@ static size_t scale_index(const bl_eval *e, const bl_value *in, const bl_value *
   return k / inner % scale->count;
 }
 
+static bool quantized_range(int32_t element, double *lo, double *hi) {
+  bool wide = element == ONNX_UINT16 || element == ONNX_INT16;
+  bool is_signed = element == ONNX_INT8 || element == ONNX_INT16;
+  *lo = !is_signed ? 0 : wide ? -32768 : -128;
+  *hi = *lo + (wide ? 65535 : 255);
+  return wide || element == ONNX_INT8 || element == ONNX_UINT8;
+}
+
 bl_status bl_eval_quantize(const bl_eval *e) {
   const bl_value *in = bl_eval_in(e, 0), *scale = bl_eval_in(e, 1), *zero = bl_eval_in(e, 2);
   bl_value *out = bl_eval_out(e, 0);
-  bool is_signed = out->element == ONNX_INT8;
+  double lo, hi;
+  if (!quantized_range(out->element, &lo, &hi))
+    return bl_eval_fail(e, BL_ERR_UNSUPPORTED, "its output is not of 8 or 16 bits");
   for (size_t k = 0; k < out->count; k++) {
     size_t s = scale_index(e, in, scale, k);
     double q = rint((double)(in->f[k] / scale->f[s])) + (zero != NULL ? bl_at(zero, s) : 0);
-    q = q < (is_signed ? -128 : 0) ? (is_signed ? -128 : 0) : q;
-    bl_put(out, k, q > (is_signed ? 127 : 255) ? (is_signed ? 127 : 255) : q);
+    q = q < lo ? lo : q;
+    bl_put(out, k, q > hi ? hi : q);
   }
   return BL_OK;
 }

@@ -31,11 +31,16 @@ static inline double bl_at(const bl_value *v, size_t at) {
   return v->type == BL_TYPE_FLOAT ? (double)v->f[at] : (double)v->i[at];
 }
 
+// The integer nearest zero of x; 0 for what int64 does not hold (NaN, infinities, too large).
+static inline int64_t bl_to_int(double x) {
+  return x > -9.2e18 && x < 9.2e18 ? (int64_t)x : 0;
+}
+
 static inline void bl_put(bl_value *v, size_t at, double x) {
   if (v->type == BL_TYPE_FLOAT)
     v->f[at] = (float)x;
   else
-    v->i[at] = (int64_t)x;
+    v->i[at] = bl_to_int(x);
 }
 
 // Copies element `from` of in to element `to` of out; both have the same type.

@@ -68,7 +68,8 @@ bl_status bl_eval_slice(const bl_eval *e) {
   int64_t steps[BL_MAX_RANK], base = 0;
   strides_of(in, steps);
   for (size_t k = 0; k < n; k++) {
-    int64_t axis = axes != NULL ? axes[k] : (int64_t)k, step = by != NULL ? by[k] : 1;
+    int64_t axis = axes != NULL ? axes[k] : (int64_t)k,
+            step = bl_slice_step(by != NULL ? by[k] : 1);
     if (axis < 0) axis += in->rank;
     int64_t d = in->dims[axis], start = starts[k] < 0 ? starts[k] + d : starts[k];
     int64_t top = step > 0 ? d : d - 1;

@@ -55,13 +55,14 @@ bl_status bl_value_shape(bl_value *value, uint32_t rank, const int64_t *dims, bl
   if (rank > BL_MAX_RANK)
     return bl_fail(err, BL_ERR_RANGE, "value %s: rank %u, the limit is %d", value->name, rank,
                    BL_MAX_RANK);
-  size_t count = 1;
+  size_t count = 1, span = 1; // span: the product as if no dimension were 0, so that strides fit
   for (uint32_t k = 0; k < rank; k++) {
     if (dims[k] < 0 || dims[k] > BL_FLOAT_MAX_ELEMENTS ||
-        (count > 0 && (size_t)dims[k] > BL_FLOAT_MAX_ELEMENTS / count))
+        (size_t)dims[k] > BL_FLOAT_MAX_ELEMENTS / span)
       return bl_fail(err, BL_ERR_RANGE, "value %s: dimension %u is %lld: negative or too large",
                      value->name, k, (long long)dims[k]);
     count *= (size_t)dims[k];
+    span *= dims[k] > 0 ? (size_t)dims[k] : 1;
   }
   value->rank = rank;
   value->count = count;

@@ -131,6 +131,9 @@ BL_MUST_USE bl_status bl_value_shape(bl_value *value, uint32_t rank, const int64
 // Gives the value zeroed data by its type and count.
 BL_MUST_USE bl_status bl_value_allocate(bl_arena *arena, bl_value *value, bl_error *err);
 
+// A Slice's step within what a tensor can hold: steps beyond that all mean one element.
+int64_t bl_slice_step(int64_t step);
+
 // A sliding window, resolved from a Conv or pooling node's attributes and its input's size.
 typedef struct {
   uint32_t rank; // spatial dimensions, 1..3

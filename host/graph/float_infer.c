@@ -13,6 +13,8 @@ enum {
   ONNX_BFLOAT16 = 16
 };
 
+static const int64_t MAX_TAPS = (int64_t)1 << 32;
+
 static bl_status fault(const bl_node *node, bl_status status, const char *what, bl_error *err) {
   return bl_fail(err, status, "node %s (%s): %s", node->name, bl_float_op_name(node->op), what);
 }
@@ -138,10 +140,22 @@ bl_status bl_node_window(const bl_float_graph *graph, const bl_node *node, bl_wi
   return BL_OK;
 }
 
+// Pooling goes over every tap of every window: an absurd kernel must not take for ever.
+static bl_status check_work(const bl_node *node, const bl_value *in, const bl_window *w,
+                            bl_error *err) {
+  double work = (double)in->dims[0] * (double)in->dims[1];
+  for (uint32_t k = 0; k < w->rank; k++)
+    work *= (double)w->kernel[k] * (double)w->out[k];
+  if (work > (double)MAX_TAPS && node->op != BL_FLOAT_CONV)
+    return fault(node, BL_ERR_RANGE, "its windows have too many positions", err);
+  return BL_OK;
+}
+
 static bl_status infer_window(bl_float_graph *graph, const bl_node *node, bl_error *err) {
   const bl_value *in = bl_node_input(graph, node, 0), *weights = bl_node_input(graph, node, 1);
   bl_window w;
   BL_TRY(bl_node_window(graph, node, &w, err));
+  BL_TRY(check_work(node, in, &w, err));
   int64_t dims[BL_MAX_RANK] = {in->dims[0], in->dims[1]};
   if (node->op == BL_FLOAT_CONV) {
     int64_t groups = bl_node_int(node, "group", 1);
@@ -248,7 +262,6 @@ static bl_status infer_batch_norm(bl_float_graph *graph, const bl_node *node, bl
 }
 
 // ---- Shapes
-// ----------------------------------------------------------------------------------------
 
 static bl_status infer_reshape(bl_float_graph *graph, const bl_node *node, bl_error *err) {
   const bl_value *in = bl_node_input(graph, node, 0);
@@ -421,6 +434,7 @@ static bl_status infer_pad(bl_float_graph *graph, const bl_node *node, bl_error 
   for (uint32_t k = 0; k < in->rank; k++) {
     int64_t before = pads[k], after = pads[in->rank + k];
     if (before < -in->dims[k] || after < -in->dims[k] || before > 1 << 20 || after > 1 << 20 ||
+        (mode[0] != 'c' && in->dims[k] == 0) ||
         (reflect && (before >= in->dims[k] || after >= in->dims[k])))
       return fault(node, BL_ERR_RANGE, "its padding is out of range", err);
     dims[k] = in->dims[k] + before + after;
@@ -428,6 +442,11 @@ static bl_status infer_pad(bl_float_graph *graph, const bl_node *node, bl_error 
   bl_value *out = output(graph, node, 0);
   set_type(out, in->element);
   return bl_value_shape(out, in->rank, dims, err);
+}
+
+int64_t bl_slice_step(int64_t step) {
+  const int64_t most = 2 * (int64_t)BL_FLOAT_MAX_ELEMENTS;
+  return step > most ? most : step < -most ? -most : step;
 }
 
 static bl_status infer_slice(bl_float_graph *graph, const bl_node *node, bl_error *err) {
@@ -442,12 +461,15 @@ static bl_status infer_slice(bl_float_graph *graph, const bl_node *node, bl_erro
       (steps != NULL && step_count != n))
     return fault(node, BL_ERR_FORMAT, "starts, ends, axes and steps do not fit", err);
   int64_t dims[BL_MAX_RANK];
+  unsigned seen = 0;
   memcpy(dims, in->dims, sizeof dims);
   for (size_t k = 0; k < n; k++) {
     int64_t axis = axis_of(axes != NULL ? axes[k] : (int64_t)k, in->rank);
     int64_t step = steps != NULL ? steps[k] : 1;
-    if (axis < 0 || axis >= in->rank || step == 0 || step == INT64_MIN)
+    if (axis < 0 || axis >= in->rank || step == 0 || (seen >> axis & 1u) != 0)
       return fault(node, BL_ERR_FORMAT, "bad axis or step", err);
+    seen |= 1u << axis;
+    step = bl_slice_step(step);
     int64_t d = in->dims[axis], lo = step > 0 ? 0 : -1, hi = step > 0 ? d : d - 1;
     int64_t start = starts[k] < 0 ? starts[k] + d : starts[k];
     int64_t end = ends[k] < -d ? lo : ends[k] < 0 ? ends[k] + d : ends[k];
@@ -494,6 +516,8 @@ static bl_status infer_quantize(bl_float_graph *graph, const bl_node *node, bl_e
     return fault(node, BL_ERR_FORMAT, "its scale does not fit", err);
   if (zero != NULL && zero->count != scale->count)
     return fault(node, BL_ERR_FORMAT, "its zero point does not fit", err);
+  if (zero != NULL && zero->type != BL_TYPE_INT)
+    return fault(node, BL_ERR_UNSUPPORTED, "its zero point is not an integer", err);
   bl_value *out = output(graph, node, 0);
   set_type(out, node->op == BL_FLOAT_DEQUANTIZE ? ONNX_FLOAT
                 : zero != NULL                  ? zero->element
@@ -551,12 +575,28 @@ static bl_status infer_constant(bl_float_graph *graph, const bl_node *node, bl_e
   return bl_value_shape(out, list ? 1 : 0, dims, err);
 }
 
+// Inputs that must be floats, a bit each.
+static bl_status check_types(const bl_float_graph *graph, const bl_node *node, bl_error *err) {
+  static const uint8_t floats[BL_FLOAT_OP_COUNT] = {
+      [BL_FLOAT_CONV] = 7,     [BL_FLOAT_GEMM] = 7,          [BL_FLOAT_MATMUL] = 3,
+      [BL_FLOAT_SOFTMAX] = 1,  [BL_FLOAT_BATCH_NORM] = 31,   [BL_FLOAT_QUANT] = 15,
+      [BL_FLOAT_SIGMOID] = 1,  [BL_FLOAT_BIPOLAR_QUANT] = 3, [BL_FLOAT_TANH] = 1,
+      [BL_FLOAT_QUANTIZE] = 3, [BL_FLOAT_DEQUANTIZE] = 2};
+  for (uint32_t k = 0; k < 5; k++) {
+    const bl_value *v = bl_node_input(graph, node, k);
+    if (v != NULL && (floats[node->op] >> k & 1u) != 0 && v->type != BL_TYPE_FLOAT)
+      return fault(node, BL_ERR_UNSUPPORTED, "one of its inputs must be of a float type", err);
+  }
+  return BL_OK;
+}
+
 bl_status bl_float_infer(bl_float_graph *graph, const bl_node *node, bl_error *err) {
   if (node->output_count < 1 || node->outputs[0] < 0)
     return fault(node, BL_ERR_FORMAT, "it has no output", err);
   const bl_value *in = bl_node_input(graph, node, 0);
   if (in == NULL && node->op != BL_FLOAT_CONSTANT)
     return fault(node, BL_ERR_FORMAT, "its first input is missing", err);
+  BL_TRY(check_types(graph, node, err));
   static bl_status (*const rules[BL_FLOAT_OP_COUNT])(bl_float_graph *, const bl_node *,
                                                      bl_error *) = {
       [BL_FLOAT_ADD] = infer_binary,

@@ -391,6 +391,109 @@ static void odd_scales(void **state) {
     }
 }
 
+// x, constants of every kind -> node -> y
+static bl_status try_node(message *node, int64_t opset) {
+  static const uint8_t bytes[8] = {1, 128, 255};
+  const int64_t few[] = {1, 0, -1, 2, INT64_MAX, INT64_MIN};
+  bl_error err;
+  message graph = {0};
+  size_t rank = 2 + next_random() % 3, n = 1 + next_random() % 4;
+  put_message(&graph, 1, node);
+  size_t axes = next_random() % 4;
+  put_tensor(&graph, 5, "m", 1, (const int64_t[]){2, 2, 2, 2}, 1 + axes, numbers, 8u << axes);
+  put_tensor(&graph, 5, "i", 7, (const int64_t[]){(int64_t)n}, 1, few + next_random() % 3, 8 * n);
+  put_tensor(&graph, 5, "v", 1, (const int64_t[]){2}, 1, numbers, 8);
+  put_tensor(&graph, 5, "s", 1, NULL, 0, numbers + next_random() % 8, 4);
+  put_tensor(&graph, 5, "k", 7, NULL, 0, few + next_random() % 6, 8);
+  put_tensor(&graph, 5, "e", 1, (const int64_t[]){0}, 1, numbers, 0);
+  put_tensor(&graph, 5, "b", 2 + next_random() % 2, (const int64_t[]){2}, 1, bytes, 2);
+  put_value(&graph, 11, "x", next_random() % 8 == 0 ? 7 : 1, (const int64_t[]){-2, 2, 4, 3}, rank);
+  put_value(&graph, 12, "y", 1, (const int64_t[]){1}, 1);
+  message model = new_model(&graph, opset);
+  return try_message(&model, &err);
+}
+
+static const char *const any_operator[] = {"Add",
+                                           "AveragePool",
+                                           "BatchNormalization",
+                                           "BipolarQuant",
+                                           "Cast",
+                                           "Clip",
+                                           "Concat",
+                                           "Constant",
+                                           "Conv",
+                                           "DequantizeLinear",
+                                           "Div",
+                                           "Dropout",
+                                           "Flatten",
+                                           "Gather",
+                                           "Gemm",
+                                           "Identity",
+                                           "GlobalMaxPool",
+                                           "GlobalAveragePool",
+                                           "MatMul",
+                                           "MaxPool",
+                                           "Mul",
+                                           "Pad",
+                                           "Pow",
+                                           "Quant",
+                                           "QuantizeLinear",
+                                           "Relu",
+                                           "Reshape",
+                                           "Shape",
+                                           "Sigmoid",
+                                           "Sign",
+                                           "Slice",
+                                           "Softmax",
+                                           "Squeeze",
+                                           "Sub",
+                                           "Tanh",
+                                           "Unsqueeze",
+                                           "Transpose"};
+static const char *const any_operand[] = {"x", "m", "i", "v", "s", "k", "e", "b", "-"};
+static const char *const any_list[] = {"axes", "perm",    "starts",       "ends",     "steps",
+                                       "pads", "strides", "kernel_shape", "dilations"};
+static const char *const any_scalar[] = {
+    "axis",   "group", "transA", "transB",   "to", "ceil_mode", "count_include_pad",
+    "signed", "start", "end",    "allowzero"};
+static const char *const any_text[] = {"edge",  "reflect", "SAME_UPPER", "SAME_LOWER", "VALID",
+                                       "FLOOR", ""};
+static const int64_t any_value[] = {0, 1, 2,  3,   4,     -1,        -2,        5,
+                                    7, 1, 10, 100, 65535, INT64_MAX, INT64_MIN, 1LL << 32};
+
+#define ANY(list) (list)[next_random() % (sizeof(list) / sizeof *(list))]
+
+static message random_node(void) {
+  char inputs[64] = "";
+  for (uint32_t k = next_random() % 5; k < 5; k++) {
+    (void)strcat(inputs, inputs[0] == '\0' ? any_operand[next_random() % 5] : ANY(any_operand));
+    (void)strcat(inputs, " ");
+  }
+  message node = new_node(ANY(any_operator), "n", inputs, next_random() % 4 == 0 ? "y z" : "y");
+  for (uint32_t k = next_random() % 4; k > 0; k--) {
+    int64_t list[8];
+    for (size_t j = 0; j < 8; j++)
+      list[j] = next_random() % 4 == 0 ? ANY(any_value) : any_value[next_random() % 5];
+    put_ints(&node, ANY(any_list), list, next_random() % 3 == 0 ? next_random() % 8 : 2);
+    put_int(&node, ANY(any_scalar), list[next_random() % 8]);
+  }
+  if (next_random() % 4 == 0) put_string(&node, "auto_pad", ANY(any_text));
+  if (next_random() % 4 == 0) put_string(&node, "mode", ANY(any_text));
+  return node;
+}
+
+// Any operator with any operands and attributes: what shape inference lets through must also run.
+static void random_nodes(void **state) {
+  (void)state;
+  int accepted = 0;
+  for (int round = 0; round < 12000; round++) {
+    message node = random_node();
+    accepted += try_node(&node, (int64_t)(7 + next_random() % 15)) == BL_OK;
+  }
+  printf("%d of 12000 random nodes are accepted\n", accepted);
+  assert_true(accepted > 500);
+}
+
 // After everything above this process has stayed small: no file made it take a large allocation.
 static void stayed_small(void **state) {
   (void)state;
@@ -422,6 +525,7 @@ int main(void) {
                                      cmocka_unit_test(wiring),
                                      cmocka_unit_test(graph_inputs),
                                      cmocka_unit_test(odd_scales),
+                                     cmocka_unit_test(random_nodes),
                                      cmocka_unit_test(stayed_small)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
