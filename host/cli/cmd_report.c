@@ -19,12 +19,12 @@ typedef struct {
 static bl_status measure(bl_cli_job *job, const bl_cli_args *args, measured *m, bl_error *err) {
   bool both = args->device < 0;
   bl_cli_job_device(job, args, args->device == BL_CLI_RTL ? BL_DEVICE_RTL : BL_DEVICE_FUNCTIONAL);
-  BL_TRY(bl_runner_run(&job->runner, true, &m->all, err));
+  BL_TRY(bl_runner_run(&job->runner, true, NULL, &m->all, err));
   if (!both) return BL_OK;
   size_t samples = job->runner.samples, few = 2 * (size_t)job->bloom.program->images;
   bl_cli_job_device(job, args, BL_DEVICE_RTL);
   job->runner.samples = samples < few ? samples : few;
-  bl_status status = bl_runner_run(&job->runner, true, &m->cycles, err);
+  bl_status status = bl_runner_run(&job->runner, true, NULL, &m->cycles, err);
   job->runner.samples = samples;
   if (status != BL_OK) bl_run_result_free(&m->all);
   return status;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // bitloom run: a compiled model on a device, compared with the reference kernels.
+#include <stdlib.h>
+
 #include "host/cli/commands.h"
 #include "host/cli/job.h"
 #include "host/cli/run_float.h"
+#include "host/data/npy_write.h"
 
 enum { RANDOM_SAMPLES = 16 };
 
@@ -86,19 +89,42 @@ static bl_status check_rtl_only(const bl_cli_args *args, bl_error *err) {
   return BL_OK;
 }
 
+static bl_status run_kept(bl_cli_job *job, const bl_cli_args *args, float *values,
+                          bl_cli_output *output, bl_error *err) {
+  bl_run_result result;
+  bl_status status = bl_runner_run(&job->runner, !args->no_compare, values, &result, err);
+  bl_cli_progress_end(&job->progress);
+  if (status != BL_OK) return status;
+  const bl_int_graph *graph = job->bloom.graph;
+  if (values != NULL)
+    status = bl_npy_write(args->outputs, values, job->runner.samples,
+                          bl_int_elements(&graph->tensors[graph->output]), err);
+  if (status == BL_OK) status = print_result(job, args, &result, output, err);
+  bl_run_result_free(&result);
+  return status;
+}
+
+static bl_status run_job(bl_cli_job *job, const bl_cli_args *args, bl_cli_output *output,
+                         bl_error *err) {
+  float *values = NULL;
+  if (args->outputs != NULL) {
+    const bl_int_graph *graph = job->bloom.graph;
+    size_t elements = bl_int_elements(&graph->tensors[graph->output]);
+    values = calloc(job->runner.samples, elements * sizeof *values);
+    if (values == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for all outputs");
+  }
+  bl_status status = run_kept(job, args, values, output, err);
+  free(values);
+  return status;
+}
+
 bl_status bl_cmd_run(const bl_cli_args *args, bl_cli_output *output, bl_error *err) {
   BL_TRY(check_rtl_only(args, err));
   if (args->device == BL_CLI_FLOAT) return bl_cmd_run_float(args, output, err);
   bl_cli_job job;
   BL_TRY(bl_cli_job_open(args, "run", RANDOM_SAMPLES, &job, err));
   bl_cli_job_device(&job, args, args->device == BL_CLI_RTL ? BL_DEVICE_RTL : BL_DEVICE_FUNCTIONAL);
-  bl_run_result result;
-  bl_status status = bl_runner_run(&job.runner, !args->no_compare, &result, err);
-  bl_cli_progress_end(&job.progress);
-  if (status == BL_OK) {
-    status = print_result(&job, args, &result, output, err);
-    bl_run_result_free(&result);
-  }
+  bl_status status = run_job(&job, args, output, err);
   bl_cli_job_close(&job);
   return status;
 }

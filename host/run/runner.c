@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "host/run/input.h"
+#include "host/run/output.h"
 #include "host/run/program_session.h"
 #include "host/run/runner_internal.h"
 
@@ -31,34 +32,13 @@ bl_status bl_runner_read(const bl_runner *runner, size_t first, size_t images, d
   return BL_OK;
 }
 
-// Real value of output `index`, of which only the order matters.
-static double real_output(const bl_int_graph *graph, const int32_t *out, size_t index) {
-  const bl_int_tensor *tensor = &graph->tensors[graph->output];
-  if (tensor->format.kind != BL_FORMAT_ACC) return (double)out[index];
-  const bl_int_layer *last = &graph->layers[graph->layer_count - 1];
-  size_t channel = index % tensor->c;
-  return last->out_scale[channel] * (double)out[index] + last->out_bias[channel];
-}
-
-size_t bl_output_argmax(const bl_int_graph *graph, const int32_t *out) {
-  size_t best = 0, elements = bl_int_elements(&graph->tensors[graph->output]);
-  double most = real_output(graph, out, 0);
-  for (size_t i = 1; i < elements; i++) {
-    double value = real_output(graph, out, i);
-    if (value > most) {
-      most = value;
-      best = i;
-    }
-  }
-  return best;
-}
-
 typedef struct {
   const bl_runner *runner;
-  bool compare;
+  bool compare, keep_outputs;
 } run_context;
 
-// What one shard brings back; layer_cycles follows it in memory.
+// What one shard brings back; behind layer_cycles[layer_count] lie its samples' real outputs, where
+// they are kept.
 typedef struct {
   bl_run_result result;
   uint64_t layer_cycles[];
@@ -69,6 +49,7 @@ typedef struct {
   bl_session *session;
   bl_executor reference; // unused without comparison
   bool compare;
+  float *outputs; // of the next sample, or NULL
   double *scratch;
   int32_t *in, *out, *expected;
 } run_state;
@@ -106,6 +87,15 @@ static bl_status compare_outputs(run_state *s, size_t first, size_t images, bl_r
   return BL_OK;
 }
 
+static void keep_outputs(run_state *s, size_t images) {
+  const bl_bloom *bloom = s->runner->bloom;
+  size_t elements = bl_int_elements(&bloom->graph->tensors[bloom->graph->output]);
+  for (size_t i = 0; i < images && s->outputs != NULL; i++) {
+    bl_output_floats(bloom->graph, bloom->info.suffix, s->out + i * elements, s->outputs);
+    s->outputs += elements;
+  }
+}
+
 static bl_status run_batch(run_state *s, size_t first, size_t images, bl_run_result *r,
                            bl_error *err) {
   BL_TRY(bl_runner_read(s->runner, first, images, s->scratch, s->in, err));
@@ -115,6 +105,7 @@ static bl_status run_batch(run_state *s, size_t first, size_t images, bl_run_res
   r->samples += images;
   r->batches++;
   count_labels(s, first, images, r);
+  keep_outputs(s, images);
   return s->compare ? compare_outputs(s, first, images, r, err) : BL_OK;
 }
 
@@ -153,11 +144,14 @@ static bl_status open_state(run_state *s, bl_arena *arena, bl_error *err) {
 static bl_status run_shard(void *context, uint32_t shard, void *result, bl_shard_tick *tick,
                            bl_error *err) {
   const run_context *run = context;
+  run_part *part = result;
   run_state s = {.runner = run->runner, .compare = run->compare};
+  if (run->keep_outputs)
+    s.outputs = (float *)(part->layer_cycles + run->runner->bloom->graph->layer_count);
   bl_arena *arena = bl_arena_new(BL_RUNNER_MEMORY);
   if (arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a batch");
   bl_status status = open_state(&s, arena, err);
-  if (status == BL_OK) status = run_all(&s, shard, result, tick, err);
+  if (status == BL_OK) status = run_all(&s, shard, part, tick, err);
   bl_session_close(s.session);
   bl_executor_close(&s.reference);
   bl_arena_free(arena);
@@ -188,30 +182,53 @@ uint32_t bl_runner_shards(const bl_runner *runner) {
   return runner->shards > batches ? (uint32_t)batches : runner->shards;
 }
 
-bl_status bl_runner_run(const bl_runner *runner, bool compare, bl_run_result *result,
-                        bl_error *err) {
-  bl_runner limited = *runner;
-  limited.shards = bl_runner_shards(runner);
-  run_context context = {&limited, compare};
-  uint32_t layers = runner->bloom->graph->layer_count;
-  size_t part_size = sizeof(run_part) + layers * sizeof(uint64_t);
-  *result = (bl_run_result){.layer_cycles = calloc(layers, sizeof(uint64_t))};
-  unsigned char *parts = calloc(limited.shards, part_size);
-  bl_status status = result->layer_cycles == NULL || parts == NULL
-                         ? bl_fail(err, BL_ERR_MEMORY, "no memory for results")
-                         : bl_shard_run(limited.shards, run_shard, &context, parts, part_size,
-                                        runner->samples, runner->progress, err);
-  for (uint32_t i = 0; i < limited.shards && status == BL_OK; i++)
-    add_part((const run_part *)(const void *)(parts + i * part_size), layers, result);
-  free(parts);
-  if (status != BL_OK) {
-    bl_run_result_free(result);
-    return status;
+// Bytes of one part: the largest share of samples decides how many outputs it may bring.
+static size_t part_bytes(const bl_runner *runner, bool outputs) {
+  const bl_int_graph *graph = runner->bloom->graph;
+  size_t bytes = sizeof(run_part) + graph->layer_count * sizeof(uint64_t), first;
+  if (!outputs) return bytes;
+  size_t most =
+      bl_shard_part(runner->samples, runner->bloom->program->images, runner->shards, 0, &first);
+  bytes += most * bl_int_elements(&graph->tensors[graph->output]) * sizeof(float);
+  return (bytes + sizeof(uint64_t) - 1) / sizeof(uint64_t) * sizeof(uint64_t);
+}
+
+static void add_parts(const bl_runner *runner, const unsigned char *parts, size_t bytes,
+                      float *outputs, bl_run_result *result) {
+  const bl_int_graph *graph = runner->bloom->graph;
+  size_t elements = bl_int_elements(&graph->tensors[graph->output]);
+  for (uint32_t i = 0; i < runner->shards; i++) {
+    const run_part *part = (const run_part *)(const void *)(parts + i * bytes);
+    add_part(part, graph->layer_count, result);
+    if (outputs == NULL) continue;
+    size_t count = part->result.samples * elements;
+    memcpy(outputs, part->layer_cycles + graph->layer_count, count * sizeof *outputs);
+    outputs += count;
   }
   uint64_t slots = result->batches * runner->bloom->program->images;
   if (slots != 0)
     result->cycles_per_image = (double)result->counters[BL_COUNTER_CYCLES] / (double)slots;
-  return BL_OK;
+}
+
+bl_status bl_runner_run(const bl_runner *runner, bool compare, float *outputs,
+                        bl_run_result *result, bl_error *err) {
+  bl_runner limited = *runner;
+  limited.shards = bl_runner_shards(runner);
+  run_context context = {&limited, compare, outputs != NULL};
+  size_t bytes = part_bytes(&limited, outputs != NULL);
+  *result =
+      (bl_run_result){.layer_cycles = calloc(runner->bloom->graph->layer_count, sizeof(uint64_t))};
+  unsigned char *parts = calloc(limited.shards, bytes);
+  bl_status status = result->layer_cycles == NULL || parts == NULL
+                         ? bl_fail(err, BL_ERR_MEMORY, "no memory for results")
+                         : bl_shard_run(limited.shards, run_shard, &context, parts, bytes,
+                                        runner->samples, runner->progress, err);
+  if (status == BL_OK)
+    add_parts(&limited, parts, bytes, outputs, result);
+  else
+    bl_run_result_free(result);
+  free(parts);
+  return status;
 }
 
 void bl_run_result_free(bl_run_result *result) {

@@ -42,9 +42,10 @@ typedef struct {
 // Checks that the data set fits the network. Errors: FORMAT, USAGE.
 BL_MUST_USE bl_status bl_runner_check(const bl_runner *runner, bl_error *err);
 // Runs every sample on the device; with `compare` also on the reference kernels. A mismatch is not
-// an error here. Errors: those of the data set, the device and bl_shard_run.
-BL_MUST_USE bl_status bl_runner_run(const bl_runner *runner, bool compare, bl_run_result *result,
-                                    bl_error *err);
+// an error here. `outputs` gets bl_output_floats() of every sample, or is NULL. Errors: those of
+// the data set, the device and bl_shard_run.
+BL_MUST_USE bl_status bl_runner_run(const bl_runner *runner, bool compare, float *outputs,
+                                    bl_run_result *result, bl_error *err);
 void bl_run_result_free(bl_run_result *result);
 
 // Executions that verify compares: the reference always, the devices by choice; and a fault to
@@ -59,9 +60,5 @@ typedef struct {
 BL_MUST_USE bl_status bl_runner_verify(const bl_runner *runner, const bl_verify_choice *choice,
                                        bl_comparison *comparison, char *line, size_t line_size,
                                        bl_error *err);
-
-// Index of the largest output value, the lowest among equals. An int32 output counts with its
-// channel's scale and bias.
-size_t bl_output_argmax(const bl_int_graph *graph, const int32_t *out);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "host/run/output.h"
 #include "host/run/runner.h"
 #include "tests/regress/random_graph.h"
 
@@ -60,14 +61,16 @@ static void equal_to_reference(void **state) {
     network n;
     draw(i, &n);
     bl_run_result results[2];
+    size_t elements = bl_int_elements(&n.made.graph.tensors[n.made.graph.output]);
+    float *outputs[2] = {calloc(SAMPLES, elements * sizeof(float)),
+                         calloc(SAMPLES, elements * sizeof(float))};
     for (uint32_t k = 0; k < 2; k++) {
       bl_runner runner = runner_for(&n, k == 0 ? 1 : 3);
       bl_error err = {0};
-      if (bl_runner_run(&runner, true, &results[k], &err) != BL_OK)
+      if (bl_runner_run(&runner, true, outputs[k], &results[k], &err) != BL_OK)
         fail_msg("seed %llu network %u: %s", (unsigned long long)seed, i, err.text);
     }
     const bl_run_result *r = &results[0];
-    size_t elements = bl_int_elements(&n.made.graph.tensors[n.made.graph.output]);
     assert_int_equal(r->samples, SAMPLES);
     assert_int_equal(r->batches, (SAMPLES + 1) / 2);
     assert_int_equal(r->compared, SAMPLES * elements);
@@ -82,6 +85,9 @@ static void equal_to_reference(void **state) {
       cycles += r->layer_cycles[l];
     }
     assert_int_equal(cycles, r->counters[BL_COUNTER_CYCLES]);
+    assert_memory_equal(outputs[0], outputs[1], SAMPLES * elements * sizeof(float));
+    free(outputs[0]);
+    free(outputs[1]);
     bl_run_result_free(&results[0]);
     bl_run_result_free(&results[1]);
     drop(&n);
@@ -119,15 +125,29 @@ static void wrong_configuration(void **state) {
     if (&BL_CONFIGS[i] != n.made.config) runner.device.config = &BL_CONFIGS[i];
   bl_run_result result;
   bl_error err = {0};
-  assert_int_equal(bl_runner_run(&runner, true, &result, &err), BL_ERR_USAGE);
+  assert_int_equal(bl_runner_run(&runner, true, NULL, &result, &err), BL_ERR_USAGE);
   assert_non_null(strstr(err.text, n.made.config->name));
   drop(&n);
+}
+
+static void real_outputs(void **state) {
+  (void)state;
+  bl_int_tensor tensor = {
+      .h = 1, .w = 1, .c = 2, .format = {BL_FORMAT_U, 8}, .scale = 0.5, .zero_point = 4};
+  bl_int_graph graph = {.tensors = &tensor, .output = 0};
+  float values[2];
+  bl_output_floats(&graph, BL_SUFFIX_NONE, (const int32_t[]){6, 0}, values);
+  assert_true(values[0] == 1.0f && values[1] == -2.0f);
+  bl_output_floats(&graph, BL_SUFFIX_SOFTMAX, (const int32_t[]){6, 6}, values);
+  assert_true(values[0] == 0.5f && values[1] == 0.5f);
+  bl_output_floats(&graph, BL_SUFFIX_SIGMOID, (const int32_t[]){4, 4}, values);
+  assert_true(values[0] == 0.5f && values[1] == 0.5f);
 }
 
 static void argmax_ties(void **state) {
   (void)state;
   double scale[3] = {1.0, 2.0, 0.5}, bias[3] = {0.0, 1.0, 2.0};
-  bl_int_tensor tensors[2] = {{.h = 1, .w = 1, .c = 3, .format = {BL_FORMAT_S, 8}},
+  bl_int_tensor tensors[2] = {{.h = 1, .w = 1, .c = 3, .format = {BL_FORMAT_S, 8}, .scale = 1.0},
                               {.h = 1, .w = 1, .c = 3, .format = {BL_FORMAT_ACC, 32}}};
   bl_int_layer layer = {.output = 1, .out_scale = scale, .out_bias = bias};
   bl_int_graph graph = {.tensors = tensors, .layers = &layer, .layer_count = 1, .output = 0};
@@ -140,10 +160,9 @@ static void argmax_ties(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(equal_to_reference),
-      cmocka_unit_test(faults_are_found),
-      cmocka_unit_test(wrong_configuration),
-      cmocka_unit_test(argmax_ties),
+      cmocka_unit_test(equal_to_reference),  cmocka_unit_test(faults_are_found),
+      cmocka_unit_test(wrong_configuration), cmocka_unit_test(argmax_ties),
+      cmocka_unit_test(real_outputs),
   };
   const char *text = getenv("BITLOOM_SEED");
   if (text != NULL) seed = strtoull(text, NULL, 0);
