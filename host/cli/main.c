@@ -8,18 +8,12 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-static bl_status not_built(const bl_cli_args *args, bl_cli_output *output, bl_error *err) {
-  (void)args;
-  (void)output;
-  return bl_fail(err, BL_ERR_UNSUPPORTED, "this command is not part of this build");
-}
-
 static bl_cli_run implementation(bl_cli_command command) {
   switch (command) {
   case BL_CMD_IMPORT:
     return bl_cmd_import;
   case BL_CMD_COMPRESS:
-    return not_built;
+    return bl_cmd_compress;
   case BL_CMD_RUN:
     return bl_cmd_run;
   case BL_CMD_VERIFY:

@@ -70,7 +70,7 @@ static const option options[] = {
      "how activation ranges follow from calibration (default mse)"},
     {"--config", CHOICE, COM | DEV, AT(config), "tiny|default|wide", 0, 0,
      "device configuration (default: default)"},
-    {"--batch", COUNT, COM, AT(batch), "N", 1, 4096,
+    {"--batch", COUNT, COM, AT(batch), "N", 1, 64,
      "images that the device holds at once (default: the compiler's choice)"},
     {"--device", CHOICE, RUN | VER | REP | DEV, AT(device), "functional|rtl|float", 0, 0,
      "where to run (default functional; verify: both; float only for an ONNX model)"},

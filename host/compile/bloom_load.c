@@ -23,6 +23,8 @@ bl_status bl_read_info(const char *name, bl_reader *r, bl_bloom_info *info, bl_e
     p->mean[i] = bl_get_real(r);
   for (int i = 0; i < BL_PREPROCESS_MAX_CHANNELS; i++)
     p->std[i] = bl_get_real(r);
+  p->input_mul = bl_get_real(r);
+  p->input_add = bl_get_real(r);
   uint32_t suffix = bl_get32(r);
   info->float_accuracy = bl_get_real(r);
   info->float_bytes = bl_get(r, 8);

@@ -16,6 +16,8 @@ void bl_put_info(bl_writer *w, const bl_bloom_info *info) {
     bl_put_real(w, p->mean[i]);
   for (int i = 0; i < BL_PREPROCESS_MAX_CHANNELS; i++)
     bl_put_real(w, p->std[i]);
+  bl_put_real(w, p->input_mul);
+  bl_put_real(w, p->input_add);
   bl_put(w, (uint64_t)info->suffix, 4);
   bl_put_real(w, info->float_accuracy);
   bl_put(w, info->float_bytes, 8);

@@ -56,29 +56,50 @@ typedef struct {
   uint8_t *payload;
 } packer;
 
-// Puts the code of one value at channel `channel` of the pixel whose first word is `word`.
-static void put_code(const packer *p, size_t word, uint32_t channel, int32_t value) {
+// Bit i of byte k becomes bit k of byte i: three rounds of swapping blocks of 1, 2 and 4 bits.
+static uint64_t transpose8(uint64_t x) {
+  uint64_t t = (x ^ (x >> 7)) & 0x00AA00AA00AA00AAu;
+  x ^= t ^ (t << 7);
+  t = (x ^ (x >> 14)) & 0x0000CCCC0000CCCCu;
+  x ^= t ^ (t << 14);
+  t = (x ^ (x >> 28)) & 0x00000000F0F0F0F0u;
+  return x ^ t ^ (t << 28);
+}
+
+// Puts the codes of eight channels, one a byte of `codes`, from channel `first` (a multiple of 8)
+// of the pixel whose first word is `word`.
+static void put_codes(const packer *p, size_t word, uint32_t first, uint64_t codes) {
   const bl_region *r = &p->program->regions[0];
-  const uint32_t lanes = p->program->config.lanes, lane = channel % lanes;
-  uint32_t code = p->format.kind == BL_FORMAT_B1 ? value > 0 : (uint32_t)value;
+  const uint32_t lanes = p->program->config.lanes;
+  const uint64_t planes = transpose8(codes);
   uint8_t *at =
-      p->payload + (word + (size_t)channel / lanes * r->planes) * r->load_bytes + lane / 8;
+      p->payload + (word + (size_t)first / lanes * r->planes) * r->load_bytes + first % lanes / 8;
   for (uint32_t i = 0; i < r->planes; i++, at += r->load_bytes)
-    *at |= (uint8_t)((code >> i & 1) << (lane % 8));
+    *at = (uint8_t)(planes >> 8 * i);
+}
+
+static uint32_t code_of(const packer *p, int32_t value) {
+  return p->format.kind == BL_FORMAT_B1 ? value > 0 : (uint32_t)value & 0xFF;
 }
 
 static void pack_pixel(const packer *p, const int32_t *image, uint32_t y, uint32_t x, size_t word) {
   const bl_input_packing *in = &p->program->input;
   uint32_t channel = 0;
+  uint64_t codes = 0;
   for (uint32_t ky = 0; ky < in->window_h; ky++)
     for (uint32_t kx = 0; kx < in->window_w; kx++) {
       int64_t sy = (int64_t)y * in->stride_h + (int64_t)ky * in->dilation_h - in->pad_top;
       int64_t sx = (int64_t)x * in->stride_w + (int64_t)kx * in->dilation_w - in->pad_left;
       bool inside = sy >= 0 && sy < p->h && sx >= 0 && sx < p->w;
       const int32_t *pixel = inside ? image + ((size_t)sy * p->w + (size_t)sx) * p->c : NULL;
-      for (uint32_t c = 0; c < p->c; c++, channel++)
-        put_code(p, word, channel, inside ? pixel[c] : in->pad_value);
+      for (uint32_t c = 0; c < p->c; c++) {
+        codes |= (uint64_t)code_of(p, inside ? pixel[c] : in->pad_value) << 8 * (channel % 8);
+        if (++channel % 8 != 0) continue;
+        put_codes(p, word, channel - 8, codes);
+        codes = 0;
+      }
     }
+  if (channel % 8 != 0) put_codes(p, word, channel - channel % 8, codes);
 }
 
 bl_status bl_program_pack_input(const bl_program *program, const bl_int_graph *graph,

@@ -5,7 +5,8 @@
 #include <math.h>
 
 bl_preprocess bl_preprocess_identity(void) {
-  bl_preprocess identity = {.scale = 1.0, .channels = 1, .layout = BL_LAYOUT_FILE};
+  bl_preprocess identity = {
+      .scale = 1.0, .channels = 1, .layout = BL_LAYOUT_FILE, .input_mul = 1.0};
   for (int i = 0; i < BL_PREPROCESS_MAX_CHANNELS; i++)
     identity.std[i] = 1.0;
   return identity;
@@ -24,6 +25,10 @@ bl_status bl_preprocess_check(const bl_preprocess *preprocess, bl_error *err) {
       return bl_fail(err, BL_ERR_RANGE, "preprocessing: std %u must be finite and not 0",
                      (unsigned)i);
   }
+  if (!isfinite(p->input_mul) || p->input_mul == 0.0 || !isfinite(p->input_add))
+    return bl_fail(err, BL_ERR_RANGE,
+                   "preprocessing: the network's own scaling of its input is "
+                   "not finite or 0");
   if ((unsigned)p->layout > BL_LAYOUT_NHWC)
     return bl_fail(err, BL_ERR_RANGE, "preprocessing: unknown layout %u", (unsigned)p->layout);
   return BL_OK;

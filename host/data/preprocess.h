@@ -21,6 +21,9 @@ typedef struct {
   double mean[BL_PREPROCESS_MAX_CHANNELS];
   double std[BL_PREPROCESS_MAX_CHANNELS]; // not 0
   bl_layout layout;                       // of the data file
+  // x'' = input_mul*x' + input_add is what the network itself does to every value before its first
+  // integers, found when it was compressed; 1 and 0 otherwise.
+  double input_mul, input_add;
 } bl_preprocess;
 
 // The identity: x' = x, axes as in the file.
@@ -31,11 +34,12 @@ BL_MUST_USE bl_status bl_preprocess_check(const bl_preprocess *preprocess, bl_er
 // "file", "nchw", "nhwc".
 const char *bl_layout_name(bl_layout layout);
 
-// x' of one stored value of channel `channel`.
+// x'' of one stored value of channel `channel`.
 static inline double bl_preprocess_apply(const bl_preprocess *preprocess, uint32_t channel,
                                          double value) {
   uint32_t entry = preprocess->channels == 1 ? 0 : channel;
-  return (preprocess->scale * value - preprocess->mean[entry]) / preprocess->std[entry];
+  double x = (preprocess->scale * value - preprocess->mean[entry]) / preprocess->std[entry];
+  return preprocess->input_mul * x + preprocess->input_add;
 }
 
 #endif

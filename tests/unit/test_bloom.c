@@ -22,7 +22,7 @@
 enum { NETWORKS = 24, FLIPS = 400, HEADER = 32, SECTION = 20 };
 
 static const bl_bloom_info info = {
-    .preprocess = {.scale = 0.5, .channels = 1, .mean = {1}, .std = {2}},
+    .preprocess = {.scale = 0.5, .channels = 1, .mean = {1}, .std = {2}, .input_mul = 1},
     .suffix = BL_SUFFIX_SOFTMAX,
     .float_accuracy = 0.75,
     .float_bytes = 1234,

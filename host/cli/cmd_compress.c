@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// bitloom compress: import, quantise, compile, write one .bloom file.
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/cli/commands.h"
+#include "host/cli/data_args.h"
+#include "host/compile/bloom.h"
+#include "host/onnx/onnx_import.h"
+#include "host/quant/quantise.h"
+#include "host/run/float_run.h"
+
+enum { CALIBRATION_SAMPLES = 512, NOT_GIVEN = 0 };
+
+// "w4a4". Left out, both stay NOT_GIVEN.
+static bl_status read_bits(const char *text, bl_quantise_options *options, bl_error *err) {
+  if (text == NULL) return BL_OK;
+  bool sound = strlen(text) == 4 && text[0] == 'w' && text[1] >= '1' && text[1] <= '8' &&
+               text[2] == 'a' && text[3] >= '1' && text[3] <= '8';
+  if (!sound)
+    return bl_fail(err, BL_ERR_USAGE, "--bits %s: expected wNaM with N and M from 1 to 8", text);
+  options->weight_bits = (unsigned)(text[1] - '0');
+  options->activation_bits = (unsigned)(text[3] - '0');
+  return BL_OK;
+}
+
+typedef struct {
+  const bl_cli_args *args;
+  bl_float_graph *graph;
+  bl_float_io io;
+  bl_preprocess preprocess;
+  bl_dataset dataset; // of calibration
+  bool has_dataset;
+  double *scratch;
+  bl_cli_progress progress;
+  bl_quantised quantised;
+  bl_program *program;
+} work;
+
+static bl_status import_single(const char *path, bl_float_graph **graph, bl_error *err) {
+  bl_onnx_options one = {.batch = 1, .rebatch = true};
+  bl_error ignored = {0};
+  if (bl_onnx_import(path, &one, graph, &ignored) == BL_OK) return BL_OK;
+  return bl_onnx_import(path, NULL, graph, err);
+}
+
+static bl_status open_calibration(work *w, bl_error *err) {
+  const bl_cli_args *args = w->args;
+  if (args->calib == NULL) return BL_OK;
+  bl_dataset_source source = {.images = args->calib,
+                              .image_array = args->calib_array,
+                              .limit =
+                                  args->calib_limit != 0 ? args->calib_limit : CALIBRATION_SAMPLES};
+  BL_TRY(bl_dataset_open(&source, &w->dataset, err));
+  w->has_dataset = true;
+  BL_TRY(bl_float_fits(&w->dataset, &w->preprocess, &w->io, err));
+  w->scratch = calloc(w->io.in_elements, sizeof *w->scratch);
+  return w->scratch == NULL ? bl_fail(err, BL_ERR_MEMORY, "no memory for a sample") : BL_OK;
+}
+
+static bl_status read_sample(void *context, size_t index, float *out, bl_error *err) {
+  work *w = context;
+  bl_cli_progress_step(&w->progress, index, w->dataset.count);
+  return bl_float_read(&w->dataset, &w->preprocess, &w->io, index, w->scratch, out, err);
+}
+
+static bl_status prepare(work *w, bl_error *err) {
+  BL_TRY(import_single(w->args->model, &w->graph, err));
+  BL_TRY(bl_float_describe(w->graph, &w->io, err));
+  if (w->io.images != 1)
+    return bl_fail(err, BL_ERR_UNSUPPORTED, "%s: fixes a batch of %zu; export it with a batch of 1",
+                   w->args->model, w->io.images);
+  w->preprocess = bl_preprocess_identity();
+  BL_TRY(bl_cli_preprocess(w->args, &w->preprocess, err));
+  BL_TRY(open_calibration(w, err));
+  // What "as the network's input" means must be in the file: devices have an order of their own.
+  bool vector = w->io.shape.h == 1 && w->io.shape.w == 1;
+  if (w->preprocess.layout == BL_LAYOUT_FILE && !vector) w->preprocess.layout = w->io.order;
+  return BL_OK;
+}
+
+static bl_status quantise(work *w, bl_error *err) {
+  bl_quantise_options options = {NOT_GIVEN, NOT_GIVEN,
+                                 w->args->range == BL_CLI_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE};
+  BL_TRY(read_bits(w->args->bits, &options, err));
+  bool given = options.weight_bits != NOT_GIVEN;
+  if (!given) options.weight_bits = options.activation_bits = 8;
+  bl_calibration calibration = {read_sample, w, w->has_dataset ? w->dataset.count : 0};
+  w->progress = bl_cli_progress_begin("calibrate");
+  bl_status status =
+      bl_quantise(w->graph, &options, w->has_dataset ? &calibration : NULL, &w->quantised, err);
+  bl_cli_progress_end(&w->progress);
+  if (status != BL_OK) return status;
+  if (!given && !w->quantised.graph_was_quantised)
+    return bl_fail(err, BL_ERR_USAGE, "%s is not quantised: say --bits, such as --bits w4a4",
+                   w->args->model);
+  w->preprocess.input_mul = w->quantised.input_mul;
+  w->preprocess.input_add = w->quantised.input_add;
+  return bl_int_check(w->quantised.graph, err);
+}
+
+static bl_bloom_info info_of(const work *w) {
+  static const bl_suffix suffixes[] = {[BL_LOWER_PLAIN] = BL_SUFFIX_NONE,
+                                       [BL_LOWER_SOFTMAX] = BL_SUFFIX_SOFTMAX,
+                                       [BL_LOWER_SIGMOID] = BL_SUFFIX_SIGMOID};
+  uint64_t parameters = 0;
+  for (uint32_t n = 0; n < w->graph->node_count; n++)
+    parameters += bl_node_parameters(w->graph, &w->graph->nodes[n]);
+  return (bl_bloom_info){.preprocess = w->preprocess,
+                         .suffix = suffixes[w->quantised.suffix],
+                         .float_accuracy = -1.0,
+                         .float_bytes = 4 * parameters};
+}
+
+static void print_layer(const work *w, uint32_t index, cJSON *array, bl_cli_output *output) {
+  const bl_int_graph *graph = w->quantised.graph;
+  const bl_int_layer *layer = &graph->layers[index];
+  const bl_int_tensor *in = &graph->tensors[layer->input], *out = &graph->tensors[layer->output];
+  double steps = (double)w->program->layer_issue[index] / w->program->images;
+  bl_cli_say(output, "%4u  %-28.28s %4u x %u x %u %s by %s to %u x %u x %u %s, %.0f steps\n",
+             (unsigned)index, layer->name, (unsigned)in->h, (unsigned)in->w, (unsigned)in->c,
+             bl_format_name(in->format), bl_format_name(layer->weight_format), (unsigned)out->h,
+             (unsigned)out->w, (unsigned)out->c, bl_format_name(out->format), steps);
+  cJSON *object = cJSON_CreateObject();
+  (void)cJSON_AddStringToObject(object, "name", layer->name);
+  (void)cJSON_AddStringToObject(object, "input", bl_format_name(in->format));
+  (void)cJSON_AddStringToObject(object, "weights", bl_format_name(layer->weight_format));
+  (void)cJSON_AddStringToObject(object, "output", bl_format_name(out->format));
+  (void)cJSON_AddNumberToObject(object, "issue_steps", steps);
+  (void)cJSON_AddNumberToObject(object, "parts", w->program->layer_parts[index]);
+  (void)cJSON_AddItemToArray(array, object);
+}
+
+static uint64_t weight_bits(const bl_int_graph *graph) {
+  uint64_t bits = 0;
+  for (uint32_t i = 0; i < graph->layer_count; i++) {
+    const bl_int_layer *layer = &graph->layers[i];
+    bits += (uint64_t)graph->tensors[layer->output].c * layer->kernel_h * layer->kernel_w *
+            (graph->tensors[layer->input].c / layer->groups) * layer->weight_format.bits;
+  }
+  return bits;
+}
+
+static void print_result(const work *w, const bl_bloom_info *info, uint64_t file_bytes,
+                         bl_cli_output *output) {
+  const bl_int_graph *graph = w->quantised.graph;
+  cJSON *o = output->object, *array = cJSON_AddArrayToObject(o, "layers");
+  double steps = (double)w->program->figures.issue_steps / w->program->images;
+  uint64_t bytes = (weight_bits(graph) + 7) / 8;
+  for (uint32_t i = 0; i < graph->layer_count; i++)
+    print_layer(w, i, array, output);
+  bl_cli_say(output,
+             "%s: %llu bytes, weights %llu bytes (float: %llu), %.0f steps an image, %s, "
+             "batches of %u\n",
+             w->args->output, (unsigned long long)file_bytes, (unsigned long long)bytes,
+             (unsigned long long)info->float_bytes, steps, w->program->config.name,
+             (unsigned)w->program->images);
+  if (w->quantised.inexact != 0)
+    bl_cli_say(output, "%llu accumulator values cannot be given the graph's own integer\n",
+               (unsigned long long)w->quantised.inexact);
+  (void)cJSON_AddStringToObject(o, "model", graph->name);
+  (void)cJSON_AddStringToObject(o, "output", w->args->output);
+  (void)cJSON_AddStringToObject(o, "config", w->program->config.name);
+  (void)cJSON_AddNumberToObject(o, "batch", w->program->images);
+  (void)cJSON_AddNumberToObject(o, "file_bytes", (double)file_bytes);
+  (void)cJSON_AddNumberToObject(o, "weight_bytes", (double)bytes);
+  (void)cJSON_AddNumberToObject(o, "float_bytes", (double)info->float_bytes);
+  (void)cJSON_AddNumberToObject(o, "issue_steps", steps);
+  (void)cJSON_AddBoolToObject(o, "was_quantised", w->quantised.graph_was_quantised);
+  (void)cJSON_AddNumberToObject(o, "inexact", (double)w->quantised.inexact);
+}
+
+static bl_status compile_and_save(work *w, bl_cli_output *output, bl_error *err) {
+  int config = w->args->config < 0 ? BL_CLI_DEFAULT : w->args->config;
+  bl_compile_options options = {&BL_CONFIGS[config], (uint32_t)w->args->batch};
+  BL_TRY(bl_compile(w->quantised.graph, &options, &w->program, err));
+  bl_bloom_info info = info_of(w);
+  BL_TRY(bl_bloom_save(w->args->output, w->quantised.graph, w->program, &info, err));
+  bl_bloom written;
+  BL_TRY(bl_bloom_load(w->args->output, &written, err));
+  uint64_t bytes = written.file_bytes;
+  bl_bloom_free(&written);
+  print_result(w, &info, bytes, output);
+  return BL_OK;
+}
+
+bl_status bl_cmd_compress(const bl_cli_args *args, bl_cli_output *output, bl_error *err) {
+  bl_quantise_options bits;
+  if (args->output == NULL) return bl_fail(err, BL_ERR_USAGE, "compress needs --output FILE.bloom");
+  BL_TRY(read_bits(args->bits, &bits, err));
+  if (args->bits != NULL && args->calib == NULL)
+    return bl_fail(err, BL_ERR_USAGE, "--bits needs --calib FILE: samples that set the ranges");
+  work w = {.args = args};
+  bl_status status = prepare(&w, err);
+  if (status == BL_OK) status = quantise(&w, err);
+  if (status == BL_OK) status = compile_and_save(&w, output, err);
+  bl_program_free(w.program);
+  if (w.quantised.graph != NULL) bl_arena_free(w.quantised.graph->arena);
+  if (w.has_dataset) bl_dataset_free(&w.dataset);
+  bl_float_graph_free(w.graph);
+  free(w.scratch);
+  return status;
+}
