@@ -67,11 +67,14 @@ module bitloom_pack #(
     if (rst_i) half_q <= 1'b0;
     else if (group_filled) half_q <= !half_q;
 
-  logic [SLOT_BITS-1:0] planes;  // [plane][column]
-  always_comb
-    for (int i = 0; i < 8; i++)
-      for (int c = 0; c < COLS; c++)
-        planes[i*COLS+c] = codes_i[c*8+i] && !(last_tile_i && 8'(c) >= out_last_cols_i);
+  logic [SLOT_BITS-1:0] planes;  // [plane][column]; only looked at when valid, so that simulation rests
+  always_comb begin
+    planes = '0;
+    if (valid_i)
+      for (int i = 0; i < 8; i++)
+        for (int c = 0; c < COLS; c++)
+          planes[i*COLS+c] = codes_i[c*8+i] && !(last_tile_i && 8'(c) >= out_last_cols_i);
+  end
 
   logic [SLOTS-1:0] buffer_we;
   always_comb begin

@@ -15,7 +15,8 @@
 // cleared by the element's own next capture, which wins over shifting; so tiles of any length from
 // ROWS steps up never meet, bubbles or not.
 //
-// ctrl = {valid, first, shift, live, neg, last}; without live the step shifts but adds nothing.
+// ctrl = {valid, first, shift, live, neg, last}; without live the step shifts but adds nothing. last
+// comes with valid only.
 // Latency one cycle to every output. Nothing but control is reset.
 `default_nettype none
 
@@ -49,7 +50,7 @@ module bitloom_pe #(
   assign term = live ? ACC_W'(count) : '0;
   assign sum  = neg ? base - term : base + term;
 
-  assign capture_o = valid && last;
+  assign capture_o = last;
 
   always_ff @(posedge clk_i)
     if (valid) begin
@@ -70,7 +71,7 @@ module bitloom_pe #(
 
   always_ff @(posedge clk_i)
     if (rst_i) ctrl_o <= '0;
-    else ctrl_o <= valid ? ctrl_i : '0;
+    else ctrl_o <= ctrl_i;
 endmodule
 
 `default_nettype wire
