@@ -7,8 +7,8 @@
 #include <time.h>
 
 #include "host/run/input.h"
-#include "host/run/output.h"
 #include "host/run/program_session.h"
+#include "host/run/real_output.h"
 #include "host/run/runner_internal.h"
 
 bl_status bl_runner_check(const bl_runner *runner, bl_error *err) {

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "host/run/output.h"
+#include "host/run/real_output.h"
 #include "host/run/runner.h"
 #include "tests/regress/random_graph.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A network's output integers as the real numbers they stand for.
-#ifndef BITLOOM_HOST_RUN_OUTPUT_H
-#define BITLOOM_HOST_RUN_OUTPUT_H
+#ifndef BITLOOM_HOST_RUN_REAL_OUTPUT_H
+#define BITLOOM_HOST_RUN_REAL_OUTPUT_H
 
 #include "host/compile/bloom.h"
 

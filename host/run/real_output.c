@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The last step back to real numbers.
-#include "host/run/output.h"
+#include "host/run/real_output.h"
 
 #include <math.h>
 
