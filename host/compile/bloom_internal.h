@@ -15,7 +15,7 @@ enum {
   BL_SECTION_INFO = 1,
   BL_SECTION_GRAPH = 2,
   BL_SECTION_PROGRAM = 3,
-  BL_STEP_BYTES = 22, // of a step without its payload
+  BL_STEP_BYTES = 26, // of a step without its payload
   BL_STEP_INPUT = 1,  // flags
   BL_STEP_LAST_PART = 2,
   BL_LAYER_REQUANT = 1,

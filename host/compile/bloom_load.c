@@ -186,6 +186,7 @@ static void get_step(bl_reader *r, bl_arena *arena, bl_step *s) {
   s->layer = bl_get32(r);
   s->part = bl_get32(r);
   s->bytes = bl_get32(r);
+  s->input_offset = bl_get32(r);
   if (flags > (BL_STEP_INPUT | BL_STEP_LAST_PART)) r->failed = true;
   if (s->input || s->bytes == 0) return;
   const uint8_t *bytes = bl_get_bytes(r, s->bytes);
@@ -217,6 +218,8 @@ static void get_packing(bl_reader *r, bl_input_packing *in) {
   in->h = bl_get32(r);
   in->w = bl_get32(r);
   in->c = bl_get32(r);
+  in->chunk_rows = bl_get32(r);
+  in->slots = bl_get32(r);
 }
 
 bl_status bl_read_program(const char *name, bl_reader *r, bl_program *p, bl_error *err) {

@@ -94,6 +94,7 @@ static void put_step(bl_writer *w, const bl_step *s) {
   bl_put(w, s->layer, 4);
   bl_put(w, s->part, 4);
   bl_put(w, s->bytes, 4);
+  bl_put(w, s->input_offset, 4);
   for (uint32_t i = 0; !s->input && i < s->bytes; i++)
     bl_put(w, s->payload[i / 4] >> (i % 4 * 8) & 0xFF, 1);
 }
@@ -109,10 +110,11 @@ static void put_config(bl_writer *w, const bl_config *c) {
 
 void bl_put_program(bl_writer *w, const bl_program *p) {
   const bl_input_packing *in = &p->input;
-  const uint32_t packing[] = {in->window_h, in->window_w,   in->stride_h,
-                              in->stride_w, in->dilation_h, in->dilation_w,
-                              in->pad_top,  in->pad_left,   (uint32_t)in->pad_value,
-                              in->h,        in->w,          in->c};
+  const uint32_t packing[] = {in->window_h,   in->window_w,   in->stride_h,
+                              in->stride_w,   in->dilation_h, in->dilation_w,
+                              in->pad_top,    in->pad_left,   (uint32_t)in->pad_value,
+                              in->h,          in->w,          in->c,
+                              in->chunk_rows, in->slots};
   put_config(w, &p->config);
   bl_put(w, p->images, 4);
   for (size_t i = 0; i < sizeof packing / sizeof packing[0]; i++)

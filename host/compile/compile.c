@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { MAX_CHUNKS = 64, SLOTS = 3 };
+
 typedef struct {
   const bl_int_graph *graph;
   const bl_config *config;
@@ -16,6 +18,7 @@ typedef struct {
   uint64_t best_cycles; // of one image, times 256
   uint32_t best_images;
   int best_mode;
+  bl_input_packing best_input;
 } chooser;
 
 static bl_status no_memory(bl_error *err) {
@@ -45,38 +48,71 @@ static bl_status map_all(chooser *ch, int mode, bl_error *err) {
   return BL_OK;
 }
 
-// Cycles of one image times 256, in batches of `images`: the layers, and loading the input.
-static uint64_t cycles(const chooser *ch, const bl_mapping *m, uint32_t images) {
-  uint64_t sum = 0, issue;
-  for (uint32_t l = 0; l < ch->graph->layer_count; l++)
-    sum += bl_estimate(&m[l], images, &issue);
-  sum += (uint64_t)ch->regions[0].words * ch->regions[0].load_bytes / 4;
+// Cycles of one image times 256, in batches of `images`: the layers, and loading the input, which
+// goes on beside the first layer where the input comes in pieces.
+static uint64_t cycles(const chooser *ch, const bl_mapping *m, const bl_input_packing *input,
+                       uint32_t images) {
+  uint64_t sum = 0, issue, chunks = 1;
+  for (uint32_t l = 0; l < ch->graph->layer_count; l++) {
+    uint64_t pieces = bl_chunk_count(&m[l], input, images);
+    uint64_t pixels = (uint64_t)images * m[l].out->h * m[l].out->w;
+    sum += pieces * bl_estimate(&m[l], pixels / pieces, &issue);
+    if (pieces > chunks) chunks = pieces;
+  }
+  uint64_t load = (uint64_t)ch->regions[0].words * ch->regions[0].load_bytes / 4 / chunks;
+  uint64_t run = bl_estimate(&m[0], (uint64_t)images * m[0].out->h * m[0].out->w / chunks, &issue);
+  sum += load + (load > run ? (load - run) * (chunks - 1) : 0);
   return sum * 256 / images;
 }
 
-static void consider(chooser *ch, int mode, uint32_t images) {
+static void consider(chooser *ch, int mode, const bl_input_packing *input, uint32_t images) {
   uint32_t used, needed;
-  if (ch->mappings[mode] == NULL) return;
-  bool fits = bl_plan_memory(ch->graph, ch->mappings[mode], images, ch->regions, &used, &needed);
+  bool fits =
+      bl_plan_memory(ch->graph, ch->mappings[mode], images, input, ch->regions, &used, &needed);
   if (!fits) {
     if (ch->needed == 0 || needed < ch->needed) ch->needed = needed;
     return;
   }
-  uint64_t cost = cycles(ch, ch->mappings[mode], images);
+  uint64_t cost = cycles(ch, ch->mappings[mode], input, images);
   if (ch->found && cost >= ch->best_cycles) return;
   ch->found = true;
   ch->best_cycles = cost;
   ch->best_images = images;
   ch->best_mode = mode;
+  ch->best_input = *input;
   ch->used = used;
   memcpy(ch->best_regions, ch->regions, ch->graph->tensor_count * sizeof *ch->regions);
+}
+
+static const bl_mapping *input_reader(const chooser *ch, const bl_mapping *m) {
+  for (uint32_t l = 0; l < ch->graph->layer_count; l++)
+    if (ch->graph->layers[l].input == 0) return &m[l];
+  return m;
+}
+
+// The input in one piece, and in as many pieces as rows and pooling windows allow.
+static void consider_pieces(chooser *ch, int mode, uint32_t images) {
+  if (ch->mappings[mode] == NULL) return;
+  const bl_mapping *m = input_reader(ch, ch->mappings[mode]);
+  uint32_t lanes = ch->config->lanes, total = images * m->in_h;
+  uint32_t load_bytes = m->in_c < lanes ? bl_div_up(m->in_c, 8) : lanes / 8;
+  bl_input_packing input;
+  bl_fill_packing(m, mode == 1, &input);
+  consider(ch, mode, &input, images);
+  for (uint32_t chunks = 2; chunks <= MAX_CHUNKS && chunks <= total; chunks++) {
+    if (total % chunks != 0 || !bl_chunk_possible(ch->graph, m, images, total / chunks, load_bytes))
+      continue;
+    input.chunk_rows = total / chunks;
+    input.slots = chunks < SLOTS ? chunks : SLOTS;
+    consider(ch, mode, &input, images);
+  }
 }
 
 static bl_status choose(chooser *ch, uint32_t batch, bl_error *err) {
   uint32_t first = batch > 0 ? batch : 1, last = batch > 0 ? batch : BL_PROGRAM_AUTO_BATCH;
   for (uint32_t images = first; images <= last; images++)
     for (int mode = 0; mode < 2; mode++)
-      consider(ch, mode, images);
+      consider_pieces(ch, mode, images);
   if (ch->found) return BL_OK;
   if (ch->needed == UINT32_MAX)
     return bl_fail(err, BL_ERR_UNSUPPORTED,
@@ -112,12 +148,6 @@ void bl_fill_packing(const bl_mapping *m, bool window, bl_input_packing *in) {
   in->pad_value = l->pad_value;
 }
 
-static const bl_mapping *input_reader(const chooser *ch, const bl_mapping *m) {
-  for (uint32_t l = 0; l < ch->graph->layer_count; l++)
-    if (ch->graph->layers[l].input == 0) return &m[l];
-  return m;
-}
-
 static bl_status fill_program(const chooser *ch, bl_program *p, bl_error *err) {
   const bl_int_graph *graph = ch->graph;
   const bl_mapping *m = ch->mappings[ch->best_mode];
@@ -130,10 +160,10 @@ static bl_status fill_program(const chooser *ch, bl_program *p, bl_error *err) {
   p->layer_parts = bl_arena_alloc(p->arena, graph->layer_count, sizeof *p->layer_parts);
   if (p->regions == NULL || p->layer_issue == NULL || p->layer_parts == NULL) return no_memory(err);
   memcpy(p->regions, ch->best_regions, graph->tensor_count * sizeof *p->regions);
-  bl_fill_packing(input_reader(ch, m), ch->best_mode == 1, &p->input);
+  p->input = ch->best_input;
   p->figures.used[BL_MEMORY_ACTIVATIONS] = ch->used;
   for (uint32_t l = 0; l < graph->layer_count; l++) {
-    (void)bl_estimate(&m[l], p->images, &p->layer_issue[l]);
+    p->layer_issue[l] = bl_issue_steps(&m[l], &p->input, p->images);
     p->figures.issue_steps += p->layer_issue[l];
   }
   return bl_stream(p, m, graph->layer_count, err);

@@ -69,7 +69,8 @@ static void describe_clamp(const bl_mapping *m, bl_descriptor *d) {
 }
 
 bl_status bl_describe(const bl_program *program, const bl_mapping *m, const bl_part *part,
-                      uint32_t tile_base, uint32_t param_base, bl_descriptor *d, bl_error *err) {
+                      uint32_t chunk, uint32_t tile_base, uint32_t param_base, bl_descriptor *d,
+                      bl_error *err) {
   *d = (bl_descriptor){.images = (uint16_t)program->images,
                        .tiles = (uint16_t)((part->tile1 - part->tile0) * bl_listings(m)),
                        .tile_base = (uint16_t)tile_base,
@@ -78,6 +79,7 @@ bl_status bl_describe(const bl_program *program, const bl_mapping *m, const bl_p
   describe_window(m, d);
   describe_output(&program->regions[m->layer->output], m, part, d);
   describe_clamp(m, d);
+  bl_chunk_describe(program, m, chunk, d);
   uint32_t words[BL_DESCRIPTOR_WORDS];
   if (!bl_descriptor_pack(d, words))
     return bl_fail(err, BL_ERR_UNSUPPORTED, "layer %s: a descriptor field does not fit",

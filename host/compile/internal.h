@@ -101,16 +101,18 @@ BL_MUST_USE bl_status bl_next_part(const bl_mapping *m, uint32_t tile0,
                                    const uint32_t limit[BL_LIST_MEMORIES], bl_part *part,
                                    bl_error *err);
 
-// memory_plan.c: regions of all tensors for a batch. False when they do not fit; *needed is then
-// the number of words that the plan would take. windows of tensor 0: in mappings[first].
+// memory_plan.c: regions of all tensors for a batch; input_words is what tensor 0 takes. False when
+// they do not fit; *needed is then the number of words that the plan would take.
 bool bl_plan_memory(const bl_int_graph *graph, const bl_mapping *mappings, uint32_t images,
-                    bl_region *regions, uint32_t *used, uint32_t *needed);
+                    const bl_input_packing *input, bl_region *regions, uint32_t *used,
+                    uint32_t *needed);
 
 // Strides and sizes of all tensors, without addresses; false when one is too large by itself.
 bool bl_shape_regions(const bl_int_graph *graph, const bl_mapping *mappings, uint32_t images,
                       bl_region *regions);
 // Do all regions lie in the memory, and apart from those that live at the same time?
-bool bl_regions_sound(const bl_int_graph *graph, const bl_region *regions, uint32_t depth);
+bool bl_regions_sound(const bl_int_graph *graph, const bl_region *regions,
+                      const bl_input_packing *input, uint32_t depth);
 
 // stream.c: bytes of a list memory's word, all columns.
 uint32_t bl_word_bytes(const bl_config *config, int memory);
@@ -123,12 +125,26 @@ void bl_fill_packing(const bl_mapping *m, bool window, bl_input_packing *in);
 // May the host pack windows of the input?
 bool bl_may_pack(const bl_int_graph *graph, const bl_config *config);
 
-// descriptor.c: the descriptor of one part.
-BL_MUST_USE bl_status bl_describe(const bl_program *program, const bl_mapping *m,
-                                  const bl_part *part, uint32_t tile_base, uint32_t param_base,
-                                  bl_descriptor *d, bl_error *err);
+// input_chunks.c: may the first layer run on pieces of `rows` rows of its input?
+bool bl_chunk_possible(const bl_int_graph *graph, const bl_mapping *m, uint32_t images,
+                       uint32_t rows, uint32_t load_bytes);
+// Pieces of a layer's input: 1 unless it is the first and its input comes in pieces.
+uint32_t bl_chunk_count(const bl_mapping *m, const bl_input_packing *input, uint32_t images);
+// The load of piece `chunk`.
+bl_step bl_chunk_load(const bl_program *program, uint32_t chunk);
+// Turns the descriptor of the whole layer into that of piece `chunk`.
+void bl_chunk_describe(const bl_program *program, const bl_mapping *m, uint32_t chunk,
+                       bl_descriptor *d);
 
-// estimate.c: cycles of a layer in one batch, and how many of them issue a step.
-uint64_t bl_estimate(const bl_mapping *m, uint32_t images, uint64_t *issue);
+// descriptor.c: the descriptor of one part on one piece of the input.
+BL_MUST_USE bl_status bl_describe(const bl_program *program, const bl_mapping *m,
+                                  const bl_part *part, uint32_t chunk, uint32_t tile_base,
+                                  uint32_t param_base, bl_descriptor *d, bl_error *err);
+
+// estimate.c: cycles of a layer for a number of output pixels in one run, and how many of them
+// issue a step.
+uint64_t bl_estimate(const bl_mapping *m, uint64_t pixels, uint64_t *issue);
+// Issue steps of a layer in one batch.
+uint64_t bl_issue_steps(const bl_mapping *m, const bl_input_packing *input, uint32_t images);
 
 #endif

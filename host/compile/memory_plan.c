@@ -68,9 +68,12 @@ bool bl_shape_regions(const bl_int_graph *graph, const bl_mapping *mappings, uin
   return true;
 }
 
-static void lifetimes(const bl_int_graph *graph, const bl_region *regions, life *lives) {
+static void lifetimes(const bl_int_graph *graph, const bl_region *regions,
+                      const bl_input_packing *input, life *lives) {
   for (uint32_t t = 0; t < graph->tensor_count; t++)
     lives[t] = (life){.tensor = t, .words = regions[t].words, .address = regions[t].address};
+  if (input->chunk_rows > 0)
+    lives[0].words = input->slots * input->chunk_rows * regions[0].row_stride;
   for (uint32_t l = 0; l < graph->layer_count; l++) {
     lives[graph->layers[l].output].first = l;
     lives[graph->layers[l].output].last = l;
@@ -80,13 +83,14 @@ static void lifetimes(const bl_int_graph *graph, const bl_region *regions, life 
 }
 
 bool bl_plan_memory(const bl_int_graph *graph, const bl_mapping *mappings, uint32_t images,
-                    bl_region *regions, uint32_t *used, uint32_t *needed) {
+                    const bl_input_packing *input, bl_region *regions, uint32_t *used,
+                    uint32_t *needed) {
   *used = 0;
   *needed = UINT32_MAX;
   if (!bl_shape_regions(graph, mappings, images, regions)) return false;
   life *lives = calloc(graph->tensor_count, sizeof *lives);
   if (lives == NULL) return false;
-  lifetimes(graph, regions, lives);
+  lifetimes(graph, regions, input, lives);
   qsort(lives, graph->tensor_count, sizeof *lives, larger_first);
   for (uint32_t i = 0; i < graph->tensor_count; i++) {
     lives[i].address = place(lives, i);
@@ -98,11 +102,12 @@ bool bl_plan_memory(const bl_int_graph *graph, const bl_mapping *mappings, uint3
   return *used <= mappings[0].config->act_depth;
 }
 
-bool bl_regions_sound(const bl_int_graph *graph, const bl_region *regions, uint32_t depth) {
+bool bl_regions_sound(const bl_int_graph *graph, const bl_region *regions,
+                      const bl_input_packing *input, uint32_t depth) {
   bool sound = true;
   life *lives = calloc(graph->tensor_count, sizeof *lives);
   if (lives == NULL) return false;
-  lifetimes(graph, regions, lives);
+  lifetimes(graph, regions, input, lives);
   for (uint32_t i = 0; i < graph->tensor_count && sound; i++) {
     if (lives[i].words > depth || lives[i].address > depth - lives[i].words) sound = false;
     for (uint32_t k = 0; k < i && sound; k++)

@@ -45,10 +45,11 @@ typedef struct {
   uint32_t address, argument;
   uint32_t *payload; // ceil(bytes/4) words; NULL when bytes is 0 and in the INPUT step
   uint32_t bytes;    // length of the payload
-  bool input;        // the payload is the batch's packed input (opcode LOAD_ACTIVATIONS)
-  uint32_t layer;    // index in the graph, or BL_STEP_NO_LAYER
-  uint32_t part;     // which part of the layer's output channels a RUN computes
-  bool last_part;    // a RUN after which the layer's output is complete
+  bool input;        // the payload is `bytes` of the batch's packed input (LOAD_ACTIVATIONS), from
+  uint32_t input_offset; // this byte of it on (a multiple of 4)
+  uint32_t layer;        // index in the graph, or BL_STEP_NO_LAYER
+  uint32_t part;         // which of the layer's runs (parts of its channels, pieces of the input)
+  bool last_part;        // a RUN after which the layer's output is complete
 } bl_step;
 
 // Where a tensor lies in activation memory (see docs/reference/device.md) and how to read it.
@@ -70,6 +71,9 @@ typedef struct {
   uint32_t window_h, window_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   int32_t pad_value;
   uint32_t h, w, c; // of the packed tensor
+  // The input may go through a few slots of chunk_rows rows each (rows of all images one below the
+  // other), so that it loads while the first layer runs. 0 and 1: loaded in one piece.
+  uint32_t chunk_rows, slots;
 } bl_input_packing;
 
 // Figures for reports; nothing executes them.
@@ -107,7 +111,7 @@ BL_MUST_USE bl_status bl_compile(const bl_int_graph *graph, const bl_compile_opt
                                  bl_program **program, bl_error *err);
 void bl_program_free(bl_program *program);
 
-// Bytes of the INPUT step's payload, a multiple of nothing; the buffer needs ceil(bytes/4) words.
+// Bytes of the whole packed input, a multiple of nothing; the buffer needs ceil(bytes/4) words.
 uint32_t bl_program_input_bytes(const bl_program *program);
 // Packs `images` (1..program->images) images of tensor 0, bl_int_elements() integers each, into
 // `payload`; missing images of the batch become zeros. Errors: RANGE (an integer outside the
@@ -120,7 +124,7 @@ void bl_program_send(const bl_program *program, uint32_t tensor, uint32_t *addre
                      uint32_t *argument, uint32_t *bytes);
 // Turns the answer of such a SEND into integers, `images` (1..program->images) times
 // bl_int_elements() of the tensor, index (y*w + x)*c + channel. Not for tensor 0 when it is packed
-// in windows.
+// in windows or loaded in pieces.
 void bl_program_unpack(const bl_program *program, const bl_int_graph *graph, uint32_t tensor,
                        const uint32_t *payload, size_t images, int32_t *out);
 // Number of a memory's words in a configuration.

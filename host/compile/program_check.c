@@ -20,8 +20,11 @@ typedef struct {
   uint8_t *image[BL_LIST_MEMORIES];
   bool *loaded[BL_LIST_MEMORIES];
   span flights[FLIGHTS][BL_LIST_MEMORIES], current[BL_LIST_MEMORIES];
-  uint32_t layer, part, tile; // what the next RUN computes
-  bool input_seen, send_seen;
+  span input_flights[FLIGHTS];
+  uint32_t layer, part, tile, chunk; // what the next RUN computes
+  uint32_t tiles;                    // of the part under way, the same for all its pieces
+  uint32_t inputs;                   // pieces of the input that are loaded
+  bool send_seen;
   bl_error *err;
 } checker;
 
@@ -148,30 +151,20 @@ static bl_part part_of(const bl_mapping *m, uint32_t tile0, uint32_t tiles) {
   return part;
 }
 
-static bl_status check_run(checker *c, const bl_step *s) {
-  if (c->layer >= c->graph->layer_count || s->layer != c->layer || s->part != c->part ||
-      s->bytes != BL_DESCRIPTOR_WORDS * 4 || !c->input_seen || s->address != 0 || s->argument != 0)
-    return bad(c, "a run is out of its order");
-  const bl_mapping *m = &c->mappings[c->layer];
-  bl_descriptor d, expected;
-  uint32_t words[BL_DESCRIPTOR_WORDS];
-  bl_descriptor_unpack(s->payload, &d);
-  uint32_t listings = bl_listings(m), tiles = d.tiles / listings;
-  if (tiles < 1 || d.tiles % listings != 0 || tiles > m->tile_count - c->tile)
-    return bad(c, "a run has a wrong number of channel tiles");
-  bl_part part = part_of(m, c->tile, tiles);
-  if ((uint64_t)m->taps * part.words * m->in_planes > m->config->row_depth)
-    return bad(c, "a run's window is longer than a row buffer");
-  BL_TRY(bl_describe(c->program, m, &part, d.tile_base, d.param_base, &expected, c->err));
-  (void)bl_descriptor_pack(&expected, words); // bl_describe has packed it before
-  if (memcmp(words, s->payload, sizeof words) != 0)
-    return bad(c, "a run's descriptor is not its layer's");
-  if (!lists_hold(c, m, &part, &d)) return bad(c, "a run's lists are not its layer's");
-  memmove(c->flights[1], c->flights[0], sizeof c->flights[0]);
-  memcpy(c->flights[0], c->current, sizeof c->current);
-  memset(c->current, 0, sizeof c->current);
-  c->tile += tiles;
+static span input_span(const checker *c, uint32_t chunk) {
+  bl_step load = bl_chunk_load(c->program, chunk);
+  return (span){load.address, load.address + load.bytes / c->program->regions[0].load_bytes};
+}
+
+// On to the next piece of the input, then to the next part, then to the next layer.
+static bl_status advance(checker *c, const bl_step *s, const bl_mapping *m, uint32_t tiles) {
+  uint32_t chunks = bl_chunk_count(m, &c->program->input, c->program->images);
   c->part++;
+  if (++c->chunk == chunks) {
+    c->chunk = 0;
+    c->tile += tiles;
+    if (c->tile < m->tile_count && chunks > 1) c->inputs = 0; // its pieces come once more
+  }
   if (s->last_part != (c->tile == m->tile_count)) return bad(c, "a layer ends in the wrong place");
   if (!s->last_part) return BL_OK;
   c->program->layer_parts[c->layer++] = c->part;
@@ -179,14 +172,58 @@ static bl_status check_run(checker *c, const bl_step *s) {
   return BL_OK;
 }
 
+static void take_off(checker *c, const bl_mapping *m) {
+  memmove(c->flights[1], c->flights[0], sizeof c->flights[0]);
+  memcpy(c->flights[0], c->current, sizeof c->current);
+  memset(c->current, 0, sizeof c->current);
+  c->input_flights[1] = c->input_flights[0];
+  c->input_flights[0] = m->layer->input == 0 ? input_span(c, c->chunk) : (span){0, 0};
+}
+
+static bl_status check_run(checker *c, const bl_step *s) {
+  if (c->layer >= c->graph->layer_count || s->layer != c->layer || s->part != c->part ||
+      s->bytes != BL_DESCRIPTOR_WORDS * 4 || c->inputs == 0 || s->address != 0 || s->argument != 0)
+    return bad(c, "a run is out of its order");
+  const bl_mapping *m = &c->mappings[c->layer];
+  bl_descriptor d, expected;
+  uint32_t words[BL_DESCRIPTOR_WORDS];
+  bl_descriptor_unpack(s->payload, &d);
+  if (bl_chunk_count(m, &c->program->input, c->program->images) > 1 && c->inputs != c->chunk + 1)
+    return bad(c, "a run's input is not loaded");
+  uint32_t listings = bl_listings(m), tiles = d.tiles / listings;
+  if (tiles < 1 || d.tiles % listings != 0 || tiles > m->tile_count - c->tile)
+    return bad(c, "a run has a wrong number of channel tiles");
+  if (c->chunk > 0 && tiles != c->tiles) return bad(c, "the runs of a part differ");
+  c->tiles = tiles;
+  bl_part part = part_of(m, c->tile, tiles);
+  if ((uint64_t)m->taps * part.words * m->in_planes > m->config->row_depth)
+    return bad(c, "a run's window is longer than a row buffer");
+  BL_TRY(bl_describe(c->program, m, &part, c->chunk, d.tile_base, d.param_base, &expected, c->err));
+  (void)bl_descriptor_pack(&expected, words); // bl_describe has packed it before
+  if (memcmp(words, s->payload, sizeof words) != 0)
+    return bad(c, "a run's descriptor is not its layer's");
+  if (!lists_hold(c, m, &part, &d)) return bad(c, "a run's lists are not its layer's");
+  take_off(c, m);
+  return advance(c, s, m, tiles);
+}
+
 // ---- Steps ----
 
 static bl_status check_input(checker *c, const bl_step *s) {
-  const bl_region *r = &c->program->regions[0];
-  if (c->input_seen || s->opcode != BL_OP_LOAD_ACTIVATIONS || s->address != r->address ||
-      s->argument != r->load_bytes << 24 || s->bytes != bl_program_input_bytes(c->program))
+  const bl_step load = bl_chunk_load(c->program, c->inputs);
+  // In pieces: each right before its run, while the layer that reads them runs.
+  bool turn = c->program->input.chunk_rows == 0 ? c->inputs == 0 && c->layer == 0
+                                                : c->inputs == c->chunk && c->layer == 0;
+  if (!turn || s->opcode != load.opcode || s->address != load.address ||
+      s->argument != load.argument || s->bytes != load.bytes ||
+      s->input_offset != load.input_offset)
     return bad(c, "its input is loaded in a wrong way");
-  c->input_seen = true;
+  for (int f = 0; f < FLIGHTS; f++) {
+    span block = input_span(c, c->inputs);
+    if (block.begin < c->input_flights[f].end && c->input_flights[f].begin < block.end)
+      return bad(c, "an input overwrites what a run may still read");
+  }
+  c->inputs++;
   return BL_OK;
 }
 
@@ -210,6 +247,7 @@ static bl_status check_step(checker *c, const bl_step *s, bool batch) {
   switch (s->opcode) {
   case BL_OP_FENCE:
     memset(c->flights, 0, sizeof c->flights);
+    memset(c->input_flights, 0, sizeof c->input_flights);
     return s->bytes == 0 ? BL_OK : bad(c, "a fence has a payload");
   case BL_OP_RUN:
     return check_run(c, s);
@@ -236,6 +274,17 @@ static bl_status check_steps(checker *c) {
 
 // ---- Layout ----
 
+// Pieces of the input: whole, as many as there may be, in no more slots than there are pieces.
+static bool chunks_sound(const checker *c) {
+  const bl_program *p = c->program;
+  const bl_input_packing *in = &p->input;
+  const bl_mapping *m = &c->mappings[0];
+  if (in->chunk_rows == 0) return in->slots == 0;
+  return m->layer->input == 0 &&
+         bl_chunk_possible(c->graph, m, p->images, in->chunk_rows, p->regions[0].load_bytes) &&
+         in->slots >= 1 && in->slots <= bl_chunk_count(m, in, p->images);
+}
+
 static bl_status check_layout(checker *c) {
   bl_program *p = c->program;
   const bl_int_graph *graph = c->graph;
@@ -245,15 +294,20 @@ static bl_status check_layout(checker *c) {
       return bad(c, "an int32 tensor has a wrong number of bytes");
     if (graph->layers[l].input != 0) continue;
     bl_fill_packing(&c->mappings[l], p->input.window_h * (uint64_t)p->input.window_w > 1, &packing);
+    packing.chunk_rows = p->input.chunk_rows;
+    packing.slots = p->input.slots;
     if (memcmp(&packing, &p->input, sizeof packing) != 0)
       return bad(c, "its input is packed in a wrong way");
   }
   if (p->regions[0].acc_bytes != 0 ||
-      !bl_shape_regions(graph, c->mappings, p->images, p->regions) ||
-      !bl_regions_sound(graph, p->regions, p->config.act_depth))
+      !bl_shape_regions(graph, c->mappings, p->images, p->regions) || !chunks_sound(c) ||
+      !bl_regions_sound(graph, p->regions, &p->input, p->config.act_depth))
     return bad(c, "its tensors do not lie apart in activation memory");
   for (uint32_t t = 0; t < graph->tensor_count; t++) {
-    uint32_t end = p->regions[t].address + p->regions[t].words, *used = p->figures.used;
+    const bl_region *r = &p->regions[t];
+    bool pieces = t == 0 && p->input.chunk_rows > 0;
+    uint32_t words = pieces ? p->input.slots * p->input.chunk_rows * r->row_stride : r->words;
+    uint32_t end = r->address + words, *used = p->figures.used;
     if (end > used[BL_MEMORY_ACTIVATIONS]) used[BL_MEMORY_ACTIVATIONS] = end;
   }
   return BL_OK;
@@ -263,7 +317,7 @@ static void fill_figures(const checker *c) {
   bl_program *p = c->program;
   for (uint32_t l = 0; l < c->graph->layer_count; l++) {
     const bl_mapping *m = &c->mappings[l];
-    (void)bl_estimate(m, p->images, &p->layer_issue[l]);
+    p->layer_issue[l] = bl_issue_steps(m, &p->input, p->images);
     p->figures.issue_steps += p->layer_issue[l];
     for (uint32_t t = 0; t < m->tile_count; t++)
       p->figures.weight_bytes += (uint64_t)m->tiles[t].weight_words * bl_word_bytes(m->config, 0);

@@ -29,6 +29,7 @@ typedef struct {
   uint32_t next[BL_LIST_MEMORIES];  // ring position
   span current[BL_LIST_MEMORIES];   // blocks of the part being emitted
   span flights[FLIGHTS][BL_LIST_MEMORIES];
+  span input_flights[FLIGHTS]; // words of tensor 0 that they read
   steps setup, batch;
 } builder;
 
@@ -87,6 +88,7 @@ static bl_status add_load(builder *b, steps *list, int memory, uint32_t address,
 
 static bl_status add_fence(builder *b, bl_error *err) {
   memset(b->flights, 0, sizeof b->flights);
+  memset(b->input_flights, 0, sizeof b->input_flights);
   return add_step(&b->batch, (bl_step){.opcode = BL_OP_FENCE, .layer = BL_STEP_NO_LAYER}, err);
 }
 
@@ -243,57 +245,84 @@ static bl_status place_tiles(builder *b, const bl_part *part, const uint32_t bas
   return place(b, BL_MEMORY_TILES, bytes, count, address, err);
 }
 
-static bl_status emit_run(builder *b, const bl_part *part, uint32_t number, uint32_t tile_base,
+// The loads of a part are behind it; what they placed stays in use until two more runs are sent.
+static void take_off(builder *b, span input) {
+  memmove(b->flights[1], b->flights[0], sizeof b->flights[0]);
+  memcpy(b->flights[0], b->current, sizeof b->current);
+  b->input_flights[1] = b->input_flights[0];
+  b->input_flights[0] = input;
+}
+
+static span input_span(const builder *b, uint32_t chunk) {
+  bl_step load = bl_chunk_load(b->program, chunk);
+  return (span){load.address, load.address + load.bytes / b->program->regions[0].load_bytes};
+}
+
+static bl_status emit_run(builder *b, const bl_part *part, uint32_t chunk, uint32_t tile_base,
                           uint32_t param_base, bl_error *err) {
   bl_descriptor d;
   uint32_t words[BL_DESCRIPTOR_WORDS];
-  BL_TRY(bl_describe(b->program, b->m, part, tile_base, param_base, &d, err));
+  uint32_t chunks = bl_chunk_count(b->m, &b->program->input, b->program->images);
+  BL_TRY(bl_describe(b->program, b->m, part, chunk, tile_base, param_base, &d, err));
   (void)bl_descriptor_pack(&d, words); // bl_describe has packed it before
   bl_step step = {.opcode = BL_OP_RUN,
                   .bytes = sizeof words,
                   .layer = b->m->index,
-                  .part = number,
-                  .last_part = part->tile1 == b->m->tile_count};
+                  .part = b->program->layer_parts[b->m->index]++,
+                  .last_part = part->tile1 == b->m->tile_count && chunk + 1 == chunks};
   step.payload = bl_arena_alloc(b->program->arena, BL_DESCRIPTOR_WORDS, sizeof *words);
   if (step.payload == NULL) return no_memory(err);
   memcpy(step.payload, words, sizeof words);
-  memmove(b->flights[1], b->flights[0], sizeof b->flights[0]);
-  memcpy(b->flights[0], b->current, sizeof b->current);
-  memset(b->current, 0, sizeof b->current);
+  take_off(b, b->m->layer->input == 0 ? input_span(b, chunk) : (span){0, 0});
   return add_step(&b->batch, step, err);
 }
 
-static bl_status emit_lists(builder *b, const bl_part *part, uint32_t number, uint32_t *offsets,
-                            bl_error *err) {
-  uint32_t base[3], params, tiles, count = part->tile1 - part->tile0;
+static bl_status emit_lists(builder *b, const bl_part *part, uint32_t *offsets, uint32_t *tile_base,
+                            uint32_t *param_base, bl_error *err) {
+  uint32_t base[3], count = part->tile1 - part->tile0;
+  memset(b->current, 0, sizeof b->current);
   BL_TRY(place_weights(b, part, &base[0], err));
-  BL_TRY(place_params(b, part, &params, err));
+  BL_TRY(place_params(b, part, param_base, err));
   BL_TRY(place_lists(b, part, false, offsets, &base[1], err));
   BL_TRY(place_lists(b, part, true, offsets + count, &base[2], err));
-  BL_TRY(place_tiles(b, part, base, offsets, offsets + count, &tiles, err));
-  return b->overflow >= 0 ? BL_OK : emit_run(b, part, number, tiles, params, err);
+  return place_tiles(b, part, base, offsets, offsets + count, tile_base, err);
 }
 
-static bl_status emit_part(builder *b, const bl_part *part, uint32_t number, bl_error *err) {
+static bl_status emit_input(builder *b, uint32_t chunk, bl_error *err) {
+  for (int f = 0; f < FLIGHTS; f++)
+    if (overlaps(input_span(b, chunk), b->input_flights[f])) BL_TRY(add_fence(b, err));
+  return add_step(&b->batch, bl_chunk_load(b->program, chunk), err);
+}
+
+// Lists of a part, then a run for each piece of the input, which loads first where it comes in
+// pieces.
+static bl_status emit_part(builder *b, const bl_part *part, bl_error *err) {
+  uint32_t tile_base = 0, param_base = 0, chunks;
   uint32_t *offsets = calloc((size_t)(part->tile1 - part->tile0) * 2, sizeof *offsets);
   if (offsets == NULL) return no_memory(err);
-  bl_status status = emit_lists(b, part, number, offsets, err);
+  bl_status status = emit_lists(b, part, offsets, &tile_base, &param_base, err);
   free(offsets);
+  chunks = bl_chunk_count(b->m, &b->program->input, b->program->images);
+  for (uint32_t chunk = 0; chunk < chunks && status == BL_OK && b->overflow < 0; chunk++) {
+    if (chunks > 1) status = emit_input(b, chunk, err);
+    if (status == BL_OK) status = emit_run(b, part, chunk, tile_base, param_base, err);
+  }
   return status;
 }
 
+// A layer in several parts takes its input in pieces once for each of them.
 static bl_status emit_layer(builder *b, const bl_mapping *m, bl_error *err) {
-  uint32_t limit[BL_LIST_MEMORIES], number = 0;
+  uint32_t limit[BL_LIST_MEMORIES];
   for (int i = 0; i < BL_LIST_MEMORIES; i++) {
     uint32_t depth = bl_memory_depth(&b->program->config, (bl_memory_kind)i);
     limit[i] = b->streamed[i] ? depth / 3 : depth;
   }
   b->m = m;
-  for (bl_part part = {0}; part.tile1 < m->tile_count && b->overflow < 0; number++) {
+  b->program->layer_parts[m->index] = 0;
+  for (bl_part part = {0}; part.tile1 < m->tile_count && b->overflow < 0;) {
     BL_TRY(bl_next_part(m, part.tile1, limit, &part, err));
-    BL_TRY(emit_part(b, &part, number, err));
+    BL_TRY(emit_part(b, &part, err));
   }
-  b->program->layer_parts[m->index] = number;
   return BL_OK;
 }
 
@@ -302,13 +331,7 @@ static bl_status emit_batch(builder *b, const bl_mapping *mappings, uint32_t lay
   bl_program *p = b->program;
   uint32_t address, argument, bytes;
   BL_TRY(add_fence(b, err)); // the batch before may still read what this one loads
-  bl_step input = {.opcode = BL_OP_LOAD_ACTIVATIONS,
-                   .address = p->regions[0].address,
-                   .argument = p->regions[0].load_bytes << 24,
-                   .bytes = bl_program_input_bytes(p),
-                   .input = true,
-                   .layer = BL_STEP_NO_LAYER};
-  BL_TRY(add_step(&b->batch, input, err));
+  if (p->input.chunk_rows == 0) BL_TRY(emit_input(b, 0, err));
   for (uint32_t l = 0; l < layer_count && b->overflow < 0; l++)
     BL_TRY(emit_layer(b, &mappings[l], err));
   bl_program_send(p, p->output, &address, &argument, &bytes);

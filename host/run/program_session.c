@@ -62,7 +62,7 @@ static const uint32_t *plant_fault(bl_session *s, const bl_step *step) {
 }
 
 static bl_status send_step(bl_session *s, const bl_step *step, bl_error *err) {
-  const uint32_t *payload = step->input ? s->input : step->payload;
+  const uint32_t *payload = step->input ? s->input + step->input_offset / 4 : step->payload;
   if (step->opcode == BL_OP_RUN && step->layer == s->fault_layer) payload = plant_fault(s, step);
   if (step->opcode == BL_OP_RUN && s->running_count < RUNS_IN_FLIGHT)
     s->running[(s->first_running + s->running_count++) % RUNS_IN_FLIGHT] = step->layer;

@@ -101,7 +101,7 @@ static bool look(job *j, uint32_t layer, uint32_t tensor) {
 }
 
 static bool send_step(job *j, const bl_step *s, bool verify) {
-  const uint32_t *payload = s->input ? j->input_payload : s->payload;
+  const uint32_t *payload = s->input ? j->input_payload + s->input_offset / 4 : s->payload;
   if (s->opcode == BL_OP_SEND) return look(j, j->graph->layer_count - 1, j->program->output);
   if (!check(j,
              bl_driver_request(j->driver, s->opcode, s->address, s->argument, payload, s->bytes,
