@@ -302,7 +302,7 @@ static const struct {
     {"groups", {"dense", "grouped", "depthwise"}},
     {"output", {"unsigned", "signed", "bipolar", "int32"}},
     {"pixel tiles", {"within a row", "across rows", "across images"}},
-    {"input", {"direct", "windows"}},
+    {"input", {"direct", "windows", "in pieces"}},
     {"memories", {"resident", "streamed"}},
     {"runs of a layer", {"one", "several"}},
 };
@@ -338,6 +338,12 @@ static uint32_t output_cell(bl_format f) {
   return f.kind == BL_FORMAT_U ? 0 : f.kind == BL_FORMAT_S ? 1 : f.kind == BL_FORMAT_B1 ? 2 : 3;
 }
 
+static uint32_t input_cell(const bl_program *program, const bl_int_layer *l) {
+  if (l->input != 0) return 0;
+  if (program->input.chunk_rows > 0) return 2;
+  return program->input.window_h * program->input.window_w > 1;
+}
+
 void bl_strata_count(bl_strata *strata, const bl_random_case *made, const bl_program *program) {
   for (uint32_t i = 0; i < made->graph.layer_count; i++) {
     const bl_int_layer *l = &made->graph.layers[i];
@@ -356,7 +362,7 @@ void bl_strata_count(bl_strata *strata, const bl_random_case *made, const bl_pro
                              : 1u,
         output_cell(out->format),
         tile_cell(out, made->config, program->images),
-        l->input == 0 && program->input.window_h * program->input.window_w > 1,
+        input_cell(program, l),
         program->figures.streamed_bytes > 0,
         program->layer_parts[i] > 1,
     };
