@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command processor: decides what each packet asks for, in the order they come.
+//
+//   packet -> checks -> loads (in line) | run queue | send queue | answers
+//
+// Framing is bitloom_packet's business, meaning is here: opcode, length, address; a load is executed
+// in line, a run or send is handed on, a question is answered. What fails is answered with a status
+// and, for a load, remembered as poison, so that no layer runs on words that are in doubt.
+//
+// Contract: docs/reference/device.md, sections Streams and Damage. desc_o holds the descriptor of
+// the run offered with run_o until run_take_i. all_idle_i: no run or send under way, queued or still
+// to be answered. It never waits for anything but these and the answer's way out, so it cannot
+// deadlock while the host reads.
+`default_nettype none
+`include "bitloom_contract.vh"
+
+module bitloom_command #(
+  parameter COLS = 8,
+  parameter LANES = 32,
+  parameter WEIGHT_DEPTH = 8192,
+  parameter PARAM_DEPTH = 128,
+  parameter K_DEPTH = 4096,
+  parameter PASS_DEPTH = 512,
+  parameter TILE_DEPTH = 256,
+  parameter ACT_DEPTH = 16384,
+  parameter UNIT_BYTES = 9
+) (
+  input  logic                    clk_i,
+  input  logic                    rst_i,
+  input  logic                    s_valid_i,
+  output logic                    s_ready_o,
+  input  logic [31:0]             s_data_i,
+  // memory writes: unit_memory_o is one-hot over weights, params, K, pass, tile, activations
+  output logic [5:0]              unit_memory_o,
+  input  logic                    unit_ready_i,
+  output logic [UNIT_BYTES*8-1:0] unit_data_o,
+  output logic [7:0]              unit_column_o,
+  output logic [15:0]             unit_address_o,
+  // runs and sends
+  output logic                    run_o,
+  input  logic                    run_take_i,
+  output logic [`BITLOOM_DESCRIPTOR_BITS-1:0] desc_o,
+  output logic                    send_o,
+  input  logic                    send_take_i,
+  output logic [15:0]             tag_o,
+  output logic [15:0]             address_o,
+  output logic [31:0]             argument_o,
+  input  logic                    all_idle_i,
+  // answers
+  output logic                    answer_o,
+  input  logic                    answer_take_i,
+  output logic [7:0]              answer_opcode_o,
+  output logic [15:0]             answer_tag_o,
+  output logic [7:0]              answer_status_o,
+  output logic [31:0]             answer_info_o,
+  output logic [31:0]             answer_length_o,
+  output logic                    settle_o,          // nothing is under way: the counters stand still
+  output logic                    clear_counters_o,  // together with settle_o
+  // for the counters and the status register
+  output logic                    busy_o,
+  output logic                    list_load_o,
+  output logic [5:0]              poison_o
+);
+  localparam WORD_BYTES = LANES / 8;
+
+  logic bad, head, packet_end, sound, take;
+  logic [31:0] word0, length, address, argument, payload;
+  logic [7:0]  opcode;
+  logic        payload_valid, payload_ready;
+  bitloom_packet u_packet (
+    .clk_i, .rst_i, .s_valid_i, .s_ready_o, .s_data_i,
+    .bad_o(bad), .head_o(head), .end_o(packet_end), .sound_o(sound), .take_i(take), .busy_o,
+    .word0_o(word0), .opcode_o(opcode), .tag_o, .length_o(length), .address_o(address),
+    .argument_o(argument), .payload_valid_o(payload_valid), .payload_ready_i(payload_ready),
+    .payload_data_o(payload)
+  );
+  assign address_o  = address[15:0];
+  assign argument_o = argument;
+
+  // ---- What the opcode means ---------------------------------------------------------------------
+  logic       is_question, is_load, is_run, is_send, has_columns;
+  logic [2:0] memory;
+  logic [7:0] upper;
+  logic [4:0] unit;
+  logic [7:0] columns;
+  logic [16:0] depth;
+  logic       argument_ok;
+  assign upper       = argument[31:24];
+  assign is_question = opcode >= `BITLOOM_OP_IDENTIFY && opcode <= `BITLOOM_OP_COUNTERS;
+  assign is_load     = opcode >= `BITLOOM_OP_LOAD_WEIGHTS && opcode <= `BITLOOM_OP_LOAD_ACTIVATIONS;
+  assign is_run      = opcode == `BITLOOM_OP_RUN;
+  assign is_send     = opcode == `BITLOOM_OP_SEND;
+  assign memory      = opcode[2:0];
+  assign has_columns = memory <= 3'd1;
+  assign columns     = has_columns ? upper : 8'd1;
+  always_comb begin
+    unit  = 5'(WORD_BYTES);
+    depth = 17'(WEIGHT_DEPTH);
+    case (memory)
+      3'd0: ;
+      3'd1: begin
+        unit  = 5'(`BITLOOM_PARAM_BYTES);
+        depth = 17'(PARAM_DEPTH);
+      end
+      3'd2: begin
+        unit  = 5'(`BITLOOM_K_BYTES);
+        depth = 17'(K_DEPTH);
+      end
+      3'd3: begin
+        unit  = 5'(`BITLOOM_PASS_BYTES);
+        depth = 17'(PASS_DEPTH);
+      end
+      3'd4: begin
+        unit  = 5'(`BITLOOM_TILE_BYTES);
+        depth = 17'(TILE_DEPTH);
+      end
+      default: begin
+        unit  = upper[4:0];
+        depth = 17'(ACT_DEPTH);
+      end
+    endcase
+  end
+  assign argument_ok = is_send || memory == 3'd5 ? upper >= 8'd1 && upper <= 8'(WORD_BYTES)
+                     : !has_columns || (upper >= 8'd1 && upper <= 8'(COLS));
+
+  // Words that a load writes: length / (unit * columns), and whether that leaves a rest.
+  logic        divide, divided;
+  logic [23:0] words;
+  logic [11:0] divisor, rest;
+  assign divisor = 12'(unit * columns);
+  bitloom_divide #(.WIDTH(24), .DIVISOR_WIDTH(12)) u_divide (
+    .clk_i, .rst_i, .start_i(divide), .dividend_i(length[23:0]), .divisor_i(divisor),
+    .done_o(divided), .quotient_o(words), .remainder_o(rest)
+  );
+
+  logic        length_ok, address_ok;
+  logic [32:0] last;
+  assign last = {1'b0, address} + (is_send ? {9'd0, argument[23:0]} : {9'd0, words});
+  always_comb begin
+    if (is_run) length_ok = length == 32'(`BITLOOM_DESCRIPTOR_BITS / 8);
+    else if (is_send) length_ok = length == '0 && argument_ok && argument[23:0] != '0;
+    else if (is_load)
+      length_ok = argument_ok && length != '0 && length <= `BITLOOM_MAX_PAYLOAD && rest == '0;
+    else length_ok = length == '0;
+    address_ok = is_send ? last <= 33'(ACT_DEPTH) : !is_load || last <= 33'(depth);
+  end
+
+  logic [7:0] verdict;
+  always_comb begin
+    verdict = `BITLOOM_STATUS_OK;
+    if (!(is_question || is_load || is_run || is_send)) verdict = `BITLOOM_STATUS_OPCODE;
+    else if (!length_ok) verdict = `BITLOOM_STATUS_LENGTH;
+    else if (!address_ok) verdict = `BITLOOM_STATUS_ADDRESS;
+  end
+
+  // ---- The descriptor of a run -------------------------------------------------------------------
+  logic shift_desc, desc_ok;
+  always_ff @(posedge clk_i)
+    if (shift_desc) desc_o <= {payload, desc_o[`BITLOOM_DESCRIPTOR_BITS-1:32]};
+  bitloom_descriptor #(.COLS(COLS), .LANES(LANES)) u_descriptor (.desc_i(desc_o), .ok_o(desc_ok));
+
+  // ---- State -------------------------------------------------------------------------------------
+  typedef enum logic [3:0] {
+    PACKET,   // wait for a header or damage
+    DIVIDE,   // a load's words
+    DECIDE,   // the verdict stands
+    DROP,     // payload of a refused packet
+    LOAD,     // payload of a load
+    DESC,     // payload of a run
+    CLOSE,    // a load's payload was read: wait for its last unit
+    JUDGE,    // a run's payload was read
+    RUN,      // offer the run
+    SEND,     // offer the send
+    SETTLE,   // wait until nothing is under way, then answer
+    ANSWER    // give an answer
+  } state_t;
+  state_t state_q, after_q;  // after_q: where to go when the answer is taken
+
+  logic unpack_start, unpack_idle, unit_valid, unpack_ready;
+  assign unpack_start = state_q == DECIDE && is_load && verdict == `BITLOOM_STATUS_OK;
+  bitloom_unpack #(.UNIT_BYTES(UNIT_BYTES)) u_unpack (
+    .clk_i, .rst_i, .start_i(unpack_start), .unit_i(unit), .columns_i(columns),
+    .address_i(address[15:0]), .length_i(length[23:0]),
+    .payload_valid_i(payload_valid && state_q == LOAD), .payload_ready_o(unpack_ready),
+    .payload_data_i(payload), .unit_valid_o(unit_valid), .unit_ready_i, .unit_data_o,
+    .unit_column_o, .unit_address_o, .idle_o(unpack_idle)
+  );
+  assign unit_memory_o = unit_valid ? 6'd1 << memory : '0;
+  assign list_load_o   = (state_q == LOAD || state_q == CLOSE) && memory != 3'd5;
+
+  assign divide        = state_q == PACKET && head;
+  assign payload_ready = state_q == LOAD ? unpack_ready : state_q == DROP || state_q == DESC;
+  assign shift_desc    = state_q == DESC && payload_valid;
+  assign run_o         = state_q == RUN;
+  assign send_o        = state_q == SEND;
+
+  logic refused, load_failed, load_sound, reset_now;
+  assign refused     = state_q == DECIDE && verdict != `BITLOOM_STATUS_OK;
+  assign load_failed = state_q == CLOSE && unpack_idle && !sound;
+  assign load_sound  = state_q == CLOSE && unpack_idle && sound;
+  assign reset_now   = state_q == SETTLE && all_idle_i && opcode == `BITLOOM_OP_RESET;
+  bitloom_poison u_poison (
+    .clk_i, .rst_i, .clear_i(reset_now),
+    .fail_i((refused && is_load) || load_failed),
+    .sound_i(load_sound),
+    .memory_i(memory),
+    .first_i(refused ? '0 : address[15:0]),
+    .end_i(refused ? depth : 17'(last)),
+    .columns_i(refused ? 8'(has_columns ? COLS : 1) : columns),
+    .mask_o(poison_o)
+  );
+
+  // A packet is let go of as soon as none of its fields is needed any more: the next one's words
+  // push them out.
+  assign take = (state_q == PACKET && bad) ||
+                (state_q == DECIDE && verdict == `BITLOOM_STATUS_OK &&
+                 (is_load || is_run || opcode == `BITLOOM_OP_IDENTIFY)) ||
+                (state_q == DROP && (head || packet_end)) ||
+                (state_q == CLOSE && unpack_idle) ||
+                (state_q == JUDGE && run_verdict != `BITLOOM_STATUS_OK) ||
+                (state_q == RUN && run_take_i) || (state_q == SEND && send_take_i) ||
+                (state_q == SETTLE && all_idle_i);
+
+  logic [7:0]  run_verdict;
+  assign run_verdict = !sound ? `BITLOOM_STATUS_PAYLOAD
+                     : !desc_ok ? `BITLOOM_STATUS_DESCRIPTOR
+                     : poison_o != '0 ? `BITLOOM_STATUS_POISONED : `BITLOOM_STATUS_OK;
+
+  always_ff @(posedge clk_i)
+    if (rst_i) begin
+      state_q <= PACKET;
+      after_q <= PACKET;
+    end else
+      case (state_q)
+        PACKET:
+        if (bad) begin
+          state_q <= ANSWER;
+          after_q <= PACKET;
+        end else if (head) state_q <= DIVIDE;
+        DIVIDE: if (divided) state_q <= DECIDE;
+        DECIDE:
+        if (refused) begin
+          state_q <= ANSWER;
+          after_q <= DROP;
+        end else if (is_load) state_q <= LOAD;
+        else if (is_run) state_q <= DESC;
+        else if (is_send) state_q <= SEND;
+        else if (opcode == `BITLOOM_OP_IDENTIFY) begin
+          state_q <= ANSWER;
+          after_q <= PACKET;
+        end else state_q <= SETTLE;
+        DROP: begin
+          // the header is let go of; without payload that is all
+          if (head && length[23:0] == '0) state_q <= PACKET;
+          else if (packet_end) state_q <= PACKET;
+        end
+        LOAD: if (packet_end) state_q <= CLOSE;
+        DESC: if (packet_end) state_q <= JUDGE;
+        CLOSE:
+        if (unpack_idle) begin
+          state_q <= sound ? PACKET : ANSWER;
+          after_q <= PACKET;
+        end
+        JUDGE: begin
+          state_q <= run_verdict == `BITLOOM_STATUS_OK ? RUN : ANSWER;
+          after_q <= PACKET;
+        end
+        RUN: if (run_take_i) state_q <= PACKET;
+        SEND: if (send_take_i) state_q <= PACKET;
+        SETTLE:
+        if (all_idle_i) begin
+          state_q <= ANSWER;
+          after_q <= PACKET;
+        end
+        default: if (answer_take_i) state_q <= after_q;
+      endcase
+
+  // ---- Answers -----------------------------------------------------------------------------------
+  assign answer_o         = state_q == ANSWER;
+  assign settle_o         = state_q == SETTLE && all_idle_i;
+  assign clear_counters_o = settle_o && (reset_now || (opcode == `BITLOOM_OP_COUNTERS && argument[0]));
+  always_ff @(posedge clk_i)
+    if (state_q != ANSWER) begin
+      answer_opcode_o <= state_q == PACKET ? '0 : opcode;
+      answer_tag_o    <= state_q == PACKET ? '0 : tag_o;
+      answer_info_o   <= state_q == PACKET ? word0
+                       : state_q == JUDGE && run_verdict == `BITLOOM_STATUS_POISONED
+                         ? {26'd0, poison_o} : '0;
+      answer_status_o <= state_q == PACKET ? `BITLOOM_STATUS_HEADER
+                       : state_q == DECIDE ? verdict
+                       : state_q == CLOSE ? `BITLOOM_STATUS_PAYLOAD
+                       : state_q == JUDGE ? run_verdict : `BITLOOM_STATUS_OK;
+      answer_length_o <= state_q == DECIDE && verdict == `BITLOOM_STATUS_OK ? 32'd52
+                       : state_q == SETTLE && opcode == `BITLOOM_OP_COUNTERS
+                         ? 32'(`BITLOOM_COUNTER_COUNT * 8) : '0;
+    end
+endmodule
+
+`default_nettype wire

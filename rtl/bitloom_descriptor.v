@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks the ranges of a run's descriptor, before anything is started with it.
+//
+// Everything that the engine relies on to come to an end is checked here once, so that no block
+// behind has to think about a kernel of height 0.
+//
+// Combinational.
+`default_nettype none
+`include "bitloom_contract.vh"
+
+module bitloom_descriptor #(
+  parameter COLS = 8,
+  parameter LANES = 32
+) (
+  input  logic [`BITLOOM_DESCRIPTOR_BITS-1:0] desc_i,
+  output logic                                ok_o
+);
+  logic [17:0] positive;
+  assign positive = {
+    desc_i[`BITLOOM_DESCRIPTOR_IN_H_LSB+:16] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_IN_W_LSB+:16] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_IN_WORDS_LSB+:12] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_IMAGES_LSB+:16] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_KERNEL_H_LSB+:12] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_KERNEL_W_LSB+:12] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_DILATION_H_LSB+:8] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_DILATION_W_LSB+:8] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_STRIDE_H_LSB+:8] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_STRIDE_W_LSB+:8] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_STEP_H_LSB+:16] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_STEP_W_LSB+:16] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_POOL_H_LSB+:12] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_POOL_W_LSB+:12] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_OUT_H_LSB+:16] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_OUT_W_LSB+:16] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_OUT_PIXEL_STRIDE_LSB+:16] != '0,
+    desc_i[`BITLOOM_DESCRIPTOR_TILES_LSB+:12] != '0};
+
+  logic [3:0] in_planes, out_planes, out_slot;
+  logic [7:0] in_last_lanes, out_last_cols;
+  assign in_planes     = desc_i[`BITLOOM_DESCRIPTOR_IN_PLANES_LSB+:4];
+  assign out_planes    = desc_i[`BITLOOM_DESCRIPTOR_OUT_PLANES_LSB+:4];
+  assign out_slot      = desc_i[`BITLOOM_DESCRIPTOR_OUT_SLOT_LSB+:4];
+  assign in_last_lanes = desc_i[`BITLOOM_DESCRIPTOR_IN_LAST_LANES_LSB+:8];
+  assign out_last_cols = desc_i[`BITLOOM_DESCRIPTOR_OUT_LAST_COLS_LSB+:8];
+  assign ok_o = positive == '1 && in_planes >= 4'd1 && in_planes <= 4'd8 && out_planes >= 4'd1 &&
+                out_planes <= 4'd8 && {1'b0, out_slot} < 5'(LANES / COLS) &&
+                in_last_lanes >= 8'd1 && in_last_lanes <= 8'(LANES) && out_last_cols >= 8'd1 &&
+                out_last_cols <= 8'(COLS);
+
+  wire unused = &{1'b0, desc_i, 1'b0};
+endmodule
+
+`default_nettype wire

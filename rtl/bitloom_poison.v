@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Remembers which words of which memory a failed load has left in doubt.
+//
+// Why: a layer must not run on words that arrived damaged. One rectangle (words by columns) for
+// each memory is enough: a second failure widens it, and only a sound load that covers it all
+// takes the mark away. A memory without columns has one.
+//
+// Contract: fail_i marks, sound_i clears when it covers, both with memory_i, first_i (word), end_i
+// (one past the last word) and columns_i (columns 0..columns-1). clear_i clears everything.
+// mask_o: bit m set while memory m is in doubt. Latency 1.
+`default_nettype none
+
+module bitloom_poison (
+  input  logic        clk_i,
+  input  logic        rst_i,
+  input  logic        clear_i,
+  input  logic        fail_i,
+  input  logic        sound_i,
+  input  logic [2:0]  memory_i, // 0..5
+  input  logic [15:0] first_i,
+  input  logic [16:0] end_i,
+  input  logic [7:0]  columns_i,
+  output logic [5:0]  mask_o
+);
+  logic [15:0] first_q[8];
+  logic [16:0] end_q[8];
+  logic [7:0]  columns_q[8];
+  logic [15:0] first;
+  logic [16:0] last;
+  logic [7:0]  columns;
+  logic [7:0]  mask;
+  logic        marked, covered;
+
+  assign first = first_q[memory_i];
+  assign last = end_q[memory_i];
+  assign columns = columns_q[memory_i];
+  assign mask = {2'b00, mask_o};
+  assign marked = mask[memory_i];
+  assign covered = first_i <= first && end_i >= last && columns_i >= columns;
+
+  always_ff @(posedge clk_i) begin
+    if (fail_i) begin
+      first_q[memory_i] <= marked && first < first_i ? first : first_i;
+      end_q[memory_i] <= marked && last > end_i ? last : end_i;
+      columns_q[memory_i] <= marked && columns > columns_i ? columns : columns_i;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (fail_i) mask_o <= mask_o | (6'd1 << memory_i);
+    else if (sound_i && covered) mask_o <= mask_o & ~(6'd1 << memory_i);
+    if (rst_i || clear_i) mask_o <= '0;
+  end
+endmodule
+
+`default_nettype wire
