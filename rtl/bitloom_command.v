@@ -66,10 +66,10 @@ module bitloom_command #(
   logic bad, head, packet_end, sound, take;
   logic [31:0] word0, length, address, argument, payload;
   logic [7:0]  opcode;
-  logic        payload_valid, payload_ready;
+  logic        payload_valid, payload_ready, packet_busy;
   bitloom_packet u_packet (
     .clk_i, .rst_i, .s_valid_i, .s_ready_o, .s_data_i,
-    .bad_o(bad), .head_o(head), .end_o(packet_end), .sound_o(sound), .take_i(take), .busy_o,
+    .bad_o(bad), .head_o(head), .end_o(packet_end), .sound_o(sound), .take_i(take), .busy_o(packet_busy),
     .word0_o(word0), .opcode_o(opcode), .tag_o, .length_o(length), .address_o(address),
     .argument_o(argument), .payload_valid_o(payload_valid), .payload_ready_i(payload_ready),
     .payload_data_o(payload)
@@ -188,6 +188,8 @@ module bitloom_command #(
   assign unit_memory_o = unit_valid ? 6'd1 << memory : '0;
   assign list_load_o   = (state_q == LOAD || state_q == CLOSE) && memory != 3'd5;
 
+  // a packet that waits for its turn is not the stream's time
+  assign busy_o        = packet_busy && state_q != SETTLE && state_q != RUN && state_q != SEND;
   assign divide        = state_q == PACKET && head;
   assign payload_ready = state_q == LOAD ? unpack_ready : state_q == DROP || state_q == DESC;
   assign shift_desc    = state_q == DESC && payload_valid;
