@@ -39,6 +39,16 @@ static void forget_answers(bl_driver *driver) {
   driver->payload_words = 0;
   driver->payload_have = 0;
   driver->failed = false;
+  driver->lost = BL_DRIVER_OK;
+}
+
+// Keeps a result after which the streams are out of step. No answer is taken from then on, so the
+// destinations that are still noted may go.
+static bl_driver_result keep(bl_driver *driver, bl_driver_result result) {
+  if (result == BL_DRIVER_TRANSPORT || result == BL_DRIVER_TIMEOUT ||
+      result == BL_DRIVER_BAD_ANSWER)
+    driver->lost = result;
+  return result;
 }
 
 bl_driver_result bl_driver_open(bl_driver *driver, const bl_transport *transport, void *context,
@@ -223,17 +233,18 @@ bl_driver_result bl_driver_request(bl_driver *driver, uint8_t opcode, uint32_t a
                                    uint32_t argument, const uint32_t *payload, uint32_t bytes,
                                    uint32_t *destination, uint32_t words, uint16_t *tag) {
   if (bytes > BL_CONTRACT_MAX_PAYLOAD || (bytes > 0 && payload == NULL)) return BL_DRIVER_ARGUMENT;
+  if (driver->lost != BL_DRIVER_OK) return driver->lost;
   if (driver->failed) return BL_DRIVER_DEVICE;
   uint16_t mine = driver->next_tag++;
   if (driver->next_tag == 0) driver->next_tag = 1;
   if (tag != NULL) *tag = mine;
   bl_driver_result result = BL_DRIVER_OK;
   if (is_answered(opcode)) result = expect_answer(driver, opcode, mine, destination, words);
-  if (result != BL_DRIVER_OK) return result;
+  if (result != BL_DRIVER_OK) return keep(driver, result);
   const uint32_t first[4] = {(uint32_t)BL_CONTRACT_REQUEST_MAGIC << 24 | (uint32_t)opcode << 16 |
                                  mine,
                              bytes, address, argument};
-  result = send_packet(driver, first, payload, (bytes + 3) / 4);
+  result = keep(driver, send_packet(driver, first, payload, (bytes + 3) / 4));
   return result == BL_DRIVER_OK && driver->failed ? BL_DRIVER_DEVICE : result;
 }
 
@@ -249,7 +260,7 @@ static bl_driver_result ask(bl_driver *driver, uint8_t opcode, uint32_t argument
     result = take_answers(driver, &moved);
     if (result == BL_DRIVER_OK) result = be_patient(driver, moved, &waits);
   }
-  return result == BL_DRIVER_OK && driver->failed ? BL_DRIVER_DEVICE : result;
+  return keep(driver, result) == BL_DRIVER_OK && driver->failed ? BL_DRIVER_DEVICE : result;
 }
 
 bl_driver_result bl_driver_fence(bl_driver *driver) {
@@ -286,13 +297,17 @@ bl_driver_result bl_driver_identify(bl_driver *driver, const bl_config *expected
   return known && same_config(&config, expected) ? BL_DRIVER_OK : BL_DRIVER_WRONG_DEVICE;
 }
 
-// Throws away what still comes, until nothing has come for a while.
+// Throws away what still comes, until nothing has come for a while. No device has more to say than
+// the longest answer for each outstanding request.
 static bl_driver_result drop_answers(bl_driver *driver) {
   uint32_t words[READ_CHUNK];
+  uint64_t dropped = 0;
   for (uint32_t quiet = 0; quiet < 64;) {
     int32_t count = driver->transport->read(driver->context, words, READ_CHUNK);
-    if (count < 0) return BL_DRIVER_TRANSPORT;
+    if (count < 0 || count > READ_CHUNK) return BL_DRIVER_TRANSPORT;
     quiet = count > 0 ? 0 : quiet + 1;
+    dropped += (uint32_t)count;
+    if (dropped > (uint64_t)BL_DRIVER_OUTSTANDING * LONGEST_PACKET) return BL_DRIVER_BAD_ANSWER;
     if (count == 0 && driver->transport->wait(driver->context) < 0) return BL_DRIVER_TRANSPORT;
   }
   return BL_DRIVER_OK;
@@ -315,7 +330,7 @@ static bl_driver_result flush_packet(bl_driver *driver) {
     uint32_t words[READ_CHUNK], now = left < READ_CHUNK ? left : READ_CHUNK;
     int32_t sent = driver->transport->write(driver->context, zeros, now);
     int32_t got = driver->transport->read(driver->context, words, READ_CHUNK);
-    if (sent < 0 || got < 0) return BL_DRIVER_TRANSPORT;
+    if (sent < 0 || (uint32_t)sent > now || got < 0) return BL_DRIVER_TRANSPORT;
     left -= (uint32_t)sent;
     bl_driver_result result = be_patient(driver, sent > 0 || got > 0, &waits);
     if (result != BL_DRIVER_OK) return result;
@@ -327,7 +342,7 @@ bl_driver_result bl_driver_reset(bl_driver *driver) {
   bl_driver_result result =
       driver->transport->reg_write != NULL ? soft_reset(driver) : flush_packet(driver);
   forget_answers(driver);
-  return result == BL_DRIVER_OK ? ask(driver, BL_OP_RESET, 0, NULL, 0) : result;
+  return result == BL_DRIVER_OK ? ask(driver, BL_OP_RESET, 0, NULL, 0) : keep(driver, result);
 }
 
 const char *bl_driver_result_text(bl_driver_result result) {

@@ -7,7 +7,9 @@
 //
 // It never deadlocks on a device that stalls one direction: whenever it writes it also reads, and a
 // destination for every answer is known before its request is sent. When nothing moves for
-// `patience` waits in a row it gives up with BL_DRIVER_TIMEOUT.
+// `patience` waits in a row it gives up with BL_DRIVER_TIMEOUT. After TRANSPORT, TIMEOUT or
+// BAD_ANSWER every call returns that same result, and nothing is written to any destination, until
+// bl_driver_reset has succeeded; after DEVICE likewise.
 #ifndef BITLOOM_DRIVERS_BL_DRIVER_H
 #define BITLOOM_DRIVERS_BL_DRIVER_H
 
@@ -71,6 +73,7 @@ typedef struct {
   bl_answer failure; // the first answer with a status other than OK since open or reset
   bool failed;
   // private
+  bl_driver_result lost; // why the streams are out of step; OK while they are in step
   uint16_t next_tag;
   bl_driver_pending pending[BL_DRIVER_OUTSTANDING];
   uint32_t header[BL_CONTRACT_HEADER_WORDS];
@@ -88,8 +91,8 @@ bl_driver_result bl_driver_open(bl_driver *driver, const bl_transport *transport
 // Sends one request and takes in whatever answers arrive meanwhile. `payload`: ceil(bytes/4) words,
 // NULL when bytes is 0. Where the opcode is answered (all but the loads), the answer's payload goes
 // to `destination`, which must stay valid until it came; `words` is its room. *tag may be NULL.
-// Returns DEVICE as soon as an error answer has been seen, also for an earlier request; this
-// request has then not been sent.
+// Returns DEVICE as soon as an error answer has been seen, also one for an earlier request: when
+// the error was known before the call, this request has not been sent.
 bl_driver_result bl_driver_request(bl_driver *driver, uint8_t opcode, uint32_t address,
                                    uint32_t argument, const uint32_t *payload, uint32_t bytes,
                                    uint32_t *destination, uint32_t words, uint16_t *tag);

@@ -316,7 +316,7 @@ static void finish_run(bl_functional *d, bool sound) {
     return;
   }
   bl_use use = bl_functional_use(d, &layer);
-  if (run_races(d, &use)) answer(d, BL_FUNCTIONAL_RACE, MEM_ACT);
+  bool race = run_races(d, &use);
   remember(d->runs, &use);
   uint64_t steps = 0;
   uint32_t faults = bl_functional_run(d, &layer, &steps);
@@ -325,6 +325,8 @@ static void finish_run(bl_functional *d, bool sound) {
     answer(d, BL_FUNCTIONAL_MEMORY, 0);
   else if (faults != 0)
     answer(d, BL_STATUS_FAULT, faults);
+  else if (race)
+    answer(d, BL_FUNCTIONAL_RACE, MEM_ACT);
   else
     answer(d, BL_STATUS_OK, (uint32_t)steps);
 }

@@ -4,8 +4,8 @@
 //
 // Differences from the RTL, all visible here: RUN's info and the counters CYCLES and ISSUE count
 // the array's steps, the other counters stay 0; and a load or run that touches words which a run or
-// send may still be using (no FENCE in between) is answered with BL_FUNCTIONAL_RACE besides being
-// done.
+// send may still be using (no FENCE in between) is done, and answered with BL_FUNCTIONAL_RACE
+// (a run: instead of OK).
 #ifndef BITLOOM_SIM_FUNCTIONAL_DEVICE_H
 #define BITLOOM_SIM_FUNCTIONAL_DEVICE_H
 
