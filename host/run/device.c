@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "sim/functional_device.h"
+#include "sim/rtl_device.h"
 
 // Waits without any progress before a device counts as dead.
-enum { FUNCTIONAL_PATIENCE = 1000 };
+// The RTL's are of 32 to 256 clock cycles; a layer of a hundred million cycles still finishes.
+enum { FUNCTIONAL_PATIENCE = 1000, RTL_PATIENCE = 4000000 };
 
 const char *bl_device_name(bl_device_kind kind) {
   return kind == BL_DEVICE_RTL ? "rtl" : "functional";
@@ -44,14 +46,23 @@ static bl_status open_functional(const bl_device_spec *spec, bl_device *device, 
       "opening", err);
 }
 
+static bl_status open_rtl(const bl_device_spec *spec, bl_device *device, bl_error *err) {
+  bl_rtl *rtl = bl_rtl_open(spec->config, spec->stalls, spec->seed);
+  if (rtl == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "rtl device: no memory for configuration %s",
+                   spec->config->name);
+  device->simulation = rtl;
+  return bl_device_check(device,
+                         bl_driver_open(&device->driver, &bl_rtl_transport, rtl, RTL_PATIENCE),
+                         "opening", err);
+}
+
 bl_status bl_device_open(const bl_device_spec *spec, bl_device *device, bl_error *err) {
   memset(device, 0, sizeof *device);
   device->kind = spec->kind;
   device->config = spec->config;
-  bl_status status =
-      spec->kind == BL_DEVICE_FUNCTIONAL
-          ? open_functional(spec, device, err)
-          : bl_fail(err, BL_ERR_UNSUPPORTED, "the rtl device is not part of this build");
+  bl_status status = spec->kind == BL_DEVICE_RTL ? open_rtl(spec, device, err)
+                                                 : open_functional(spec, device, err);
   if (status == BL_OK)
     status = bl_device_check(device, bl_driver_identify(&device->driver, spec->config, NULL),
                              "asking for its identity", err);
@@ -61,7 +72,10 @@ bl_status bl_device_open(const bl_device_spec *spec, bl_device *device, bl_error
 
 void bl_device_close(bl_device *device) {
   if (device->simulation == NULL) return;
-  bl_functional_close(device->simulation);
+  if (device->kind == BL_DEVICE_RTL)
+    bl_rtl_close(device->simulation);
+  else
+    bl_functional_close(device->simulation);
   device->simulation = NULL;
 }
 
