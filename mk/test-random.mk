@@ -6,7 +6,7 @@ REGRESS_USERS := $(BUILD)/tests/test_compile_random $(BUILD)/tests/test_bloom $(
 
 $(REGRESS_USERS): $(REGRESS_OBJ)
 # These objects stand behind the libraries on the command line and use them, so name those again.
-$(REGRESS_USERS): LDLIBS_HOST := $(LIBS) $(LDLIBS_HOST)
+$(REGRESS_USERS): LDLIBS_HOST := $(LIBS) $(RTL_LIBS) $(LDLIBS_HOST)
 
 DEVICE ?= rtl
 SEED ?= 1
@@ -22,3 +22,6 @@ $(BUILD)/random_regression: $(call objects,tests/regress/random_regression.c) $(
 regress: $(BUILD)/random_regression
 	$(BUILD)/random_regression --device $(DEVICE) --seed $(SEED) --layers $(LAYERS) \
 	  --networks $(NETWORKS) --stalls $(STALLS) --shards $(JOBS)
+
+TEST_PROGRAMS += $(BUILD)/random_regression
+TEST_COMMANDS += "$(BUILD)/random_regression --device rtl --seed $(TEST_SEED) --shards $(JOBS)"
