@@ -130,7 +130,7 @@ static void random_scene(scene *s, const bl_config *c) {
     for (uint32_t n = 0; n < c->cols; n++) {
       int32_t mult = (int32_t)pick(1 << 15, (1 << 16) - 1);
       uint8_t shift = (uint8_t)(next_random() % 8 == 0 ? pick(1, 47) : pick(14, 22));
-      int64_t bias = ((int64_t)next_random() % 200 - 100) << 15;
+      int64_t bias = ((int64_t)next_random() % 200 - 100) * 32768;
       s->params[t][n] = (bl_param){next_random() % 4 == 0 ? -mult : mult, bias, shift};
     }
   for (uint32_t a = 0; a < c->act_depth; a++)
