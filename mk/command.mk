@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# The command's own test starts the program, so the program must be there first; it and the
-# runtime's test draw their networks from the regression's generator.
-$(BUILD)/tests/test_command: | $(BUILD)/bitloom
-$(BUILD)/tests/test_run $(BUILD)/tests/test_command: $(call objects,tests/regress/random_graph.c)
-$(BUILD)/tests/test_run $(BUILD)/tests/test_command: LDLIBS_HOST := $(LIBS) $(LDLIBS_HOST)
+# Tests of the command start the program, so the program must be there first; some draw networks
+# from the regression's generator.
+COMMAND_TESTS := $(BUILD)/tests/test_command $(BUILD)/tests/test_end_to_end
+$(COMMAND_TESTS): $(call objects,tests/support/run_command.c) | $(BUILD)/bitloom
+NETWORK_TESTS := $(BUILD)/tests/test_command $(BUILD)/tests/test_run
+$(NETWORK_TESTS): $(call objects,tests/regress/random_graph.c)
+$(NETWORK_TESTS): LDLIBS_HOST := $(LIBS) $(LDLIBS_HOST)

@@ -4,10 +4,12 @@
 //   1x8x8 - conv 3x3, 16 - ReLU - conv 3x3, 32 - ReLU - max 2x2 - conv 3x3, 32 - ReLU - max 2x2 -
 //   flatten - fully connected, 10
 //
-// One set of weights has to serve at any precision, so every mini-batch draws how it sees them, three times in four the second way:
-// as they are, or as alpha * sign(w) with alpha the channel's mean magnitude (XNOR-Net, Rastegari
-// et al. 2016), the gradient passing straight through. Activations are rounded to 4 bits half of
-// the time. Plain loops: the network is small enough. Deterministic for a seed.
+// One set of weights has to serve at any precision. Seen as binary they are alpha * sign(w), alpha
+// the channel's mean magnitude (XNOR-Net, Rastegari et al. 2016). Seen as float they lie a quarter
+// of the way from there to w, which changes neither the signs nor alpha; those are what is written.
+// Every mini-batch draws one of the two views, the gradient passing straight through, and half of
+// the time rounds activations to 4 bits over the layer's usual range. Plain loops: the network is
+// small enough. Deterministic for a seed.
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +22,8 @@
 
 enum { TRAIN = 1097, VALIDATION = 200, EPOCHS = 150, BATCH = 16, CLASSES = 10, LAYERS = 4 };
 static const float LEARNING_RATE = 0.02f, MOMENTUM = 0.9f, DECAY = 1e-4f;
+static const float FREEDOM = 0.25f;    // of float weights, from alpha * sign(w) towards w
+static const float RANGE_RATE = 0.01f; // at which a layer's range follows the largest activations
 
 // A convolution with zero padding on a square map, HWC, kernel k x k, then ReLU and 2x2 maximum
 // pooling where asked. The last layer is a convolution as large as its map.
@@ -42,6 +46,7 @@ typedef struct {
   int picked[MAX_ACTIVATION]; // where the pooled value came from
   float out[MAX_ACTIVATION];  // after pooling and rounding
   float d_conv[MAX_ACTIVATION], d_out[MAX_ACTIVATION];
+  float range; // of the activations, as 4 bits see them
 } layer;
 
 typedef struct {
@@ -49,6 +54,7 @@ typedef struct {
   float input[64], d_input[64];
   uint64_t random;
   bool binary, rounded; // how this mini-batch sees weights and activations
+  bool training;        // ranges follow what is seen
 } network;
 
 static uint32_t next_random(network *net) {
@@ -81,8 +87,10 @@ static void see_weights(network *net) {
       float *seen = net->layers[l].seen + n * fan, alpha = 0;
       for (int i = 0; i < fan; i++)
         alpha += fabsf(w[i]) / (float)fan;
-      for (int i = 0; i < fan; i++)
-        seen[i] = !net->binary ? w[i] : w[i] >= 0 ? alpha : -alpha;
+      for (int i = 0; i < fan; i++) {
+        float sign = w[i] >= 0 ? alpha : -alpha;
+        seen[i] = net->binary ? sign : sign + FREEDOM * (w[i] - sign);
+      }
     }
   }
 }
@@ -125,13 +133,17 @@ static int outputs(const shape *s) {
   return side * side * s->out;
 }
 
-// 4-bit steps over the layer's own range.
+// 4-bit steps over the layer's range; what lies beyond is cut.
 static void round_activations(const shape *s, layer *y) {
+  for (int i = 0; i < outputs(s); i++)
+    y->out[i] = roundf(fminf(y->out[i] / y->range, 1) * 15) * y->range / 15;
+}
+
+static void follow_range(const shape *s, layer *y) {
   float top = 1e-6f;
   for (int i = 0; i < outputs(s); i++)
     top = fmaxf(top, y->out[i]);
-  for (int i = 0; i < outputs(s); i++)
-    y->out[i] = roundf(y->out[i] / top * 15) * top / 15;
+  y->range += y->range == 0 ? top : RANGE_RATE * (top - y->range);
 }
 
 static const float *forward(network *net) {
@@ -144,6 +156,7 @@ static const float *forward(network *net) {
       pool(s, y);
     else
       memcpy(y->out, y->conv, (size_t)outputs(s) * sizeof *y->out);
+    if (net->training && s->relu) follow_range(s, y);
     if (net->rounded && s->relu) round_activations(s, y);
     in = y->out;
   }
@@ -153,7 +166,7 @@ static const float *forward(network *net) {
 // ---- Backward
 // --------------------------------------------------------------------------------------
 
-static void unpool(const shape *s, layer *y) {
+static void unpool(const shape *s, layer *y, bool rounded) {
   int side = conv_size(s), count = side * side * s->out;
   if (!s->pool) {
     memcpy(y->d_conv, y->d_out, (size_t)count * sizeof *y->d_conv);
@@ -163,7 +176,7 @@ static void unpool(const shape *s, layer *y) {
       y->d_conv[y->picked[i]] += y->d_out[i];
   }
   for (int i = 0; s->relu && i < count; i++)
-    if (y->conv[i] <= 0) y->d_conv[i] = 0;
+    if (y->conv[i] <= 0 || (rounded && y->conv[i] > y->range)) y->d_conv[i] = 0;
 }
 
 static void convolve_back(const shape *s, layer *y, const float *in, float *d_in) {
@@ -190,7 +203,7 @@ static void convolve_back(const shape *s, layer *y, const float *in, float *d_in
 static void backward(network *net, const float *d_logits) {
   memcpy(net->layers[LAYERS - 1].d_out, d_logits, CLASSES * sizeof *d_logits);
   for (int l = LAYERS - 1; l >= 0; l--) {
-    unpool(&shapes[l], &net->layers[l]);
+    unpool(&shapes[l], &net->layers[l], net->rounded);
     convolve_back(&shapes[l], &net->layers[l], l > 0 ? net->layers[l - 1].out : net->input,
                   l > 0 ? net->layers[l - 1].d_out : net->d_input);
   }
@@ -258,6 +271,7 @@ static int validate(network *net, bool binary, bool rounded) {
   int correct = 0;
   net->binary = binary;
   net->rounded = rounded;
+  net->training = false;
   see_weights(net);
   for (int i = TRAIN; i < TRAIN + VALIDATION; i++) {
     show(net, i, false);
@@ -281,8 +295,9 @@ static void initialise(network *net) {
 
 static float train_batch(network *net, const int *order, float rate) {
   float loss = 0, d_logits[CLASSES];
-  net->binary = next_random(net) % 4 != 0;
+  net->binary = next_random(net) % 2 == 0;
   net->rounded = next_random(net) % 2 == 0;
+  net->training = true;
   see_weights(net);
   for (int i = 0; i < BATCH; i++) {
     show(net, order[i], true);
@@ -320,11 +335,13 @@ static void train(network *net, int epochs) {
   }
 }
 
-static bl_status write_network(const network *net, const char *path, bl_error *err) {
+static bl_status write_network(network *net, const char *path, bl_error *err) {
   digits_layer out[LAYERS];
+  net->binary = false;
+  see_weights(net);
   for (int l = 0; l < LAYERS; l++)
-    out[l] = (digits_layer){shapes[l].in,   shapes[l].k,    shapes[l].pad,    shapes[l].out,
-                            shapes[l].relu, shapes[l].pool, net->layers[l].w, net->layers[l].b};
+    out[l] = (digits_layer){shapes[l].in,   shapes[l].k,    shapes[l].pad,       shapes[l].out,
+                            shapes[l].relu, shapes[l].pool, net->layers[l].seen, net->layers[l].b};
   return digits_write_onnx(path, out, LAYERS, err);
 }
 
