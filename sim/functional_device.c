@@ -267,12 +267,29 @@ static void store_unit(bl_functional *d, bl_memory memory, uint32_t address, uin
   }
 }
 
+// Activation words, the load that every batch has: units of whole words without a call for each.
+static void store_activations(bl_functional *d, uint32_t address, const uint8_t *bytes,
+                              uint32_t count, uint32_t unit) {
+  for (uint32_t i = 0; i < count; i++, bytes += unit) {
+    uint64_t value = 0;
+    if (unit == 4)
+      memcpy(&value, bytes, 4);
+    else if (unit == 8)
+      memcpy(&value, bytes, 8);
+    else
+      for (uint32_t b = 0; b < unit; b++)
+        value |= (uint64_t)bytes[b] << (8 * b);
+    d->act[address + i] = value;
+  }
+}
+
 static void finish_load(bl_functional *d, uint8_t opcode, bool sound) {
   bl_memory memory = memory_of(opcode);
   uint32_t columns, unit = unit_of(d, opcode, &columns), count = d->header[1] / unit;
   bl_span span = {d->header[2], d->header[2] + count / columns};
   const uint8_t *bytes = (const uint8_t *)d->payload;
-  for (uint32_t i = 0; i < count; i++)
+  if (memory == MEM_ACT) store_activations(d, d->header[2], bytes, count, unit);
+  for (uint32_t i = 0; memory != MEM_ACT && i < count; i++)
     store_unit(d, memory, d->header[2] + i / columns, i % columns, bytes + (size_t)i * unit, unit);
   if (load_races(d, memory, span)) answer(d, BL_FUNCTIONAL_RACE, memory);
   bl_span *p = &d->poison[memory];

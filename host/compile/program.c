@@ -2,6 +2,7 @@
 // Packing inputs and unpacking outputs of a compiled program.
 #include "host/compile/program.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 uint32_t bl_memory_depth(const bl_config *config, bl_memory_kind memory) {
@@ -49,10 +50,12 @@ static bl_status check_values(const bl_int_graph *graph, const int32_t *in, size
   return BL_OK;
 }
 
+// An image as codes, one a byte, with the padding that its windows reach around it.
 typedef struct {
   const bl_program *program;
-  bl_format format;
-  uint32_t h, w, c; // of tensor 0
+  uint8_t *codes; // [h][w][c]
+  uint8_t *pixel; // codes of one packed pixel, zeros up to a multiple of 8
+  size_t w, c, size;
   uint8_t *payload;
 } packer;
 
@@ -78,48 +81,76 @@ static void put_codes(const packer *p, size_t word, uint32_t first, uint64_t cod
     *at = (uint8_t)(planes >> 8 * i);
 }
 
-static uint32_t code_of(const packer *p, int32_t value) {
-  return p->format.kind == BL_FORMAT_B1 ? value > 0 : (uint32_t)value & 0xFF;
+// Codes of an image into the middle of the padded one.
+static void fill_codes(const packer *p, const bl_int_tensor *t, const int32_t *image) {
+  const bl_input_packing *in = &p->program->input;
+  const bool bipolar = t->format.kind == BL_FORMAT_B1;
+  memset(p->codes, bipolar ? in->pad_value > 0 : in->pad_value & 0xFF, p->size);
+  size_t rows = p->size / (p->w * p->c), columns = p->w < in->pad_left ? 0 : p->w - in->pad_left;
+  if (columns > t->w) columns = t->w;
+  for (size_t y = 0; y < t->h && y + in->pad_top < rows; y++) {
+    uint8_t *to = p->codes + ((y + in->pad_top) * p->w + in->pad_left) * p->c;
+    const int32_t *from = image + y * t->w * t->c;
+    for (size_t i = 0; i < columns * p->c; i++)
+      to[i] = bipolar ? from[i] > 0 : (uint8_t)from[i];
+  }
 }
 
-static void pack_pixel(const packer *p, const int32_t *image, uint32_t y, uint32_t x, size_t word) {
+static void pack_pixel(const packer *p, uint32_t y, uint32_t x, size_t word) {
   const bl_input_packing *in = &p->program->input;
-  uint32_t channel = 0;
-  uint64_t codes = 0;
-  for (uint32_t ky = 0; ky < in->window_h; ky++)
-    for (uint32_t kx = 0; kx < in->window_w; kx++) {
-      int64_t sy = (int64_t)y * in->stride_h + (int64_t)ky * in->dilation_h - in->pad_top;
-      int64_t sx = (int64_t)x * in->stride_w + (int64_t)kx * in->dilation_w - in->pad_left;
-      bool inside = sy >= 0 && sy < p->h && sx >= 0 && sx < p->w;
-      const int32_t *pixel = inside ? image + ((size_t)sy * p->w + (size_t)sx) * p->c : NULL;
-      for (uint32_t c = 0; c < p->c; c++) {
-        codes |= (uint64_t)code_of(p, inside ? pixel[c] : in->pad_value) << 8 * (channel % 8);
-        if (++channel % 8 != 0) continue;
-        put_codes(p, word, channel - 8, codes);
-        codes = 0;
-      }
-    }
-  if (channel % 8 != 0) put_codes(p, word, channel - channel % 8, codes);
+  const bool adjacent = in->dilation_w == 1;
+  const size_t piece = adjacent ? in->window_w * p->c : p->c, step = in->dilation_w * p->c;
+  uint8_t *to = p->pixel;
+  for (uint32_t ky = 0; ky < in->window_h; ky++) {
+    size_t row = (size_t)y * in->stride_h + (size_t)ky * in->dilation_h;
+    const uint8_t *from = p->codes + (row * p->w + (size_t)x * in->stride_w) * p->c;
+    for (uint32_t k = 0; k < (adjacent ? 1 : in->window_w); k++, from += step)
+      for (size_t i = 0; i < piece; i++)
+        *to++ = from[i];
+  }
+  for (uint32_t first = 0; first < in->c; first += 8) {
+    uint64_t codes;
+    memcpy(&codes, p->pixel + first, sizeof codes);
+    put_codes(p, word, first, codes);
+  }
+}
+
+static void pack_images(const packer *p, const bl_int_tensor *t, const int32_t *in, size_t images) {
+  const bl_program *program = p->program;
+  const bl_region *r = &program->regions[0];
+  for (size_t n = 0; n < images; n++) {
+    fill_codes(p, t, in + n * bl_int_elements(t));
+    for (uint32_t y = 0; y < program->input.h; y++)
+      for (uint32_t x = 0; x < program->input.w; x++)
+        pack_pixel(p, y, x,
+                   n * r->image_stride + (size_t)y * r->row_stride + (size_t)x * r->pixel_stride);
+  }
 }
 
 bl_status bl_program_pack_input(const bl_program *program, const bl_int_graph *graph,
                                 const int32_t *in, size_t images, uint32_t *payload,
                                 bl_error *err) {
   const bl_int_tensor *t = &graph->tensors[0];
-  const bl_region *r = &program->regions[0];
-  const size_t elements = bl_int_elements(t);
+  const bl_input_packing *k = &program->input;
   if (images < 1 || images > program->images)
     return bl_fail(err, BL_ERR_RANGE, "%zu images for a program of %u at once", images,
                    program->images);
-  BL_TRY(check_values(graph, in, images * elements, err));
-  packer p = {program, t->format, t->h, t->w, t->c, (uint8_t *)payload};
+  BL_TRY(check_values(graph, in, images * bl_int_elements(t), err));
+  size_t h = (size_t)(k->h - 1) * k->stride_h + (size_t)(k->window_h - 1) * k->dilation_h + 1;
+  size_t w = (size_t)(k->w - 1) * k->stride_w + (size_t)(k->window_w - 1) * k->dilation_w + 1;
+  packer p = {.program = program, .w = w, .c = t->c, .size = h * w * t->c};
+  p.payload = (uint8_t *)payload;
+  p.codes = malloc(p.size);
+  p.pixel = calloc((size_t)k->c + 8, 1);
+  bl_status status = BL_OK;
   memset(payload, 0, ((size_t)bl_program_input_bytes(program) + 3) / 4 * 4);
-  for (size_t n = 0; n < images; n++)
-    for (uint32_t y = 0; y < program->input.h; y++)
-      for (uint32_t x = 0; x < program->input.w; x++)
-        pack_pixel(&p, in + n * elements, y, x,
-                   n * r->image_stride + (size_t)y * r->row_stride + (size_t)x * r->pixel_stride);
-  return BL_OK;
+  if (p.codes == NULL || p.pixel == NULL)
+    status = bl_fail(err, BL_ERR_MEMORY, "no memory to pack an image");
+  else
+    pack_images(&p, t, in, images);
+  free(p.codes);
+  free(p.pixel);
+  return status;
 }
 
 // The code in lane `lane` (counted over the words of a pixel) at the pixel's first word.

@@ -115,7 +115,7 @@ void bl_program_free(bl_program *program);
 uint32_t bl_program_input_bytes(const bl_program *program);
 // Packs `images` (1..program->images) images of tensor 0, bl_int_elements() integers each, into
 // `payload`; missing images of the batch become zeros. Errors: RANGE (an integer outside the
-// tensor's format, images out of range).
+// tensor's format, images out of range), MEMORY.
 BL_MUST_USE bl_status bl_program_pack_input(const bl_program *program, const bl_int_graph *graph,
                                             const int32_t *in, size_t images, uint32_t *payload,
                                             bl_error *err);
