@@ -42,7 +42,7 @@ static bool allocate(bl_functional *d) {
     d->weights32 = aligned_alloc(64, row * sizeof *d->weights32);
   if (d->weights64 != NULL) memset(d->weights64, 0, row * sizeof *d->weights64);
   if (d->weights32 != NULL) memset(d->weights32, 0, row * sizeof *d->weights32);
-  d->params = calloc((size_t)c->param_depth * c->cols, sizeof *d->params);
+  d->params = calloc((size_t)c->param_depth * 3 * c->cols, sizeof *d->params);
   d->k = calloc(c->k_depth, sizeof *d->k);
   d->passes = calloc(c->pass_depth, sizeof *d->passes);
   d->tiles = calloc(c->tile_depth, sizeof *d->tiles);
@@ -61,8 +61,7 @@ bl_functional *bl_functional_open(const bl_config *config, bl_popcount popcount)
   if (d == NULL) return NULL;
   d->config = *config;
   d->planted_run = -1;
-  d->kernel = bl_kernel_choose(config, popcount, &d->kernel_name);
-  if (d->kernel == NULL || !allocate(d)) {
+  if (!bl_kernel_choose(config, popcount, &d->kernels) || !allocate(d)) {
     bl_functional_close(d);
     return NULL;
   }
@@ -83,7 +82,7 @@ void bl_functional_plant_fault(bl_functional *device, int64_t run) {
 }
 
 const char *bl_functional_popcount(const bl_functional *device) {
-  return device->kernel_name;
+  return device->kernels.name;
 }
 
 // ---- Answers
@@ -237,6 +236,16 @@ static uint32_t unit_of(const bl_functional *d, uint8_t opcode, uint32_t *column
   }
 }
 
+static void store_param(bl_functional *d, uint32_t row, uint32_t column, const uint32_t *words) {
+  uint32_t cols = d->config.cols;
+  int64_t *at = d->params + (size_t)row * 3 * cols + column;
+  bl_param param;
+  bl_param_unpack(words, &param);
+  at[0] = param.mult;
+  at[cols] = param.bias;
+  at[2 * cols] = param.shift;
+}
+
 static void store_unit(bl_functional *d, bl_memory memory, uint32_t address, uint32_t column,
                        const uint8_t *bytes, uint32_t unit) {
   uint32_t words[BL_PARAM_WORDS] = {0};
@@ -251,7 +260,7 @@ static void store_unit(bl_functional *d, bl_memory memory, uint32_t address, uin
       d->weights32[at] = (uint32_t)value;
     return;
   case MEM_PARAMS:
-    bl_param_unpack(words, &d->params[at]);
+    store_param(d, address, column, words);
     return;
   case MEM_K:
     d->k[address] = (uint16_t)value;
@@ -259,11 +268,8 @@ static void store_unit(bl_functional *d, bl_memory memory, uint32_t address, uin
   case MEM_PASS:
     bl_pass_unpack(words, &d->passes[address]);
     return;
-  case MEM_TILE:
-    bl_tile_unpack(words, &d->tiles[address]);
-    return;
   default:
-    d->act[address] = value;
+    bl_tile_unpack(words, &d->tiles[address]);
   }
 }
 

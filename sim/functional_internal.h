@@ -24,10 +24,29 @@ typedef void (*bl_kernel)(const bl_kernel_pass *passes, uint32_t pass_count,
                           uint32_t p[BL_KERNEL_PIXELS][BL_KERNEL_MAX_COLS],
                           uint32_t s[BL_KERNEL_PIXELS]);
 
-// The kernel for lanes <= 32 (weights as rows of 8 uint32_t) or 64 (rows of 8 or 16 uint64_t), or
-// NULL when the machine lacks the instructions. BEST never gives NULL for 8 columns of 32 lanes or
-// 16 of 64.
-bl_kernel bl_kernel_choose(const bl_config *config, bl_popcount popcount, const char **name);
+// What turns a tile's sums into codes. params: mult, bias and shift, `cols` of each.
+typedef struct {
+  const int64_t *params;
+  int64_t lo, hi, offset;
+  bool wrap;
+  uint8_t post;
+  uint8_t cut; // 32 - ACC_W
+} bl_kernel_output;
+
+typedef void (*bl_kernel_requantise)(const bl_kernel_output *output,
+                                     const uint32_t p[BL_KERNEL_MAX_COLS], uint32_t s,
+                                     uint8_t codes[BL_KERNEL_MAX_COLS]);
+
+typedef struct {
+  bl_kernel sums;
+  bl_kernel_requantise requantise;
+  const char *name;
+} bl_kernels;
+
+// The kernels for 8 columns of at most 32 lanes (weights as rows of 8 uint32_t) or 16 columns of 64
+// lanes (rows of 16 uint64_t); false when the shape is another or the machine lacks the
+// instructions. BEST is never lacking.
+bool bl_kernel_choose(const bl_config *config, bl_popcount popcount, bl_kernels *kernels);
 
 // The memories, in the contract's order.
 typedef enum { MEM_WEIGHTS, MEM_PARAMS, MEM_K, MEM_PASS, MEM_TILE, MEM_ACT, MEM_COUNT } bl_memory;
@@ -44,12 +63,11 @@ typedef struct {
 
 struct bl_functional {
   bl_config config;
-  bl_kernel kernel;
-  const char *kernel_name;
+  bl_kernels kernels;
   // memories
   uint32_t *weights32; // [address][column], lanes <= 32
   uint64_t *weights64; // lanes 64
-  bl_param *params;    // [row][column]
+  int64_t *params;     // [row][mult, bias, shift][column]
   uint16_t *k;
   bl_pass *passes;
   bl_tile *tiles;

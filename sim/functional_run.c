@@ -96,25 +96,36 @@ static void append_padding(const run *r, uint64_t *window, size_t *at) {
       window[(*at)++] = padding_word(r, cw, i);
 }
 
+// Short runs mostly: a call of memcpy costs more than the words.
+static inline void copy_words(uint64_t *to, const uint64_t *from, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    to[i] = from[i];
+}
+
 // The window of the pixel at (y0, x0) of image n, appended tap by tap.
 static void gather(run *r, uint32_t n, int64_t y0, int64_t x0, uint64_t *window) {
   const bl_descriptor *l = r->layer;
   size_t at = 0, words = (size_t)l->in_words * l->in_planes;
+  bool dense = l->dilation_w == 1 && l->in_pixel_stride == words;
   for (uint32_t ky = 0; ky < l->kernel_h; ky++) {
-    for (uint32_t kx = 0; kx < l->kernel_w; kx++) {
-      int64_t y = y0 + (int64_t)ky * l->dilation_h, x = x0 + (int64_t)kx * l->dilation_w;
+    int64_t y = y0 + (int64_t)ky * l->dilation_h;
+    // Taps that lie side by side inside the input are copied as one.
+    bool whole = dense && y >= 0 && y < l->in_h && x0 >= 0 && x0 + l->kernel_w <= l->in_w;
+    uint32_t step = whole ? l->kernel_w : 1;
+    for (uint32_t kx = 0; kx < l->kernel_w; kx += step) {
+      int64_t x = x0 + (int64_t)kx * l->dilation_w;
       if (y < 0 || y >= l->in_h || x < 0 || x >= l->in_w) {
         append_padding(r, window, &at);
         continue;
       }
       uint64_t address = l->in_base + (uint64_t)n * l->in_image_stride +
                          (uint64_t)y * l->in_row_stride + (uint64_t)x * l->in_pixel_stride;
-      if (address + words > r->device->config.act_depth) {
+      if (address + step * words > r->device->config.act_depth) {
         r->faults |= FAULT_INPUT;
         return;
       }
-      for (size_t i = 0; i < words; i++)
-        window[at++] = r->device->act[address + i];
+      copy_words(window + at, r->device->act + address, step * words);
+      at += step * words;
     }
   }
 }
@@ -122,17 +133,16 @@ static void gather(run *r, uint32_t n, int64_t y0, int64_t x0, uint64_t *window)
 // ---- Requantise
 // ----------------------------------------------------------------------------------
 
-static uint8_t requantise(const run *r, uint32_t p, uint32_t s, uint32_t tile, uint32_t column) {
+static bl_kernel_output output_of(const run *r, uint32_t tile) {
   const bl_config *config = &r->device->config;
-  const bl_param *param =
-      &r->device->params[((size_t)r->layer->param_base + tile) * config->cols + column];
-  unsigned post = r->lists.post[tile], cut = 32 - config->acc_w;
-  int64_t halved = ((int64_t)(int32_t)s * (1 << post)) >> 1;
-  int32_t acc = (int32_t)(((p << post) - (uint32_t)halved) << cut) >> cut;
-  int64_t v = ((int64_t)acc * param->mult + param->bias) >> param->shift;
-  if (r->layer->out_wrap) return (uint8_t)v;
-  v = v < r->layer->out_lo ? r->layer->out_lo : v > r->layer->out_hi ? r->layer->out_hi : v;
-  return (uint8_t)(v + r->layer->out_offset);
+  size_t row = (size_t)r->layer->param_base + tile;
+  return (bl_kernel_output){.params = r->device->params + row * 3 * config->cols,
+                            .lo = r->layer->out_lo,
+                            .hi = r->layer->out_hi,
+                            .offset = r->layer->out_offset,
+                            .wrap = r->layer->out_wrap != 0,
+                            .post = r->lists.post[tile],
+                            .cut = (uint8_t)(32 - config->acc_w)};
 }
 
 static uint8_t larger(uint8_t a, uint8_t b, bool as_signed) {
@@ -208,12 +218,18 @@ static bool locate(const bl_descriptor *l, uint64_t m, uint32_t py, uint32_t px,
 static void merge(run *r, const bool inside[BL_KERNEL_PIXELS], uint32_t tile,
                   uint32_t p[BL_KERNEL_PIXELS][BL_KERNEL_MAX_COLS], const uint32_t *s) {
   uint32_t cols = r->device->config.cols;
+  bl_kernel_output output = output_of(r, tile);
   for (int i = 0; i < BL_KERNEL_PIXELS; i++) {
     if (!inside[i]) continue;
+    uint8_t fresh[BL_KERNEL_MAX_COLS];
     uint8_t *codes = r->codes + ((size_t)i * r->layer->tiles + tile) * cols;
-    for (uint32_t c = 0; c < cols; c++) {
-      uint8_t code = requantise(r, p[i][c], s[i], tile, c);
-      codes[c] = r->any[i] ? larger(code, codes[c], r->layer->out_signed != 0) : code;
+    r->device->kernels.requantise(&output, p[i], s[i], fresh);
+    if (r->any[i]) {
+      bool as_signed = r->layer->out_signed != 0;
+      for (uint32_t c = 0; c < cols; c++)
+        codes[c] = larger(fresh[c], codes[c], as_signed);
+    } else {
+      memcpy(codes, fresh, cols);
     }
   }
 }
@@ -231,8 +247,9 @@ static void run_offset(run *r, uint64_t m, uint64_t count, uint32_t py, uint32_t
   uint32_t p[BL_KERNEL_PIXELS][BL_KERNEL_MAX_COLS], s[BL_KERNEL_PIXELS];
   for (uint32_t t = 0; t < r->layer->tiles; t++) {
     uint32_t first = r->lists.first[t];
-    r->device->kernel(r->lists.passes + first, r->lists.first[t + 1] - first,
-                      (const uint64_t *const *)r->windows, r->device->config.row_depth - 1, p, s);
+    r->device->kernels.sums(r->lists.passes + first, r->lists.first[t + 1] - first,
+                            (const uint64_t *const *)r->windows, r->device->config.row_depth - 1, p,
+                            s);
     merge(r, inside, t, p, s);
   }
   for (uint64_t i = 0; i < count; i++)
