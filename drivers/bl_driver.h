@@ -81,7 +81,7 @@ typedef struct {
   uint32_t payload_words, payload_have; // payload of the answer being read, its CRC word included
   uint32_t payload_crc;
   int32_t payload_entry; // its pending entry
-  uint32_t crc_table[4][256];
+  uint32_t crc_table[8][256];
 } bl_driver;
 
 // Prepares a driver; sends nothing. patience: waits without any progress before TIMEOUT, > 0.
