@@ -188,8 +188,6 @@ bl_status bl_cmd_compress(const bl_cli_args *args, bl_cli_output *output, bl_err
   bl_quantise_options bits;
   if (args->output == NULL) return bl_fail(err, BL_ERR_USAGE, "compress needs --output FILE.bloom");
   BL_TRY(read_bits(args->bits, &bits, err));
-  if (args->bits != NULL && args->calib == NULL)
-    return bl_fail(err, BL_ERR_USAGE, "--bits needs --calib FILE: samples that set the ranges");
   work w = {.args = args};
   bl_status status = prepare(&w, err);
   if (status == BL_OK) status = quantise(&w, err);

@@ -100,7 +100,7 @@ static const option options[] = {
      "write every sample's outputs as an NPY array of floats"},
     {"--trace", TEXT, RUN, AT(trace), "FILE.fst", 0, 0, "write a waveform (rtl)"},
     {"--trace-layer", INDEX, RUN, AT(trace_layer), "K", 0, 4095,
-     "limit the waveform to layer K of the first batch (default: all of it)"},
+     "only layer K of the first batch (default: all of that batch)"},
     {"--stalls", REAL, RUN | VER, AT(stalls), "P", 0, 0.95,
      "chance of a stall on each handshake and cycle (rtl, default 0)"},
     {"--seed", COUNT, RUN | VER | REP, AT(seed), "S", 0, 9007199254740991.0,

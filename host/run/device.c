@@ -70,6 +70,14 @@ bl_status bl_device_open(const bl_device_spec *spec, bl_device *device, bl_error
   return status;
 }
 
+bl_status bl_device_trace(bl_device *device, const char *path, bl_error *err) {
+  if (device->kind != BL_DEVICE_RTL)
+    return bl_fail(err, BL_ERR_UNSUPPORTED, "the functional device has no signals to record");
+  if (!bl_rtl_trace(device->simulation, path))
+    return bl_fail(err, BL_ERR_IO, "%s: cannot write the waveform", path);
+  return BL_OK;
+}
+
 void bl_device_close(bl_device *device) {
   if (device->simulation == NULL) return;
   if (device->kind == BL_DEVICE_RTL)

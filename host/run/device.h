@@ -28,6 +28,9 @@ const char *bl_device_name(bl_device_kind kind);
 // driver keeps its address. Errors: MEMORY, DEVICE.
 BL_MUST_USE bl_status bl_device_open(const bl_device_spec *spec, bl_device *device, bl_error *err);
 void bl_device_close(bl_device *device);
+// RTL: records a waveform to `path` from now on; NULL ends it. Errors: UNSUPPORTED (a device
+// without signals), IO.
+BL_MUST_USE bl_status bl_device_trace(bl_device *device, const char *path, bl_error *err);
 // BL_OK, or the driver's failure during `doing` as one line: who, what, the device's own status.
 bl_status bl_device_check(const bl_device *device, bl_driver_result result, const char *doing,
                           bl_error *err);

@@ -21,6 +21,8 @@ struct bl_session {
   uint32_t faulty[BL_DESCRIPTOR_WORDS]; // a changed descriptor
   uint32_t answer_words, peek_words;
   uint64_t *layer_cycles;
+  const char *trace;   // path of the next batch's waveform, or NULL
+  int64_t trace_layer; // -1: the whole batch
   // Layers of the runs that are not yet answered; runs are answered in order.
   uint32_t running[RUNS_IN_FLIGHT];
   uint32_t first_running, running_count;
@@ -88,18 +90,51 @@ static bl_status look_at(bl_session *s, uint32_t layer, size_t images, bl_layer_
   return BL_OK;
 }
 
+bl_status bl_session_trace(bl_session *session, const char *path, int64_t layer, bl_error *err) {
+  if (session->device.kind != BL_DEVICE_RTL)
+    return bl_fail(err, BL_ERR_UNSUPPORTED, "the functional device has no signals to record");
+  if (layer >= (int64_t)session->graph->layer_count)
+    return bl_fail(err, BL_ERR_RANGE, "--trace-layer %lld: the network has %u layers",
+                   (long long)layer, (unsigned)session->graph->layer_count);
+  session->trace = path;
+  session->trace_layer = layer;
+  return BL_OK;
+}
+
+static bl_status fence(bl_session *s, const char *doing, bl_error *err) {
+  return bl_device_check(&s->device, bl_driver_fence(&s->device.driver), doing, err);
+}
+
+// A step, with the waveform switched on before a traced layer's first run and off after its last.
+static bl_status traced_step(bl_session *s, const bl_step *step, bl_error *err) {
+  bool traced = s->trace != NULL && s->trace_layer >= 0 && step->opcode == BL_OP_RUN &&
+                step->layer == (uint32_t)s->trace_layer;
+  if (traced && step->part == 0) {
+    BL_TRY(fence(s, "before the traced layer", err));
+    BL_TRY(bl_device_trace(&s->device, s->trace, err));
+  }
+  BL_TRY(send_step(s, step, err));
+  if (!traced || !step->last_part) return BL_OK;
+  BL_TRY(fence(s, "the traced layer", err));
+  s->trace = NULL;
+  return bl_device_trace(&s->device, NULL, err);
+}
+
 bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images, int32_t *out,
                          bl_layer_sink sink, void *context, bl_error *err) {
   const bl_program *program = session->program;
   BL_TRY(bl_program_pack_input(program, session->graph, in, images, session->input, err));
+  bool whole = session->trace != NULL && session->trace_layer < 0;
+  if (whole) BL_TRY(bl_device_trace(&session->device, session->trace, err));
   for (uint32_t i = 0; i < program->batch_count; i++) {
     const bl_step *step = &program->batch[i];
-    BL_TRY(send_step(session, step, err));
+    BL_TRY(traced_step(session, step, err));
     if (sink != NULL && step->opcode == BL_OP_RUN && step->last_part)
       BL_TRY(look_at(session, step->layer, images, sink, context, err));
   }
-  BL_TRY(bl_device_check(&session->device, bl_driver_fence(&session->device.driver),
-                         "finishing a batch", err));
+  BL_TRY(fence(session, "finishing a batch", err));
+  session->trace = NULL;
+  if (whole) BL_TRY(bl_device_trace(&session->device, NULL, err));
   bl_program_unpack(program, session->graph, program->output, session->answer, images, out);
   return BL_OK;
 }

@@ -19,6 +19,11 @@ BL_MUST_USE bl_status bl_session_open(const bl_device_spec *spec, const bl_int_g
                                       bl_session **session, bl_error *err);
 void bl_session_close(bl_session *session);
 
+// Records the next batch as a waveform: all of it, or layer `layer` alone where 0 <= layer < the
+// layer count (the device then finishes everything before and after it by itself). Errors:
+// UNSUPPORTED, RANGE.
+BL_MUST_USE bl_status bl_session_trace(bl_session *session, const char *path, int64_t layer,
+                                       bl_error *err);
 // Runs 1..program->images images; see bl_executor.run. With a sink the device stops after each
 // layer to send its output. Errors: RANGE, DEVICE, MEMORY.
 BL_MUST_USE bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images,

@@ -137,8 +137,11 @@ static bl_status open_state(run_state *s, bl_arena *arena, bl_error *err) {
   if (s->scratch == NULL || s->in == NULL || s->out == NULL || s->expected == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "no memory for a batch");
   if (s->compare) BL_TRY(bl_executor_reference(graph, BL_STEP_NO_LAYER, &s->reference, err));
-  return bl_session_open(&s->runner->device, graph, bloom->program, BL_STEP_NO_LAYER, &s->session,
-                         err);
+  const bl_runner *runner = s->runner;
+  BL_TRY(
+      bl_session_open(&runner->device, graph, bloom->program, BL_STEP_NO_LAYER, &s->session, err));
+  if (runner->trace == NULL) return BL_OK;
+  return bl_session_trace(s->session, runner->trace, runner->trace_layer, err);
 }
 
 static bl_status run_shard(void *context, uint32_t shard, void *result, bl_shard_tick *tick,
@@ -213,7 +216,7 @@ static void add_parts(const bl_runner *runner, const unsigned char *parts, size_
 bl_status bl_runner_run(const bl_runner *runner, bool compare, float *outputs,
                         bl_run_result *result, bl_error *err) {
   bl_runner limited = *runner;
-  limited.shards = bl_runner_shards(runner);
+  limited.shards = runner->trace != NULL ? 1 : bl_runner_shards(runner);
   run_context context = {&limited, compare, outputs != NULL};
   size_t bytes = part_bytes(&limited, outputs != NULL);
   *result =

@@ -70,6 +70,49 @@ static void digits_everywhere(void **state) {
   }
 }
 
+// The three executions agree, and a fault in any one is named with its layer.
+static void digits_verified(void **state) {
+  (void)state;
+  static const char *const names[] = {"reference", "functional", "rtl"};
+  bl_command_expect("compress examples/digits/digits.onnx --bits w2a3 --calib " DIGITS
+                    "train-images.idx3-ubyte.gz --output @net.bloom",
+                    0);
+  bl_command_expect("verify @net.bloom --limit 24 --stalls 0.2 --seed 5 " HELD_OUT_IMAGES, 0);
+  for (int i = 0; i < 3; i++) {
+    char expected[64];
+    (void)snprintf(expected, sizeof expected, "from %s; the other two agree", names[i]);
+    (void)snprintf(line, sizeof line, "verify @net.bloom --limit 1 --plant-fault %s:%d --json %s",
+                   names[i], i, HELD_OUT_IMAGES);
+    bl_command_expect(line, 1);
+    assert_non_null(strstr(bl_command_errors, expected));
+    cJSON *object = bl_command_json();
+    const cJSON *first = cJSON_GetObjectItem(object, "first_difference");
+    assert_true(bl_command_number(first, "layer") == i);
+    cJSON_Delete(object);
+  }
+}
+
+// Shards and stalls change no result, a waveform is written, the report has its verdict.
+static void digits_on_rtl(void **state) {
+  (void)state;
+  bl_command_expect("compress examples/digits/digits.onnx --bits w4a4 --calib " DIGITS
+                    "train-images.idx3-ubyte.gz --output @net.bloom",
+                    0);
+  double functional = correct_of("run @net.bloom --limit 40 --json " HELD_OUT);
+  double rtl = correct_of("run @net.bloom --device rtl --shards 2 --limit 40 --json " HELD_OUT);
+  assert_true(functional == rtl);
+  rtl = correct_of("run @net.bloom --device rtl --stalls 0.5 --limit 40 --json " HELD_OUT);
+  assert_true(functional == rtl);
+  bl_command_expect("run @net.bloom --device rtl --limit 2 --trace @wave.fst --trace-layer 1", 0);
+  char path[64];
+  (void)snprintf(path, sizeof path, "%s/wave.fst", bl_command_folder);
+  assert_int_equal(access(path, R_OK), 0);
+  bl_command_expect("run @net.bloom --device rtl --trace @wave.fst --trace-layer 9", 1);
+  bl_command_expect("report @net.bloom --limit 40 --output @net.html " HELD_OUT, 0);
+  bl_command_slurp("net.html");
+  assert_non_null(strstr(bl_command_out, "class=\"good\">yes"));
+}
+
 static char data[256];
 
 static int find_data(void **state) {
@@ -137,6 +180,23 @@ static void trained_binary(void **state) {
   }
 }
 
+// A part of the test set on the RTL; the whole thousand is a matter of patience, not of code.
+static void lenet_on_rtl(void **state) {
+  (void)state;
+  need_data();
+  (void)snprintf(line, sizeof line,
+                 "compress %s/models/lenet-5.onnx --bits w4a4 --scale 0.00392156862745098 --mean "
+                 "0.1307 --std 0.3081 --calib %s/mnist/train-images-idx3-ubyte.gz --output "
+                 "@net.bloom",
+                 data, data);
+  bl_command_expect(line, 0);
+  (void)snprintf(line, sizeof line,
+                 "run @net.bloom --device rtl --limit 96 --json --data "
+                 "%s/mnist/t10k-images-idx3-ubyte.gz --labels %s/mnist/t10k-labels-idx1-ubyte.gz",
+                 data, data);
+  assert_true(correct_of(line) >= 94);
+}
+
 static void keyword_spotting(void **state) {
   (void)state;
   need_data();
@@ -153,9 +213,10 @@ static void keyword_spotting(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(digits),           cmocka_unit_test(digits_everywhere),
-      cmocka_unit_test(quantised_mnist),  cmocka_unit_test(trained_binary),
-      cmocka_unit_test(keyword_spotting),
+      cmocka_unit_test(digits_verified),   cmocka_unit_test(digits_on_rtl),
+      cmocka_unit_test(lenet_on_rtl),      cmocka_unit_test(digits),
+      cmocka_unit_test(digits_everywhere), cmocka_unit_test(quantised_mnist),
+      cmocka_unit_test(trained_binary),    cmocka_unit_test(keyword_spotting),
   };
   return cmocka_run_group_tests(tests, find_data, bl_command_close);
 }
