@@ -166,7 +166,7 @@ static uint32_t get_code(const bl_region *r, uint32_t lanes, const uint8_t *byte
 }
 
 static int32_t sign_extend(uint32_t code, uint32_t bits) {
-  uint32_t sign = 1u << (bits - 1);
+  uint32_t sign = bits == 0 ? 0 : 1u << (bits - 1);
   return (int32_t)((code ^ sign) - sign);
 }
 

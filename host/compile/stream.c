@@ -279,7 +279,7 @@ static bl_status emit_run(builder *b, const bl_part *part, uint32_t chunk, uint3
 
 static bl_status emit_lists(builder *b, const bl_part *part, uint32_t *offsets, uint32_t *tile_base,
                             uint32_t *param_base, bl_error *err) {
-  uint32_t base[3], count = part->tile1 - part->tile0;
+  uint32_t base[3] = {0}, count = part->tile1 - part->tile0;
   memset(b->current, 0, sizeof b->current);
   BL_TRY(place_weights(b, part, &base[0], err));
   BL_TRY(place_params(b, part, param_base, err));

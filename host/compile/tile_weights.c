@@ -12,7 +12,7 @@ static void find_planes(const bl_mapping *m, uint32_t n0, uint32_t n1, bl_tile_p
   if (m->weights_bipolar) return;
   size_t each = (size_t)m->taps * m->group_in;
   const int8_t *w = m->layer->weights + n0 * each;
-  int lo = 0, hi = 0;
+  int8_t lo = 0, hi = 0;
   uint32_t any = 0;
   for (size_t i = 0; i < (n1 - n0) * each; i++) {
     any |= (uint8_t)w[i];
