@@ -291,7 +291,9 @@ static void store_activations(bl_functional *d, uint32_t address, const uint8_t 
 
 static void finish_load(bl_functional *d, uint8_t opcode, bool sound) {
   bl_memory memory = memory_of(opcode);
-  uint32_t columns, unit = unit_of(d, opcode, &columns), count = d->header[1] / unit;
+  uint32_t columns, unit = unit_of(d, opcode, &columns);
+  if (unit == 0) return; // length_ok has seen to that
+  uint32_t count = d->header[1] / unit;
   bl_span span = {d->header[2], d->header[2] + count / columns};
   const uint8_t *bytes = (const uint8_t *)d->payload;
   if (memory == MEM_ACT) store_activations(d, d->header[2], bytes, count, unit);
@@ -376,6 +378,7 @@ static bool address_ok(const bl_functional *d, uint8_t opcode) {
   if (opcode == BL_OP_SEND) return address + (d->header[3] & 0xFFFFFF) <= d->config.act_depth;
   if (!is_load(opcode)) return true;
   uint32_t columns, unit = unit_of(d, opcode, &columns);
+  if (unit == 0) return false;
   return address + d->header[1] / (unit * columns) <= depth_of(&d->config, memory_of(opcode));
 }
 
