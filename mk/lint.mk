@@ -16,5 +16,5 @@ lint-cppcheck: $(BUILD)/gen/onnx.pb-c.h
 
 lint-tidy: $(BUILD)/gen/onnx.pb-c.h
 	@printf '%s\n' $(filter host/%.c drivers/%.c sim/%.c,$(C_SOURCES)) | \
-	  xargs -P $(JOBS) -n 4 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -I. -I$(BUILD)/gen -D_GNU_SOURCE 2>/dev/null' tidy \
+	  xargs -P $(JOBS) -n 1 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 -I. -I$(BUILD)/gen -D_GNU_SOURCE 2>/dev/null' tidy \
 	  && echo "clang-tidy: clean"

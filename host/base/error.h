@@ -28,6 +28,11 @@ typedef struct {
 // err may be NULL. Control characters in the text (names from files) become '?'.
 bl_status bl_fail(bl_error *err, bl_status status, const char *format, ...) BL_PRINTF(3, 4);
 
+// Tells the analyzer what the comment above promises: the status that comes back is the one given.
+#ifdef __clang_analyzer__
+#define bl_fail(err, status, ...) (bl_fail((err), (status), __VA_ARGS__), (status))
+#endif
+
 // Leaves the current function with the status of `expr` unless it is BL_OK.
 #define BL_TRY(expr)                                                                               \
   do {                                                                                             \

@@ -84,7 +84,7 @@ static bl_status print_result(const bl_cli_job *job, const bl_verify_choice *cho
 bl_status bl_cmd_verify(const bl_cli_args *args, bl_cli_output *output, bl_error *err) {
   bl_cli_job job;
   BL_TRY(bl_cli_job_open(args, "verify", RANDOM_SAMPLES, &job, err));
-  bl_verify_choice choice;
+  bl_verify_choice choice = {.fault_executor = -1};
   bl_status status = choose(args, &job, &choice, err);
   if (status == BL_OK) {
     bl_cli_job_device(&job, args, choice.rtl ? BL_DEVICE_RTL : BL_DEVICE_FUNCTIONAL);

@@ -84,7 +84,7 @@ static bool compare_layer(const bl_int_graph *graph, const kept *all, uint32_t c
 static bl_status compare_in(const bl_int_graph *graph, const bl_executor *executors, uint32_t count,
                             const int32_t *in, size_t images, bl_arena *arena,
                             bl_comparison *comparison, bl_error *err) {
-  kept all[BL_COMPARE_MAX];
+  kept all[BL_COMPARE_MAX] = {{0}};
   for (uint32_t e = 0; e < count; e++) {
     all[e] = (kept){.graph = graph, .images = images};
     BL_TRY(keep_all(&executors[e], &all[e], arena, in, err));

@@ -84,6 +84,8 @@ bl_status bl_executor_reference(const bl_int_graph *graph, uint32_t fault_layer,
   reference *self = malloc(sizeof *self);
   if (self == NULL) return bl_fail(err, BL_ERR_MEMORY, "reference: no memory");
   *self = (reference){graph, fault_layer};
-  *executor = (bl_executor){"reference", self, run_reference, free, BATCH};
+  *executor =
+      (bl_executor){.name = "reference", .run = run_reference, .close = free, .batch = BATCH};
+  executor->self = self;
   return BL_OK;
 }

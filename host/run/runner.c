@@ -150,7 +150,7 @@ static bl_status run_shard(void *context, uint32_t shard, void *result, bl_shard
   run_part *part = result;
   run_state s = {.runner = run->runner, .compare = run->compare};
   if (run->keep_outputs)
-    s.outputs = (float *)(part->layer_cycles + run->runner->bloom->graph->layer_count);
+    s.outputs = (float *)(void *)(part->layer_cycles + run->runner->bloom->graph->layer_count);
   bl_arena *arena = bl_arena_new(BL_RUNNER_MEMORY);
   if (arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a batch");
   bl_status status = open_state(&s, arena, err);
