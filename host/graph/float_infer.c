@@ -475,7 +475,8 @@ static bl_status infer_slice(bl_float_graph *graph, const bl_node *node, bl_erro
     int64_t end = ends[k] < -d ? lo : ends[k] < 0 ? ends[k] + d : ends[k];
     start = start < (step > 0 ? 0 : -1) ? (step > 0 ? 0 : -1) : start > hi ? hi : start;
     end = end < lo ? lo : end > d ? d : end;
-    int64_t length = step > 0 ? (end - start + step - 1) / step : (start - end - step - 1) / -step;
+    int64_t by = step > 0 ? step : -step, span = step > 0 ? end - start : start - end;
+    int64_t length = (span + by - 1) / by;
     dims[axis] = length > 0 ? length : 0;
   }
   bl_value *out = output(graph, node, 0);
