@@ -187,18 +187,21 @@ static void forget_flights(bl_functional *d) {
 // ---- Loads
 // -----------------------------------------------------------------------------------------
 
-static void poison(bl_functional *d, bl_memory memory, bl_span span) {
+static void poison(bl_functional *d, bl_memory memory, bl_span span, uint32_t columns) {
   bl_span *p = &d->poison[memory];
   if (p->lo >= p->hi) {
     *p = span;
+    d->poison_columns[memory] = columns;
     return;
   }
+  if (columns > d->poison_columns[memory]) d->poison_columns[memory] = columns;
   if (span.lo < p->lo) p->lo = span.lo;
   if (span.hi > p->hi) p->hi = span.hi;
 }
 
 static void poison_all(bl_functional *d, bl_memory memory) {
-  poison(d, memory, (bl_span){0, depth_of(&d->config, memory)});
+  uint32_t columns = memory <= MEM_PARAMS ? d->config.cols : 1;
+  poison(d, memory, (bl_span){0, depth_of(&d->config, memory)}, columns);
 }
 
 static uint32_t poison_mask(const bl_functional *d) {
@@ -302,9 +305,9 @@ static void finish_load(bl_functional *d, uint8_t opcode, bool sound) {
   if (load_races(d, memory, span)) answer(d, BL_FUNCTIONAL_RACE, memory);
   bl_span *p = &d->poison[memory];
   if (!sound) {
-    poison(d, memory, span);
+    poison(d, memory, span, columns);
     answer(d, BL_STATUS_PAYLOAD, 0);
-  } else if (span.lo <= p->lo && span.hi >= p->hi) {
+  } else if (span.lo <= p->lo && span.hi >= p->hi && columns >= d->poison_columns[memory]) {
     *p = (bl_span){0, 0};
   }
 }

@@ -83,6 +83,7 @@ struct bl_functional {
   uint8_t verdict; // what the header checks said
   // poison
   bl_span poison[MEM_COUNT];
+  uint32_t poison_columns[MEM_COUNT];
   // answers
   uint32_t *out;
   size_t out_have, out_taken, out_capacity;
