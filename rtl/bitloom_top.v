@@ -276,7 +276,13 @@ module bitloom_top #(
     .command_word_i(counters_answer_q ? snapshot_word : identity),
     .m_valid_o(out_valid), .m_ready_i(out_ready), .m_data_o(out_data), .m_last_o(out_last)
   );
-  assign all_idle = !queued_q && !running_q && !ended_q && send_idle;
+  // An answer on its way out counts too: the snapshot behind a COUNTERS answer must not change under it.
+  logic answering_q;
+  always_ff @(posedge clk_i)
+    if (rst) answering_q <= 1'b0;
+    else if (answer_take || run_answer_take || send_answer_take) answering_q <= 1'b1;
+    else if (out_valid && out_ready && out_last) answering_q <= 1'b0;
+  assign all_idle = !queued_q && !running_q && !ended_q && send_idle && !answering_q;
 
   // ---- Counters and registers ----------------------------------------------------------------------
   bitloom_counters u_counters (

@@ -548,7 +548,7 @@ static inline bool pm_receive(pm *m, uint32_t word) {
   }
   if (m->got_have < m->got_want) return false;
   m->got_have = 0;
-  pm_answered(m);
+  if (m->failure[0] == 0) pm_answered(m); // after a failure nothing can be told apart
   return true;
 }
 
