@@ -56,6 +56,7 @@ typedef struct {
   uint32_t out[PM_ROOM], out_have;
   uint32_t statuses[9]; // answers expected with each status
   uint32_t runs;        // that were executed
+  uint64_t load_sum;    // over every unit that was written
   uint64_t checks;
   char failure[160]; // empty while all is well
 } pm;
@@ -197,6 +198,15 @@ static inline void pm_question(pm *m, uint32_t opcode) {
   m->busy_lo = m->busy_hi = 0;
 }
 
+// A number for one unit written to a memory; sums of them do not depend on the order.
+static inline uint64_t pm_unit_hash(uint32_t memory, uint32_t address, uint32_t column,
+                                    const uint8_t *bytes, uint32_t count) {
+  uint64_t hash = 0xCBF29CE484222325u ^ ((uint64_t)memory << 40 | (uint64_t)address << 8 | column);
+  for (uint32_t i = 0; i < 16; i++)
+    hash = (hash ^ (i < count ? bytes[i] : 0)) * 0x100000001B3u;
+  return hash ^ hash >> 29;
+}
+
 static inline void pm_load(pm *m, bool sound) {
   uint32_t memory = ((m->header[0] >> 16) & 255) - 0x10, columns;
   uint32_t unit = pm_unit(m, memory, m->header[3], &columns), first = m->header[2];
@@ -208,6 +218,7 @@ static inline void pm_load(pm *m, bool sound) {
       for (uint32_t b = 0; b < unit; b++)
         m->act[address] |= (uint64_t)bytes[b] << (8 * b);
     }
+    m->load_sum += pm_unit_hash(memory, address, column, bytes, unit);
     if (address != 0) continue;
     if (memory == 3) memcpy(m->pass0, bytes, 8);
     if (memory == 4) memcpy(m->tile0, bytes, 8);
