@@ -467,7 +467,7 @@ static uint8_t run_status(setup *u, const bl_descriptor *layer) {
 static void faults(void **state) {
   (void)state;
   const bl_config *c = &BL_CONFIGS[BL_CONFIG_TINY];
-  for (int kind = 0; kind < 5; kind++) {
+  for (int kind = 0; kind < 8; kind++) {
     setup u = fresh();
     bl_descriptor d = simple_layer();
     bl_tile tile = {0};
@@ -478,6 +478,9 @@ static void faults(void **state) {
     if (kind == 2) d.tile_base = (uint16_t)c->tile_depth;
     if (kind == 3) tile.pass_base = (uint16_t)c->pass_depth;
     if (kind == 4) pass.k_offset = (uint16_t)c->k_depth;
+    if (kind == 5) pass.weight_offset = (uint16_t)c->weight_depth;
+    if (kind == 6) d.param_base = (uint16_t)c->param_depth;
+    if (kind == 7) d.kernel_w = (uint16_t)(c->row_depth + 1);
     assert_true(bl_tile_pack(&tile, words));
     load(&u, BL_OP_LOAD_TILE_LIST, 0, words, 8);
     assert_true(bl_pass_pack(&pass, words));
