@@ -205,6 +205,19 @@ static void exact_words(void **state) {
   assert_memory_equal(device.log, expected, sizeof expected);
 }
 
+// Tag 0 is that of answers to damaged headers.
+static void tags_skip_zero(void **state) {
+  (void)state;
+  static bl_driver driver;
+  start(&driver, &plain);
+  for (uint32_t i = 0; i < 65536 + 10; i++) {
+    uint16_t tag = 0;
+    assert_int_equal(bl_driver_request(&driver, BL_OP_RUN, 0, 0, NULL, 0, NULL, 0, &tag),
+                     BL_DRIVER_OK);
+    assert_int_equal(tag, i % 65535 + 1);
+  }
+}
+
 static void crc_is_the_usual_one(void **state) {
   (void)state;
   static bl_driver driver;
@@ -461,6 +474,7 @@ int main(void) {
       cmocka_unit_test(reset_by_stream),
       cmocka_unit_test(broken_transport),
       cmocka_unit_test(texts),
+      cmocka_unit_test(tags_skip_zero),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
