@@ -6,6 +6,7 @@ C_SOURCES := $(filter-out drivers/bl_contract.%,$(shell git ls-files '*.c' '*.h'
 ## lint: static checks: format, cppcheck, clang-tidy, Verilator, Icarus and Yosys
 .PHONY: lint lint-format lint-cppcheck lint-tidy
 lint: lint-format lint-cppcheck lint-tidy lint-rtl
+lint-format lint-cppcheck lint-tidy: | deps
 
 lint-format:
 	@clang-format --dry-run -Werror $(C_SOURCES) && echo "clang-format: clean"
