@@ -20,5 +20,5 @@ $(BUILD)/synth/$(TARGET)-$(CONFIG).stat: $(RTL_MODULES) rtl/bitloom_contract.vh 
 	@[ -n "$(filter $(CONFIG),tiny default wide)" ] || { echo "synth: no CONFIG $(CONFIG); say tiny, default or wide" >&2; exit 1; }
 	@yosys -q -l $(SYNTH_LOG).log -p "read_verilog -sv -Irtl $(RTL_MODULES); \
 	  hierarchy -check -top bitloom_top $$(echo $(call rtl_parameters,$(CONFIG),-chparam \1 \2)); \
-	  $(SYNTH_$(TARGET)) -top bitloom_top -json $(SYNTH_LOG).json; tee -o $@.new stat" > /dev/null
+	  $(SYNTH_$(TARGET)) -top bitloom_top; tee -o $@.new stat" > $(SYNTH_LOG).out 2>&1 || { tail -n 5 $(SYNTH_LOG).out >&2; exit 1; }
 	@mv $@.new $@
