@@ -45,29 +45,35 @@ module bitloom_pe #(
   logic [COUNT_W-1:0] count;
   bitloom_popcount #(.LANES(LANES)) u_popcount (.data_i(a_i & w_i), .count_o(count));
 
-  logic [ACC_W-1:0] acc_q, base, term, sum;
-  assign base = first ? '0 : acc_q << shift;
+  // One step of Horner's rule.
+  function automatic logic [ACC_W-1:0] next(input logic [ACC_W-1:0] acc,
+                                            input logic [ACC_W-1:0] term);
+    next = first ? '0 : acc << shift;
+    next = neg ? next - term : next + term;
+  endfunction
+
+  logic [ACC_W-1:0] acc_q, term;
   assign term = live ? ACC_W'(count) : '0;
-  assign sum  = neg ? base - term : base + term;
 
   assign capture_o = last;
 
-  always_ff @(posedge clk_i)
+  // The sum is written out twice, under the conditions of its use, so that a simulator need not work
+  // it out in other cycles; synthesis shares it.
+  logic draining_q;
+  always_ff @(posedge clk_i) begin
     if (valid) begin
-      acc_q <= sum;
+      acc_q <= next(acc_q, term);
       a_o   <= a_i;
       w_o   <= w_i;
     end
+    if (last) shadow_o <= next(acc_q, term);
+    else if (draining_q) shadow_o <= shadow_i;
+  end
 
-  logic draining_q;
   always_ff @(posedge clk_i)
     if (rst_i) draining_q <= 1'b0;
     else if (drain_i) draining_q <= 1'b1;
     else if (capture_o) draining_q <= 1'b0;
-
-  always_ff @(posedge clk_i)
-    if (capture_o) shadow_o <= sum;
-    else if (draining_q) shadow_o <= shadow_i;
 
   always_ff @(posedge clk_i)
     if (rst_i) ctrl_o <= '0;
