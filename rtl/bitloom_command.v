@@ -127,7 +127,7 @@ module bitloom_command #(
   logic        divide, divided;
   logic [23:0] words;
   logic [11:0] divisor, rest;
-  assign divisor = 12'(unit * columns);
+  assign divisor = 12'(unit) * 12'(columns);
   bitloom_divide #(.WIDTH(24), .DIVISOR_WIDTH(12)) u_divide (
     .clk_i, .rst_i, .start_i(divide), .dividend_i(length[23:0]), .divisor_i(divisor),
     .done_o(divided), .quotient_o(words), .remainder_o(rest)
