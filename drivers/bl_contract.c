@@ -30,9 +30,9 @@ static bool fits_signed(int64_t value, unsigned bits) {
 }
 
 const bl_config BL_CONFIGS[BL_CONFIG_COUNT] = {
-    {"tiny", 2, 8, 16, 32, 4096, 64, 2048, 512, 128, 16384, 1024},
-    {"default", 8, 8, 32, 32, 8192, 128, 4096, 512, 256, 16384, 1024},
-    {"wide", 8, 16, 64, 32, 2048, 64, 4096, 512, 128, 16384, 1024},
+    {"tiny", 2, 8, 16, 32, 4096, 64, 2048, 512, 128, 16384, 1024, 512},
+    {"default", 8, 8, 32, 32, 8192, 128, 4096, 512, 256, 16384, 1024, 2048},
+    {"wide", 8, 16, 64, 32, 2048, 64, 4096, 512, 128, 16384, 1024, 2048},
 };
 
 bool bl_param_pack(const bl_param *record, uint32_t words[BL_PARAM_WORDS]) {
@@ -141,6 +141,14 @@ bool bl_descriptor_pack(const bl_descriptor *record, uint32_t words[BL_DESCRIPTO
   ok = ok && fits(record->in_words, 12);
   put(words, 76, 8, (uint64_t)record->pad_value);
   ok = ok && fits(record->pad_value, 8);
+  put(words, 84, 5, (uint64_t)record->in_last_bytes);
+  ok = ok && fits(record->in_last_bytes, 5);
+  put(words, 89, 2, (uint64_t)record->gather_mode);
+  ok = ok && fits(record->gather_mode, 2);
+  put(words, 91, 1, (uint64_t)record->in_up);
+  ok = ok && fits(record->in_up, 1);
+  put(words, 92, 1, (uint64_t)record->in_signed);
+  ok = ok && fits(record->in_signed, 1);
   put(words, 96, 16, (uint64_t)record->in_pixel_stride);
   ok = ok && fits(record->in_pixel_stride, 16);
   put(words, 112, 16, (uint64_t)record->in_row_stride);
@@ -179,8 +187,12 @@ bool bl_descriptor_pack(const bl_descriptor *record, uint32_t words[BL_DESCRIPTO
   ok = ok && fits(record->pool_w, 12);
   put(words, 352, 17, (uint64_t)record->conv_end_h);
   ok = ok && fits_signed(record->conv_end_h, 17);
+  put(words, 369, 12, (uint64_t)record->group_stride);
+  ok = ok && fits(record->group_stride, 12);
   put(words, 384, 17, (uint64_t)record->conv_end_w);
   ok = ok && fits_signed(record->conv_end_w, 17);
+  put(words, 401, 12, (uint64_t)record->res_words);
+  ok = ok && fits(record->res_words, 12);
   put(words, 416, 16, (uint64_t)record->out_h);
   ok = ok && fits(record->out_h, 16);
   put(words, 432, 16, (uint64_t)record->out_w);
@@ -199,6 +211,12 @@ bool bl_descriptor_pack(const bl_descriptor *record, uint32_t words[BL_DESCRIPTO
   ok = ok && fits(record->out_wrap, 1);
   put(words, 490, 8, (uint64_t)record->out_last_cols);
   ok = ok && fits(record->out_last_cols, 8);
+  put(words, 498, 1, (uint64_t)record->out_keep);
+  ok = ok && fits(record->out_keep, 1);
+  put(words, 499, 4, (uint64_t)record->out_table);
+  ok = ok && fits(record->out_table, 4);
+  put(words, 503, 4, (uint64_t)record->res_planes);
+  ok = ok && fits(record->res_planes, 4);
   put(words, 512, 16, (uint64_t)record->out_lo);
   ok = ok && fits_signed(record->out_lo, 16);
   put(words, 528, 16, (uint64_t)record->out_hi);
@@ -211,6 +229,12 @@ bool bl_descriptor_pack(const bl_descriptor *record, uint32_t words[BL_DESCRIPTO
   ok = ok && fits(record->tile_base, 16);
   put(words, 592, 16, (uint64_t)record->param_base);
   ok = ok && fits(record->param_base, 16);
+  put(words, 608, 16, (uint64_t)record->res_base);
+  ok = ok && fits(record->res_base, 16);
+  put(words, 624, 16, (uint64_t)record->res_pixel_stride);
+  ok = ok && fits(record->res_pixel_stride, 16);
+  put(words, 640, 16, (uint64_t)record->res_offset);
+  ok = ok && fits(record->res_offset, 16);
   return ok;
 }
 
@@ -222,6 +246,10 @@ void bl_descriptor_unpack(const uint32_t words[BL_DESCRIPTOR_WORDS], bl_descript
   record->in_w = (uint16_t)get(words, 48, 16);
   record->in_words = (uint16_t)get(words, 64, 12);
   record->pad_value = (uint8_t)get(words, 76, 8);
+  record->in_last_bytes = (uint8_t)get(words, 84, 5);
+  record->gather_mode = (uint8_t)get(words, 89, 2);
+  record->in_up = (uint8_t)get(words, 91, 1);
+  record->in_signed = (uint8_t)get(words, 92, 1);
   record->in_pixel_stride = (uint16_t)get(words, 96, 16);
   record->in_row_stride = (uint16_t)get(words, 112, 16);
   record->in_image_stride = (uint16_t)get(words, 128, 16);
@@ -241,7 +269,9 @@ void bl_descriptor_unpack(const uint32_t words[BL_DESCRIPTOR_WORDS], bl_descript
   record->pool_h = (uint16_t)get(words, 320, 12);
   record->pool_w = (uint16_t)get(words, 332, 12);
   record->conv_end_h = (int32_t)get_signed(words, 352, 17);
+  record->group_stride = (uint16_t)get(words, 369, 12);
   record->conv_end_w = (int32_t)get_signed(words, 384, 17);
+  record->res_words = (uint16_t)get(words, 401, 12);
   record->out_h = (uint16_t)get(words, 416, 16);
   record->out_w = (uint16_t)get(words, 432, 16);
   record->out_base = (uint16_t)get(words, 448, 16);
@@ -251,11 +281,17 @@ void bl_descriptor_unpack(const uint32_t words[BL_DESCRIPTOR_WORDS], bl_descript
   record->out_signed = (uint8_t)get(words, 488, 1);
   record->out_wrap = (uint8_t)get(words, 489, 1);
   record->out_last_cols = (uint8_t)get(words, 490, 8);
+  record->out_keep = (uint8_t)get(words, 498, 1);
+  record->out_table = (uint8_t)get(words, 499, 4);
+  record->res_planes = (uint8_t)get(words, 503, 4);
   record->out_lo = (int16_t)get_signed(words, 512, 16);
   record->out_hi = (int16_t)get_signed(words, 528, 16);
   record->out_offset = (int16_t)get_signed(words, 544, 16);
   record->tiles = (uint16_t)get(words, 560, 12);
   record->tile_base = (uint16_t)get(words, 576, 16);
   record->param_base = (uint16_t)get(words, 592, 16);
+  record->res_base = (uint16_t)get(words, 608, 16);
+  record->res_pixel_stride = (uint16_t)get(words, 624, 16);
+  record->res_offset = (uint16_t)get(words, 640, 16);
 }
 

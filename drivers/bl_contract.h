@@ -8,7 +8,7 @@
 
 // Constants
 enum {
-  BL_CONTRACT_VERSION = 0x1, // contract version; devices and compiled files carry it
+  BL_CONTRACT_VERSION = 0x2, // contract version; devices and compiled files carry it
   BL_CONTRACT_REQUEST_MAGIC = 0xB7, // top byte of a request header
   BL_CONTRACT_ANSWER_MAGIC = 0xB8, // top byte of an answer header
   BL_CONTRACT_IDENTITY = 0x424C4F4D, // identity register: BLOM
@@ -17,6 +17,8 @@ enum {
   BL_CONTRACT_K_BYTES = 0x2, // bytes of a K-list entry
   BL_CONTRACT_PASS_BYTES = 0x8, // bytes of a pass-list entry
   BL_CONTRACT_TILE_BYTES = 0x8, // bytes of a tile-list entry
+  BL_CONTRACT_TABLE_ENTRIES = 0x100, // entries of one table, a byte each
+  BL_CONTRACT_CODEBOOK_BYTES = 0x10, // bytes of the codebook at the head of a load of codes
   BL_CONTRACT_MAX_PAYLOAD = 0xFFFFFC, // largest payload of a packet in bytes
 };
 
@@ -32,6 +34,8 @@ enum {
   BL_OP_LOAD_PASS_LIST = 0x13, // passes
   BL_OP_LOAD_TILE_LIST = 0x14, // channel tiles
   BL_OP_LOAD_ACTIVATIONS = 0x15, // activation words
+  BL_OP_LOAD_TABLES = 0x16, // entries of the tables after the clamp
+  BL_OP_LOAD_CODES = 0x18, // weight words as 4-bit codes into a codebook that comes with them
   BL_OP_RUN = 0x20, // run one layer; the payload is its descriptor
   BL_OP_SEND = 0x21, // answer with a region of activation memory
 };
@@ -78,8 +82,9 @@ enum {
   BL_REG_TILE_DEPTH = 0x28, // tile-list memory, entries
   BL_REG_ACT_DEPTH = 0x2C, // activation memory, words
   BL_REG_ROW_DEPTH = 0x30, // one half of a row buffer, words
+  BL_REG_TABLE_DEPTH = 0x34, // tables, entries
   BL_REG_CONTROL = 0x40, // bit 0: soft reset while 1; bit 1: interrupt enable
-  BL_REG_STATUS = 0x44, // bit 0 run active, 1 send active, 2 packet half read, 13:8 poison mask, 23:16 last non-zero status
+  BL_REG_STATUS = 0x44, // bit 0 run active, 1 send active, 2 packet half read, 14:8 poison mask, 23:16 last non-zero status
   BL_REG_IRQ = 0x48, // bit 0 a run was answered, bit 1 an error was answered
   BL_REG_COUNTER_BASE = 0x80, // counter k: low word at 0x80+8k, high word at 0x84+8k
 };
@@ -98,6 +103,7 @@ typedef struct {
   uint32_t tile_depth;
   uint32_t act_depth;
   uint32_t row_depth;
+  uint32_t table_depth;
 } bl_config;
 
 enum {
@@ -132,7 +138,7 @@ typedef struct {
   uint16_t weight_offset; // 16 bits: first weight word, relative to the tile's weight_base
   uint16_t k_offset; // 16 bits: first K-list entry, relative to the tile's k_base
   uint16_t count; // 16 bits: reduction words; 0 takes one step that only shifts
-  uint8_t plane; // 3 bits: activation plane, added to the row-buffer address
+  uint8_t plane; // 3 bits: activation plane: added to the row-buffer address, times LANES/COLS when rotated
   uint8_t shift; // 1 bits: shift the accumulators one place left before the first word
   uint8_t neg; // 1 bits: subtract instead of add
   uint8_t sum; // 1 bits: the row-sum column adds too
@@ -160,10 +166,14 @@ typedef struct {
   uint16_t in_base; // 16 bits: activation address of (image 0, y 0, x 0, word 0, plane 0)
   uint8_t in_planes; // 4 bits: activation planes, 1..8
   uint8_t in_last_lanes; // 8 bits: valid lanes of the last channel word, 1..LANES
-  uint16_t in_h; // 16 bits: input height, >= 1
-  uint16_t in_w; // 16 bits: input width, >= 1
+  uint16_t in_h; // 16 bits: input height as it is seen, >= 1
+  uint16_t in_w; // 16 bits: input width as it is seen, >= 1
   uint16_t in_words; // 12 bits: channel words read at each pixel, >= 1
   uint8_t pad_value; // 8 bits: code of positions outside the input
+  uint8_t in_last_bytes; // 5 bits: bytes of the last channel word that a packed window takes, 1..LANES/8
+  uint8_t gather_mode; // 2 bits: 0 packed, 1 rotated, 2 planes on rows
+  uint8_t in_up; // 1 bits: the input is seen twice as high and wide (nearest)
+  uint8_t in_signed; // 1 bits: planes on rows: the uppermost plane counts negative
   uint16_t in_pixel_stride; // 16 bits: words from a pixel to the next in x
   uint16_t in_row_stride; // 16 bits: words from a pixel to the next in y
   uint16_t in_image_stride; // 16 bits: words from an image to the next
@@ -183,7 +193,9 @@ typedef struct {
   uint16_t pool_h; // 12 bits: pooling window height, >= 1; 1 without pooling
   uint16_t pool_w; // 12 bits: pooling window width, >= 1
   int32_t conv_end_h; // 17 bits: convolution height * stride_h - pad_top
+  uint16_t group_stride; // 12 bits: rotated: window words of a channel word's region, planes included
   int32_t conv_end_w; // 17 bits: convolution width * stride_w - pad_left
+  uint16_t res_words; // 12 bits: second source: channel words read at each pixel
   uint16_t out_h; // 16 bits: output height after pooling, >= 1
   uint16_t out_w; // 16 bits: output width after pooling, >= 1
   uint16_t out_base; // 16 bits: activation address of output pixel 0, word 0, plane 0
@@ -193,15 +205,21 @@ typedef struct {
   uint8_t out_signed; // 1 bits: the pooling maximum compares codes as signed
   uint8_t out_wrap; // 1 bits: no clamp: the code is the low byte of the shifted product
   uint8_t out_last_cols; // 8 bits: valid columns of the last channel tile, 1..COLS
+  uint8_t out_keep; // 1 bits: lanes above the last slot keep what they had
+  uint8_t out_table; // 4 bits: 0: no table; t: table t-1 after the clamp
+  uint8_t res_planes; // 4 bits: second source: planes, 1..8; 0: there is none
   int16_t out_lo; // 16 bits: lower clamp, before the offset
   int16_t out_hi; // 16 bits: upper clamp, before the offset
   int16_t out_offset; // 16 bits: added after the clamp (the output's zero point)
   uint16_t tiles; // 12 bits: channel tiles, >= 1
   uint16_t tile_base; // 16 bits: first tile-list entry
   uint16_t param_base; // 16 bits: parameter row of the first channel tile
+  uint16_t res_base; // 16 bits: second source: activation address of output pixel 0, word 0, plane 0
+  uint16_t res_pixel_stride; // 16 bits: second source: words from an output pixel to the next
+  uint16_t res_offset; // 16 bits: second source: window index of its first word
 } bl_descriptor;
 
-enum { BL_DESCRIPTOR_WORDS = 19 };
+enum { BL_DESCRIPTOR_WORDS = 21 };
 // Packs into words; false when a field's value does not fit its width.
 bool bl_descriptor_pack(const bl_descriptor *record, uint32_t words[BL_DESCRIPTOR_WORDS]);
 void bl_descriptor_unpack(const uint32_t words[BL_DESCRIPTOR_WORDS], bl_descriptor *record);

@@ -21,7 +21,8 @@ module bitloom_axil #(
   parameter PASS_DEPTH = 512,
   parameter TILE_DEPTH = 256,
   parameter ACT_DEPTH = 16384,
-  parameter ROW_DEPTH = 1024
+  parameter ROW_DEPTH = 1024,
+  parameter TABLE_DEPTH = 2048
 ) (
   input  logic        clk_i,
   input  logic        rst_i,
@@ -66,6 +67,7 @@ module bitloom_axil #(
       4'd10: identity = TILE_DEPTH;
       4'd11: identity = ACT_DEPTH;
       4'd12: identity = ROW_DEPTH;
+      4'd13: identity = TABLE_DEPTH;
       default: identity = '0;
     endcase
   endfunction
@@ -124,7 +126,7 @@ module bitloom_axil #(
   always_comb
     if (s_axil_araddr >= `BITLOOM_REG_COUNTER_BASE)
       value = word < 6'(2 * `BITLOOM_COUNTER_COUNT) ? counters_i[word*32+:32] : '0;
-    else if (s_axil_araddr <= `BITLOOM_REG_ROW_DEPTH) value = identity(s_axil_araddr[5:2]);
+    else if (s_axil_araddr <= `BITLOOM_REG_TABLE_DEPTH) value = identity(s_axil_araddr[5:2]);
     else
       case (s_axil_araddr)
         `BITLOOM_REG_CONTROL: value = {30'd0, control_o};

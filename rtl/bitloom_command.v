@@ -292,7 +292,7 @@ module bitloom_command #(
                        : state_q == DECIDE ? verdict
                        : state_q == CLOSE ? `BITLOOM_STATUS_PAYLOAD
                        : state_q == JUDGE ? run_verdict : `BITLOOM_STATUS_OK;
-      answer_length_o <= state_q == DECIDE && verdict == `BITLOOM_STATUS_OK ? 32'd52
+      answer_length_o <= state_q == DECIDE && verdict == `BITLOOM_STATUS_OK ? 32'd56
                        : state_q == SETTLE && opcode == `BITLOOM_OP_COUNTERS
                          ? 32'(`BITLOOM_COUNTER_COUNT * 8) : '0;
     end

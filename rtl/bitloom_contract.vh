@@ -3,7 +3,7 @@
 `ifndef BITLOOM_CONTRACT_VH
 `define BITLOOM_CONTRACT_VH
 
-`define BITLOOM_VERSION 32'h1 // contract version; devices and compiled files carry it
+`define BITLOOM_VERSION 32'h2 // contract version; devices and compiled files carry it
 `define BITLOOM_REQUEST_MAGIC 32'hb7 // top byte of a request header
 `define BITLOOM_ANSWER_MAGIC 32'hb8 // top byte of an answer header
 `define BITLOOM_IDENTITY 32'h424c4f4d // identity register: BLOM
@@ -12,6 +12,8 @@
 `define BITLOOM_K_BYTES 32'h2 // bytes of a K-list entry
 `define BITLOOM_PASS_BYTES 32'h8 // bytes of a pass-list entry
 `define BITLOOM_TILE_BYTES 32'h8 // bytes of a tile-list entry
+`define BITLOOM_TABLE_ENTRIES 32'h100 // entries of one table, a byte each
+`define BITLOOM_CODEBOOK_BYTES 32'h10 // bytes of the codebook at the head of a load of codes
 `define BITLOOM_MAX_PAYLOAD 32'hfffffc // largest payload of a packet in bytes
 
 `define BITLOOM_OP_IDENTIFY 8'h1 // answer with the identity words
@@ -24,6 +26,8 @@
 `define BITLOOM_OP_LOAD_PASS_LIST 8'h13 // passes
 `define BITLOOM_OP_LOAD_TILE_LIST 8'h14 // channel tiles
 `define BITLOOM_OP_LOAD_ACTIVATIONS 8'h15 // activation words
+`define BITLOOM_OP_LOAD_TABLES 8'h16 // entries of the tables after the clamp
+`define BITLOOM_OP_LOAD_CODES 8'h18 // weight words as 4-bit codes into a codebook that comes with them
 `define BITLOOM_OP_RUN 8'h20 // run one layer; the payload is its descriptor
 `define BITLOOM_OP_SEND 8'h21 // answer with a region of activation memory
 
@@ -61,8 +65,9 @@
 `define BITLOOM_REG_TILE_DEPTH 8'h28 // tile-list memory, entries
 `define BITLOOM_REG_ACT_DEPTH 8'h2c // activation memory, words
 `define BITLOOM_REG_ROW_DEPTH 8'h30 // one half of a row buffer, words
+`define BITLOOM_REG_TABLE_DEPTH 8'h34 // tables, entries
 `define BITLOOM_REG_CONTROL 8'h40 // bit 0: soft reset while 1; bit 1: interrupt enable
-`define BITLOOM_REG_STATUS 8'h44 // bit 0 run active, 1 send active, 2 packet half read, 13:8 poison mask, 23:16 last non-zero status
+`define BITLOOM_REG_STATUS 8'h44 // bit 0 run active, 1 send active, 2 packet half read, 14:8 poison mask, 23:16 last non-zero status
 `define BITLOOM_REG_IRQ 8'h48 // bit 0 a run was answered, bit 1 an error was answered
 `define BITLOOM_REG_COUNTER_BASE 8'h80 // counter k: low word at 0x80+8k, high word at 0x84+8k
 
@@ -77,6 +82,7 @@
 `define BITLOOM_CONFIG_TINY_TILE_DEPTH 128
 `define BITLOOM_CONFIG_TINY_ACT_DEPTH 16384
 `define BITLOOM_CONFIG_TINY_ROW_DEPTH 1024
+`define BITLOOM_CONFIG_TINY_TABLE_DEPTH 512
 `define BITLOOM_CONFIG_DEFAULT_ROWS 8
 `define BITLOOM_CONFIG_DEFAULT_COLS 8
 `define BITLOOM_CONFIG_DEFAULT_LANES 32
@@ -88,6 +94,7 @@
 `define BITLOOM_CONFIG_DEFAULT_TILE_DEPTH 256
 `define BITLOOM_CONFIG_DEFAULT_ACT_DEPTH 16384
 `define BITLOOM_CONFIG_DEFAULT_ROW_DEPTH 1024
+`define BITLOOM_CONFIG_DEFAULT_TABLE_DEPTH 2048
 `define BITLOOM_CONFIG_WIDE_ROWS 8
 `define BITLOOM_CONFIG_WIDE_COLS 16
 `define BITLOOM_CONFIG_WIDE_LANES 64
@@ -99,6 +106,7 @@
 `define BITLOOM_CONFIG_WIDE_TILE_DEPTH 128
 `define BITLOOM_CONFIG_WIDE_ACT_DEPTH 16384
 `define BITLOOM_CONFIG_WIDE_ROW_DEPTH 1024
+`define BITLOOM_CONFIG_WIDE_TABLE_DEPTH 2048
 
 `define BITLOOM_PARAM_BITS 96
 `define BITLOOM_PARAM_MULT_LSB 0
@@ -140,7 +148,7 @@
 `define BITLOOM_TILE_POST_LSB 58
 `define BITLOOM_TILE_POST_W 2
 
-`define BITLOOM_DESCRIPTOR_BITS 608
+`define BITLOOM_DESCRIPTOR_BITS 672
 `define BITLOOM_DESCRIPTOR_IN_BASE_LSB 0
 `define BITLOOM_DESCRIPTOR_IN_BASE_W 16
 `define BITLOOM_DESCRIPTOR_IN_PLANES_LSB 16
@@ -155,6 +163,14 @@
 `define BITLOOM_DESCRIPTOR_IN_WORDS_W 12
 `define BITLOOM_DESCRIPTOR_PAD_VALUE_LSB 76
 `define BITLOOM_DESCRIPTOR_PAD_VALUE_W 8
+`define BITLOOM_DESCRIPTOR_IN_LAST_BYTES_LSB 84
+`define BITLOOM_DESCRIPTOR_IN_LAST_BYTES_W 5
+`define BITLOOM_DESCRIPTOR_GATHER_MODE_LSB 89
+`define BITLOOM_DESCRIPTOR_GATHER_MODE_W 2
+`define BITLOOM_DESCRIPTOR_IN_UP_LSB 91
+`define BITLOOM_DESCRIPTOR_IN_UP_W 1
+`define BITLOOM_DESCRIPTOR_IN_SIGNED_LSB 92
+`define BITLOOM_DESCRIPTOR_IN_SIGNED_W 1
 `define BITLOOM_DESCRIPTOR_IN_PIXEL_STRIDE_LSB 96
 `define BITLOOM_DESCRIPTOR_IN_PIXEL_STRIDE_W 16
 `define BITLOOM_DESCRIPTOR_IN_ROW_STRIDE_LSB 112
@@ -193,8 +209,12 @@
 `define BITLOOM_DESCRIPTOR_POOL_W_W 12
 `define BITLOOM_DESCRIPTOR_CONV_END_H_LSB 352
 `define BITLOOM_DESCRIPTOR_CONV_END_H_W 17
+`define BITLOOM_DESCRIPTOR_GROUP_STRIDE_LSB 369
+`define BITLOOM_DESCRIPTOR_GROUP_STRIDE_W 12
 `define BITLOOM_DESCRIPTOR_CONV_END_W_LSB 384
 `define BITLOOM_DESCRIPTOR_CONV_END_W_W 17
+`define BITLOOM_DESCRIPTOR_RES_WORDS_LSB 401
+`define BITLOOM_DESCRIPTOR_RES_WORDS_W 12
 `define BITLOOM_DESCRIPTOR_OUT_H_LSB 416
 `define BITLOOM_DESCRIPTOR_OUT_H_W 16
 `define BITLOOM_DESCRIPTOR_OUT_W_LSB 432
@@ -213,6 +233,12 @@
 `define BITLOOM_DESCRIPTOR_OUT_WRAP_W 1
 `define BITLOOM_DESCRIPTOR_OUT_LAST_COLS_LSB 490
 `define BITLOOM_DESCRIPTOR_OUT_LAST_COLS_W 8
+`define BITLOOM_DESCRIPTOR_OUT_KEEP_LSB 498
+`define BITLOOM_DESCRIPTOR_OUT_KEEP_W 1
+`define BITLOOM_DESCRIPTOR_OUT_TABLE_LSB 499
+`define BITLOOM_DESCRIPTOR_OUT_TABLE_W 4
+`define BITLOOM_DESCRIPTOR_RES_PLANES_LSB 503
+`define BITLOOM_DESCRIPTOR_RES_PLANES_W 4
 `define BITLOOM_DESCRIPTOR_OUT_LO_LSB 512
 `define BITLOOM_DESCRIPTOR_OUT_LO_W 16
 `define BITLOOM_DESCRIPTOR_OUT_HI_LSB 528
@@ -225,5 +251,11 @@
 `define BITLOOM_DESCRIPTOR_TILE_BASE_W 16
 `define BITLOOM_DESCRIPTOR_PARAM_BASE_LSB 592
 `define BITLOOM_DESCRIPTOR_PARAM_BASE_W 16
+`define BITLOOM_DESCRIPTOR_RES_BASE_LSB 608
+`define BITLOOM_DESCRIPTOR_RES_BASE_W 16
+`define BITLOOM_DESCRIPTOR_RES_PIXEL_STRIDE_LSB 624
+`define BITLOOM_DESCRIPTOR_RES_PIXEL_STRIDE_W 16
+`define BITLOOM_DESCRIPTOR_RES_OFFSET_LSB 640
+`define BITLOOM_DESCRIPTOR_RES_OFFSET_W 16
 
 `endif

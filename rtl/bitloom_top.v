@@ -27,7 +27,8 @@ module bitloom_top #(
   parameter PASS_DEPTH = `BITLOOM_CONFIG_DEFAULT_PASS_DEPTH,     // entries
   parameter TILE_DEPTH = `BITLOOM_CONFIG_DEFAULT_TILE_DEPTH,     // entries
   parameter ACT_DEPTH = `BITLOOM_CONFIG_DEFAULT_ACT_DEPTH,       // words
-  parameter ROW_DEPTH = `BITLOOM_CONFIG_DEFAULT_ROW_DEPTH        // words of half a row buffer
+  parameter ROW_DEPTH = `BITLOOM_CONFIG_DEFAULT_ROW_DEPTH,       // words of half a row buffer
+  parameter TABLE_DEPTH = `BITLOOM_CONFIG_DEFAULT_TABLE_DEPTH    // entries
 ) (
   input  logic        clk_i,
   input  logic        rst_i,
@@ -301,7 +302,7 @@ module bitloom_top #(
   bitloom_axil #(
     .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .ACC_W(ACC_W), .WEIGHT_DEPTH(WEIGHT_DEPTH),
     .PARAM_DEPTH(PARAM_DEPTH), .K_DEPTH(K_DEPTH), .PASS_DEPTH(PASS_DEPTH),
-    .TILE_DEPTH(TILE_DEPTH), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH)
+    .TILE_DEPTH(TILE_DEPTH), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH), .TABLE_DEPTH(TABLE_DEPTH)
   ) u_axil (
     .clk_i, .rst_i, .s_axil_awvalid, .s_axil_awready, .s_axil_awaddr, .s_axil_wvalid,
     .s_axil_wready, .s_axil_wdata, .s_axil_wstrb, .s_axil_bvalid, .s_axil_bready, .s_axil_bresp,

@@ -8,7 +8,7 @@
 
 #include "sim/functional_internal.h"
 
-enum { IDENTITY_WORDS = 13 };
+enum { IDENTITY_WORDS = 14 };
 
 static uint32_t depth_of(const bl_config *config, bl_memory memory) {
   const uint32_t depths[MEM_COUNT] = {config->weight_depth, config->param_depth, config->k_depth,
@@ -125,7 +125,8 @@ static void answer_identity(bl_functional *d) {
                                           c->pass_depth,
                                           c->tile_depth,
                                           c->act_depth,
-                                          c->row_depth};
+                                          c->row_depth,
+                                          c->table_depth};
   answer_header(d, d->header[0], IDENTITY_WORDS * 4, BL_STATUS_OK, 0);
   for (int i = 0; i < IDENTITY_WORDS; i++)
     put_word(d, words[i]);
@@ -531,7 +532,8 @@ static int32_t reg_read(void *context, uint32_t offset, uint32_t *value) {
                                              c->pass_depth,
                                              c->tile_depth,
                                              c->act_depth,
-                                             c->row_depth};
+                                             c->row_depth,
+                                             c->table_depth};
   if (offset % 4 != 0) return -1;
   *value = offset / 4 < IDENTITY_WORDS ? identity[offset / 4] : 0;
   if (offset == BL_REG_STATUS) *value = poison_mask(d) << 8;

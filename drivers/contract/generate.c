@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { CONFIG_FIELDS = 12 };
+
 #define IGNORE2(a, b)
 #define IGNORE3(a, b, c)
 #define IGNORE4(a, b, c, d)
@@ -27,7 +29,7 @@ typedef struct {
 
 typedef struct {
   const char *name;
-  unsigned value[11];
+  unsigned value[CONFIG_FIELDS];
 } config;
 
 // Each list below includes the table once with one macro live.
@@ -86,9 +88,9 @@ static const config configs[] = {
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
-static const char *const config_fields[11] = {
+static const char *const config_fields[CONFIG_FIELDS] = {
     "rows",    "cols",       "lanes",      "acc_w",     "weight_depth", "param_depth",
-    "k_depth", "pass_depth", "tile_depth", "act_depth", "row_depth"};
+    "k_depth", "pass_depth", "tile_depth", "act_depth", "row_depth",    "table_depth"};
 static const char *const record_names[] = {"param", "k", "pass", "tile", "descriptor"};
 static unsigned record_bits[COUNT(record_names)]; // used bits, rounded up to a word when asked
 
@@ -167,7 +169,7 @@ static void write_header(void) {
   header_enum("Registers, byte offsets", "BL_REG_", registers, COUNT(registers));
   printf("// A device configuration: array shape, accumulator bits, memory depths in words.\n"
          "typedef struct {\n  const char *name;\n");
-  for (size_t i = 0; i < 11; i++)
+  for (size_t i = 0; i < CONFIG_FIELDS; i++)
     printf("  uint32_t %s;\n", config_fields[i]);
   printf("} bl_config;\n\nenum {\n");
   for (size_t i = 0; i < COUNT(configs); i++)
@@ -234,7 +236,7 @@ static void write_source(void) {
   printf("%sconst bl_config BL_CONFIGS[BL_CONFIG_COUNT] = {\n", source_head);
   for (size_t i = 0; i < COUNT(configs); i++) {
     printf("    {\"%s\"", configs[i].name);
-    for (size_t k = 0; k < 11; k++)
+    for (size_t k = 0; k < CONFIG_FIELDS; k++)
       printf(", %u", configs[i].value[k]);
     printf("},\n");
   }
@@ -262,7 +264,7 @@ static void write_verilog(void) {
   printf("`define BITLOOM_COUNTER_COUNT %zu\n\n", COUNT(counters));
   verilog_values("REG_", registers, COUNT(registers), "8'h");
   for (size_t i = 0; i < COUNT(configs); i++)
-    for (size_t k = 0; k < 11; k++)
+    for (size_t k = 0; k < CONFIG_FIELDS; k++)
       printf("`define BITLOOM_CONFIG_%s_%s %u\n", upper(configs[i].name), upper(config_fields[k]),
              configs[i].value[k]);
   for (size_t r = 0; r < COUNT(record_names); r++) {
@@ -299,14 +301,14 @@ static void write_markdown(void) {
   printf("\n");
   markdown_values("Registers (AXI4-Lite, byte offsets)", registers, COUNT(registers));
   printf("## Configurations\n| name |");
-  for (size_t k = 0; k < 11; k++)
+  for (size_t k = 0; k < CONFIG_FIELDS; k++)
     printf(" %s |", config_fields[k]);
   printf("\n| --- |");
-  for (size_t k = 0; k < 11; k++)
+  for (size_t k = 0; k < CONFIG_FIELDS; k++)
     printf(" --- |");
   for (size_t i = 0; i < COUNT(configs); i++) {
     printf("\n| %s |", configs[i].name);
-    for (size_t k = 0; k < 11; k++)
+    for (size_t k = 0; k < CONFIG_FIELDS; k++)
       printf(" %u |", configs[i].value[k]);
   }
   printf("\n\n## Records\n| record | field | word | bits | signed | meaning |\n"

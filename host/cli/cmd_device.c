@@ -18,6 +18,7 @@ static const struct {
     {"tile_depth", "tile-list memory, entries", offsetof(bl_config, tile_depth)},
     {"act_depth", "activation memory, words", offsetof(bl_config, act_depth)},
     {"row_depth", "half a row buffer, words", offsetof(bl_config, row_depth)},
+    {"table_depth", "tables, entries", offsetof(bl_config, table_depth)},
 };
 
 static void print_parameters(const bl_config *config, bl_cli_output *output) {

@@ -166,9 +166,9 @@ static bool get_config(bl_reader *r, bl_arena *arena, bl_config *config) {
     fields[i] = bl_get32(r);
   for (int i = 0; !r->failed && i < BL_CONFIG_COUNT; i++) {
     const bl_config *c = &BL_CONFIGS[i];
-    const uint32_t known[] = {c->rows,         c->cols,        c->lanes,    c->acc_w,
-                              c->weight_depth, c->param_depth, c->k_depth,  c->pass_depth,
-                              c->tile_depth,   c->act_depth,   c->row_depth};
+    const uint32_t known[] = {c->rows,         c->cols,        c->lanes,     c->acc_w,
+                              c->weight_depth, c->param_depth, c->k_depth,   c->pass_depth,
+                              c->tile_depth,   c->act_depth,   c->row_depth, c->table_depth};
     if (strcmp(name, c->name) != 0 || memcmp(fields, known, sizeof known) != 0) continue;
     *config = *c;
     return true;

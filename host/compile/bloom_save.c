@@ -100,9 +100,9 @@ static void put_step(bl_writer *w, const bl_step *s) {
 }
 
 static void put_config(bl_writer *w, const bl_config *c) {
-  const uint32_t fields[] = {c->rows,         c->cols,        c->lanes,    c->acc_w,
-                             c->weight_depth, c->param_depth, c->k_depth,  c->pass_depth,
-                             c->tile_depth,   c->act_depth,   c->row_depth};
+  const uint32_t fields[] = {c->rows,         c->cols,        c->lanes,     c->acc_w,
+                             c->weight_depth, c->param_depth, c->k_depth,   c->pass_depth,
+                             c->tile_depth,   c->act_depth,   c->row_depth, c->table_depth};
   bl_put_text(w, c->name);
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
     bl_put(w, fields[i], 4);

@@ -10,6 +10,7 @@ static void describe_input(const bl_region *in, const bl_mapping *m, const bl_pa
   d->in_base = (uint16_t)(in->address + part->word0 * m->in_planes);
   d->in_planes = (uint8_t)m->in_planes;
   d->in_last_lanes = (uint8_t)(last ? m->in_c % lanes : lanes);
+  d->in_last_bytes = (uint8_t)(lanes / 8);
   d->in_h = (uint16_t)m->in_h;
   d->in_w = (uint16_t)m->in_w;
   d->in_words = (uint16_t)part->words;

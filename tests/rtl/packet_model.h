@@ -179,15 +179,15 @@ static inline void pm_send(pm *m) {
 
 static inline void pm_question(pm *m, uint32_t opcode) {
   const bl_config *c = m->config;
-  const uint32_t identity[13] = {0x424C4F4D,      1,
+  const uint32_t identity[14] = {0x424C4F4D,      2,
                                  c->rows,         c->cols,
                                  c->lanes,        c->acc_w,
                                  c->weight_depth, c->param_depth,
                                  c->k_depth,      c->pass_depth,
                                  c->tile_depth,   c->act_depth,
-                                 c->row_depth};
+                                 c->row_depth,    c->table_depth};
   pm_answer *a = pm_expect(m, PM_OTHER, BL_STATUS_OK, 0);
-  for (uint32_t i = 0; i < 13 && opcode == BL_OP_IDENTIFY; i++)
+  for (uint32_t i = 0; i < 14 && opcode == BL_OP_IDENTIFY; i++)
     pm_payload(m, a, identity[i]);
   for (uint32_t i = 0; i < 2 * BL_COUNTER_COUNT && opcode == BL_OP_COUNTERS; i++)
     pm_payload(m, a, 0); // not compared
