@@ -36,19 +36,31 @@ typedef struct {
 } bl_format;
 
 // Real value = scale * (q - zero_point). For acc tensors see bl_int_layer.out_scale.
+// A concatenation is a tensor that no layer makes: the tensors that name it as their parent lie
+// side by side in its channels, channel k of a part being channel parent_channel + k of the parent.
+// Parts and parent have the same height, width, format, scale and zero point; parts do not overlap,
+// cover all channels, and have no parts of their own.
 typedef struct {
   char *name;
   uint32_t h, w, c;
   bl_format format;
   double scale;
   int32_t zero_point;
+  uint32_t parent;         // tensor that this one is a part of; 0: none (tensor 0 has no parts)
+  uint32_t parent_channel; // its first channel there
 } bl_int_tensor;
 
-// One layer: a (grouped) convolution, requantisation, and an optional maximum pooling after it.
-//   acc[m][n] = sum over (ky, kx, channel) of A * W          exact, int32
+// One layer: a (grouped) convolution, an optional second tensor added to it, requantisation, an
+// optional table, and an optional maximum pooling at the end.
+//   acc[m][n] = (sum over (ky, kx, channel) of A * W) * 2^raise + addend_weight[n] * R[m][n]
+//                                                               exact, int32
 //   y = clamp((acc*mult[n] + bias[n]) >> shift[n], lo - zp, hi - zp) + zp, zp the output's
 // A b1 output is +1 where acc*mult + bias >= 0, else -1 (shift, lo and hi are not used).
 // An acc output is acc itself (mult, bias and shift are not used; no pooling may follow).
+// R is the addend: conv height x conv width x output channels, in plain integers (its zero point is
+// in bias). raise (0..24) scales the sum up where addend_weight, the ratio of the scales, would
+// round too coarsely. With a table y becomes table[y & 255], an integer of the output's format.
+// Upsampled, the layer sees its input twice as high and wide, each pixel 2 x 2 times (nearest).
 // Fully connected over an H x W x C tensor is a kernel of H x W without padding.
 // Average pooling is groups == c with weights of 1; a maximum pooling on its own is a 1x1 kernel
 // with groups == c, weights of 1 and a requantisation that gives back the same integer.
@@ -63,10 +75,18 @@ typedef struct {
   int32_t pad_value;       // integer that positions outside the input have; b1: -1 or +1
   bl_format weight_format; // U is not used for weights; b1 or s2..s8 (s2 also carries ternary)
   int8_t *weights;         // [output channel][ky][kx][input channel of the group]; b1: -1 or +1
+  int8_t *codebook;        // [16] the only values that weights has, so that 4-bit codes carry them;
+                           // NULL: none. Weights are s2..s8 then
+  bool upsample;           // the input is seen twice as high and wide
+  uint32_t addend;         // tensor index, where addend_weight is not NULL
+  int32_t *addend_weight;  // [output channel], magnitude below 2^24; NULL: nothing is added
+  uint8_t raise;           // 0..24
   int32_t *mult;           // [output channel], magnitude in [2^15, 2^16)
   int64_t *bias;           // [output channel], 48-bit signed, rounding half already added
   uint8_t *shift;          // [output channel], 1..47
   int32_t lo, hi;          // clamp of the output integer
+  int32_t *table; // [256] output integers, indexed by the low 8 bits of the clamped one, or
+                  // NULL; not for b1 and acc outputs. lo and hi then lie in s8 or in u8
   uint32_t pool_h, pool_w; // maximum pooling window; 1 x 1 means none
   uint32_t pool_stride_h, pool_stride_w;
   uint32_t pool_pad_top, pool_pad_left, pool_pad_bottom, pool_pad_right;
@@ -74,8 +94,9 @@ typedef struct {
       *out_bias; // acc outputs only, [output channel]: real = out_scale*acc + out_bias
 } bl_int_layer;
 
-// A chain or tree of layers in execution order: every layer's input is the graph's input (tensor
-// 0) or the output of an earlier layer, and every tensor but 0 has exactly one producer.
+// Layers in execution order: every layer's input and addend is the graph's input (tensor 0), the
+// output of an earlier layer, or a concatenation whose parts earlier layers made. Every tensor but
+// 0 and the concatenations has exactly one producer.
 typedef struct {
   bl_arena *arena; // owns everything below
   char *name;
