@@ -27,6 +27,11 @@ module bitloom_array #(
     input  logic [ROWS-1:0]       fill_we_i,
     input  logic                  fill_half_i,
     input  logic [ROWS*16-1:0]    fill_addr_i,
+    input  logic [ROWS*16-1:0]    fill_next_i,
+    input  logic [ROWS*4-1:0]     fill_shift_i,
+    input  logic [LANES/8-1:0]    fill_bytes_i,
+    input  logic                  fill_flush_i,
+    input  logic                  fill_rotated_i,
     input  logic [LANES-1:0]      fill_data_i,
     // steps
     input  logic                  step_valid_i,
@@ -67,12 +72,17 @@ module bitloom_array #(
     end
 
   for (r = 0; r < ROWS; r = r + 1) begin : gen_row
-    bitloom_row_buffer #(.LANES(LANES), .ROW_DEPTH(ROW_DEPTH)) u_buffer (
+    bitloom_row_buffer #(.COLS(COLS), .LANES(LANES), .ROW_DEPTH(ROW_DEPTH)) u_buffer (
         .clk_i,
         .rst_i,
         .fill_we_i(fill_we_i[r]),
         .fill_half_i,
         .fill_addr_i(fill_addr_i[r*16+:16]),
+        .fill_next_i(fill_next_i[r*16+:16]),
+        .fill_shift_i(fill_shift_i[r*4+:4]),
+        .fill_bytes_i,
+        .fill_flush_i,
+        .fill_rotated_i,
         .fill_data_i,
         .read_i(read[r]),
         .read_half_i(read_half[r]),

@@ -34,6 +34,11 @@ module bitloom_datapath #(
     input  logic [ROWS-1:0]                     fill_we_i,
     input  logic                                fill_half_i,
     input  logic [ROWS*16-1:0]                  fill_addr_i,
+    input  logic [ROWS*16-1:0]                  fill_next_i,
+    input  logic [ROWS*4-1:0]                   fill_shift_i,
+    input  logic [LANES/8-1:0]                  fill_bytes_i,
+    input  logic                                fill_flush_i,
+    input  logic                                fill_rotated_i,
     input  logic [LANES-1:0]                    fill_data_i,
     // steps
     input  logic                                step_valid_i,
@@ -97,7 +102,8 @@ module bitloom_datapath #(
       .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .ACC_W(ACC_W), .ROW_DEPTH(ROW_DEPTH)
   ) u_array (
       .clk_i, .rst_i,
-      .fill_we_i, .fill_half_i, .fill_addr_i, .fill_data_i,
+      .fill_we_i, .fill_half_i, .fill_addr_i, .fill_next_i, .fill_shift_i, .fill_bytes_i,
+      .fill_flush_i, .fill_rotated_i, .fill_data_i,
       .step_valid_i, .step_first_i, .step_shift_i, .step_live_i, .step_neg_i, .step_sum_i,
       .step_last_i, .step_half_i, .step_row_addr_i, .step_weight_addr_i,
       .weight_re_o, .weight_addr_o, .weight_data_i,

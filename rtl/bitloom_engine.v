@@ -71,16 +71,21 @@ module bitloom_engine #(
   logic            fill_done, fill_first, fill_final, fill_last, half_release;
   logic [ROWS-1:0] fill_live, fill_valid, fill_we;
   logic            fill_half;
-  logic [ROWS*16-1:0] fill_addr;
+  logic [ROWS*16-1:0] fill_addr, fill_next;
+  logic [ROWS*4-1:0]  fill_shift;
+  logic [LANES/8-1:0] fill_bytes;
+  logic               fill_flush, fill_rotated;
   logic [LANES-1:0] fill_data;
   logic [1:0]      gather_faults;
   bitloom_gather #(
-      .ROWS(ROWS), .LANES(LANES), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH)
+      .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH)
   ) u_gather (
       .clk_i, .rst_i(inner_rst),
       .layer_start_i(start_i), .desc_i,
       .act_re_o, .act_raddr_o, .act_rdata_i,
       .fill_we_o(fill_we), .fill_half_o(fill_half), .fill_addr_o(fill_addr),
+      .fill_next_o(fill_next), .fill_shift_o(fill_shift), .fill_bytes_o(fill_bytes),
+      .fill_flush_o(fill_flush), .fill_rotated_o(fill_rotated),
       .fill_data_o(fill_data),
       .half_release_i(half_release),
       .fill_done_o(fill_done), .fill_first_o(fill_first), .fill_final_o(fill_final),
@@ -96,12 +101,13 @@ module bitloom_engine #(
   logic [ROWS-1:0] meta_live, meta_valid;
   logic [2:0]      list_faults;
   bitloom_sequencer #(
-      .ROWS(ROWS), .TILE_DEPTH(TILE_DEPTH), .PASS_DEPTH(PASS_DEPTH), .K_DEPTH(K_DEPTH)
+      .ROWS(ROWS), .GROUPS(LANES / COLS), .TILE_DEPTH(TILE_DEPTH), .PASS_DEPTH(PASS_DEPTH), .K_DEPTH(K_DEPTH)
   ) u_sequencer (
       .clk_i, .rst_i(inner_rst),
       .layer_start_i(start_i),
       .tiles_i(desc_i[`BITLOOM_DESCRIPTOR_TILES_LSB+:`BITLOOM_DESCRIPTOR_TILES_W]),
       .tile_base_i(desc_i[`BITLOOM_DESCRIPTOR_TILE_BASE_LSB+:`BITLOOM_DESCRIPTOR_TILE_BASE_W]),
+      .rotated_i(desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2] == 2'd1),
       .tile_re_o, .tile_addr_o, .tile_data_i,
       .pass_re_o, .pass_addr_o, .pass_data_i,
       .k_re_o, .k_addr_o, .k_data_i,
@@ -129,6 +135,8 @@ module bitloom_engine #(
       .clk_i, .rst_i(inner_rst),
       .layer_start_i(start_i), .desc_i,
       .fill_we_i(fill_we), .fill_half_i(fill_half), .fill_addr_i(fill_addr),
+      .fill_next_i(fill_next), .fill_shift_i(fill_shift), .fill_bytes_i(fill_bytes),
+      .fill_flush_i(fill_flush), .fill_rotated_i(fill_rotated),
       .fill_data_i(fill_data),
       .step_valid_i(step_valid), .step_first_i(step_first), .step_shift_i(step_shift),
       .step_live_i(step_live), .step_neg_i(step_neg), .step_sum_i(step_sum),

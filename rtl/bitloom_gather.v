@@ -12,23 +12,31 @@
 //   row 1        *  *  *
 //   row 2           *  *  *
 //
-// So every row buffer receives its window in the order (ky, kx, word, plane) that the contract
-// states, with one write pointer and no address arithmetic. Rows enter at most one a step, since
-// they are step_w >= 1 apart; where no window is open the walk jumps to the next row's start, and a
-// position that no open window takes (dilation) costs one cycle.
+// So every row buffer receives its window in the order that the contract states, and a row needs
+// nothing but a pointer: a word and a byte in it. Packed windows move it by the bytes of each channel
+// word, rotated ones by a group of lanes at the end of each tap. With planes on rows a tile is one
+// pixel and plane i goes to row i. Rows enter at most one a step, since they are step_w >= 1 apart;
+// where no window is open the walk jumps to the next row's start, and a position that no open window
+// takes (dilation) costs one cycle.
+//
+// After the taps, zeros fill up the last word of a packed window, and the words of the second source
+// follow, pixel by pixel. Addresses come from two multipliers, one a row of the window ahead, one
+// for the x at which the next row enters; from there on they are counted.
 //
 // Contract: layer_start_i with a descriptor that stays stable. A fill starts when its half is free
 // (half_release_i) and ends with fill_done_o, in the cycle of its last write, and its fill_*
 // description; last_fill_o says that no other follows. A half may be given back while its row r is
 // still read up to r cycles later: the first write comes three or more cycles after, and row r's at
 // least r later than row 0's. Every word takes a cycle, padding too; a fill, a segment and each of
-// its window rows take one more each, a layer eight.
+// its window rows take one more each, a layer two; zeros a cycle a plane (one with planes on rows)
+// where the bytes of a window do not fill its last word; a second source one.
 // Faults (sticky until layer_start_i): a read beyond the memory, a window longer than a half.
 `default_nettype none
 `include "bitloom_contract.vh"
 
 module bitloom_gather #(
     parameter ROWS = 8,
+    parameter COLS = 8,
     parameter LANES = 32,
     parameter ACT_DEPTH = 16384,
     parameter ROW_DEPTH = 1024
@@ -41,10 +49,15 @@ module bitloom_gather #(
     output logic                                act_re_o,
     output logic [15:0]                         act_raddr_o,
     input  logic [LANES-1:0]                    act_rdata_i,
-    // row buffers
+    // row buffers (see bitloom_row_buffer)
     output logic [ROWS-1:0]                     fill_we_o,
     output logic                                fill_half_o,
     output logic [ROWS*16-1:0]                  fill_addr_o,
+    output logic [ROWS*16-1:0]                  fill_next_o,
+    output logic [ROWS*4-1:0]                   fill_shift_o,
+    output logic [LANES/8-1:0]                  fill_bytes_o,
+    output logic                                fill_flush_o,
+    output logic                                fill_rotated_o,
     output logic [LANES-1:0]                    fill_data_o,
     // hand-over; fill_done_o comes after the fill's last write
     input  logic                                half_release_i,  // one of the halves is free again
@@ -56,111 +69,93 @@ module bitloom_gather #(
     output logic                                last_fill_o,
     output logic [1:0]                          faults_o         // {window, input read}
 );
-  localparam CW = 35;  // coordinates and addresses: no legal descriptor overflows them
+  localparam CW = 18;  // coordinates, two's complement
+  localparam AW = 20;  // addresses
   localparam RW = $clog2(ROWS);
-  localparam PW = $clog2(ROW_DEPTH) + 1;
+  localparam BYTES = LANES / 8;
+  localparam BW = $clog2(BYTES);
+  localparam SLOTS = LANES / COLS;
+  localparam PW = $clog2(ROW_DEPTH) + 1;  // a row's pointer
+  localparam GW = 16;                     // regions of rotated windows
 
-  logic signed [CW-1:0] in_base, origin_h, origin_w;
-  logic signed [CW-1:0] in_h, in_w, pixel_stride, image_stride, step_h, step_w;
-  logic signed [CW-1:0] stride_h, stride_w, dilation_h, pad_top, pad_left, end_h, end_w;
-  assign in_base      = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_IN_BASE_LSB+:`BITLOOM_DESCRIPTOR_IN_BASE_W]));
-  assign origin_h     = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_ORIGIN_H_LSB+:`BITLOOM_DESCRIPTOR_ORIGIN_H_W]));
-  assign origin_w     = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_ORIGIN_W_LSB+:`BITLOOM_DESCRIPTOR_ORIGIN_W_W]));
-  assign in_h         = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_IN_H_LSB+:`BITLOOM_DESCRIPTOR_IN_H_W]));
-  assign in_w         = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_IN_W_LSB+:`BITLOOM_DESCRIPTOR_IN_W_W]));
-  assign pixel_stride = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_IN_PIXEL_STRIDE_LSB+:`BITLOOM_DESCRIPTOR_IN_PIXEL_STRIDE_W]));
-  assign image_stride = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_IN_IMAGE_STRIDE_LSB+:`BITLOOM_DESCRIPTOR_IN_IMAGE_STRIDE_W]));
-  assign step_h       = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_STEP_H_LSB+:`BITLOOM_DESCRIPTOR_STEP_H_W]));
-  assign step_w       = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_STEP_W_LSB+:`BITLOOM_DESCRIPTOR_STEP_W_W]));
-  assign stride_h     = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_STRIDE_H_LSB+:`BITLOOM_DESCRIPTOR_STRIDE_H_W]));
-  assign stride_w     = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_STRIDE_W_LSB+:`BITLOOM_DESCRIPTOR_STRIDE_W_W]));
-  assign dilation_h   = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_DILATION_H_LSB+:`BITLOOM_DESCRIPTOR_DILATION_H_W]));
-  assign pad_top      = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_PAD_TOP_LSB+:`BITLOOM_DESCRIPTOR_PAD_TOP_W]));
-  assign pad_left     = $signed(CW'(desc_i[`BITLOOM_DESCRIPTOR_PAD_LEFT_LSB+:`BITLOOM_DESCRIPTOR_PAD_LEFT_W]));
-  assign end_h        = CW'($signed(desc_i[`BITLOOM_DESCRIPTOR_CONV_END_H_LSB+:`BITLOOM_DESCRIPTOR_CONV_END_H_W]));
-  assign end_w        = CW'($signed(desc_i[`BITLOOM_DESCRIPTOR_CONV_END_W_LSB+:`BITLOOM_DESCRIPTOR_CONV_END_W_W]));
-  logic [3:0]  in_planes;
-  logic [11:0] in_words, kernel_h, kernel_w, pool_h, pool_w;
-  logic [7:0]  dilation_w, in_last_lanes, pad_value;
-  logic [15:0] out_h, out_w, images;
-  assign in_planes     = desc_i[`BITLOOM_DESCRIPTOR_IN_PLANES_LSB+:`BITLOOM_DESCRIPTOR_IN_PLANES_W];
-  assign in_words      = desc_i[`BITLOOM_DESCRIPTOR_IN_WORDS_LSB+:`BITLOOM_DESCRIPTOR_IN_WORDS_W];
-  assign kernel_h      = desc_i[`BITLOOM_DESCRIPTOR_KERNEL_H_LSB+:`BITLOOM_DESCRIPTOR_KERNEL_H_W];
-  assign kernel_w      = desc_i[`BITLOOM_DESCRIPTOR_KERNEL_W_LSB+:`BITLOOM_DESCRIPTOR_KERNEL_W_W];
-  assign pool_h        = desc_i[`BITLOOM_DESCRIPTOR_POOL_H_LSB+:`BITLOOM_DESCRIPTOR_POOL_H_W];
-  assign pool_w        = desc_i[`BITLOOM_DESCRIPTOR_POOL_W_LSB+:`BITLOOM_DESCRIPTOR_POOL_W_W];
-  assign dilation_w    = desc_i[`BITLOOM_DESCRIPTOR_DILATION_W_LSB+:`BITLOOM_DESCRIPTOR_DILATION_W_W];
-  assign in_last_lanes = desc_i[`BITLOOM_DESCRIPTOR_IN_LAST_LANES_LSB+:`BITLOOM_DESCRIPTOR_IN_LAST_LANES_W];
-  assign pad_value     = desc_i[`BITLOOM_DESCRIPTOR_PAD_VALUE_LSB+:`BITLOOM_DESCRIPTOR_PAD_VALUE_W];
-  assign out_h         = desc_i[`BITLOOM_DESCRIPTOR_OUT_H_LSB+:`BITLOOM_DESCRIPTOR_OUT_H_W];
-  assign out_w         = desc_i[`BITLOOM_DESCRIPTOR_OUT_W_LSB+:`BITLOOM_DESCRIPTOR_OUT_W_W];
-  assign images        = desc_i[`BITLOOM_DESCRIPTOR_IMAGES_LSB+:`BITLOOM_DESCRIPTOR_IMAGES_W];
+  logic signed [CW-1:0] origin_h, origin_w, in_h, in_w, step_h, step_w, stride_h, stride_w;
+  logic signed [CW-1:0] dilation_h, pad_top, pad_left, end_h, end_w;
+  assign origin_h   = CW'(desc_i[`BITLOOM_DESCRIPTOR_ORIGIN_H_LSB+:`BITLOOM_DESCRIPTOR_ORIGIN_H_W]);
+  assign origin_w   = CW'(desc_i[`BITLOOM_DESCRIPTOR_ORIGIN_W_LSB+:`BITLOOM_DESCRIPTOR_ORIGIN_W_W]);
+  assign in_h       = CW'(desc_i[`BITLOOM_DESCRIPTOR_IN_H_LSB+:`BITLOOM_DESCRIPTOR_IN_H_W]);
+  assign in_w       = CW'(desc_i[`BITLOOM_DESCRIPTOR_IN_W_LSB+:`BITLOOM_DESCRIPTOR_IN_W_W]);
+  assign step_h     = CW'(desc_i[`BITLOOM_DESCRIPTOR_STEP_H_LSB+:`BITLOOM_DESCRIPTOR_STEP_H_W]);
+  assign step_w     = CW'(desc_i[`BITLOOM_DESCRIPTOR_STEP_W_LSB+:`BITLOOM_DESCRIPTOR_STEP_W_W]);
+  assign stride_h   = CW'(desc_i[`BITLOOM_DESCRIPTOR_STRIDE_H_LSB+:`BITLOOM_DESCRIPTOR_STRIDE_H_W]);
+  assign stride_w   = CW'(desc_i[`BITLOOM_DESCRIPTOR_STRIDE_W_LSB+:`BITLOOM_DESCRIPTOR_STRIDE_W_W]);
+  assign dilation_h = CW'(desc_i[`BITLOOM_DESCRIPTOR_DILATION_H_LSB+:`BITLOOM_DESCRIPTOR_DILATION_H_W]);
+  assign pad_top    = CW'(desc_i[`BITLOOM_DESCRIPTOR_PAD_TOP_LSB+:`BITLOOM_DESCRIPTOR_PAD_TOP_W]);
+  assign pad_left   = CW'(desc_i[`BITLOOM_DESCRIPTOR_PAD_LEFT_LSB+:`BITLOOM_DESCRIPTOR_PAD_LEFT_W]);
+  assign end_h      = CW'($signed(desc_i[`BITLOOM_DESCRIPTOR_CONV_END_H_LSB+:`BITLOOM_DESCRIPTOR_CONV_END_H_W]));
+  assign end_w      = CW'($signed(desc_i[`BITLOOM_DESCRIPTOR_CONV_END_W_LSB+:`BITLOOM_DESCRIPTOR_CONV_END_W_W]));
+  logic [AW-1:0] in_base, image_stride, res_base, res_pixel_stride;
+  assign in_base          = AW'(desc_i[`BITLOOM_DESCRIPTOR_IN_BASE_LSB+:16]);
+  assign image_stride     = AW'(desc_i[`BITLOOM_DESCRIPTOR_IN_IMAGE_STRIDE_LSB+:16]);
+  assign res_base         = AW'(desc_i[`BITLOOM_DESCRIPTOR_RES_BASE_LSB+:16]);
+  assign res_pixel_stride = AW'(desc_i[`BITLOOM_DESCRIPTOR_RES_PIXEL_STRIDE_LSB+:16]);
+  logic [15:0] row_stride, pixel_stride, res_offset, out_h, out_w, images;
+  assign row_stride   = desc_i[`BITLOOM_DESCRIPTOR_IN_ROW_STRIDE_LSB+:16];
+  assign pixel_stride = desc_i[`BITLOOM_DESCRIPTOR_IN_PIXEL_STRIDE_LSB+:16];
+  assign res_offset   = desc_i[`BITLOOM_DESCRIPTOR_RES_OFFSET_LSB+:16];
+  assign out_h        = desc_i[`BITLOOM_DESCRIPTOR_OUT_H_LSB+:16];
+  assign out_w        = desc_i[`BITLOOM_DESCRIPTOR_OUT_W_LSB+:16];
+  assign images       = desc_i[`BITLOOM_DESCRIPTOR_IMAGES_LSB+:16];
+  logic [11:0] in_words, res_words, kernel_h, kernel_w, pool_h, pool_w, group_stride;
+  assign in_words     = desc_i[`BITLOOM_DESCRIPTOR_IN_WORDS_LSB+:12];
+  assign res_words    = desc_i[`BITLOOM_DESCRIPTOR_RES_WORDS_LSB+:12];
+  assign kernel_h     = desc_i[`BITLOOM_DESCRIPTOR_KERNEL_H_LSB+:12];
+  assign kernel_w     = desc_i[`BITLOOM_DESCRIPTOR_KERNEL_W_LSB+:12];
+  assign pool_h       = desc_i[`BITLOOM_DESCRIPTOR_POOL_H_LSB+:12];
+  assign pool_w       = desc_i[`BITLOOM_DESCRIPTOR_POOL_W_LSB+:12];
+  assign group_stride = desc_i[`BITLOOM_DESCRIPTOR_GROUP_STRIDE_LSB+:12];
+  logic [7:0] dilation_w, in_last_lanes, pad_value;
+  assign dilation_w    = desc_i[`BITLOOM_DESCRIPTOR_DILATION_W_LSB+:8];
+  assign in_last_lanes = desc_i[`BITLOOM_DESCRIPTOR_IN_LAST_LANES_LSB+:8];
+  assign pad_value     = desc_i[`BITLOOM_DESCRIPTOR_PAD_VALUE_LSB+:8];
+  logic [4:0] in_last_bytes;
+  logic [3:0] in_planes, res_planes;
+  logic       up, rotated, spread;
+  assign in_last_bytes = desc_i[`BITLOOM_DESCRIPTOR_IN_LAST_BYTES_LSB+:5];
+  assign in_planes     = desc_i[`BITLOOM_DESCRIPTOR_IN_PLANES_LSB+:4];
+  assign res_planes    = desc_i[`BITLOOM_DESCRIPTOR_RES_PLANES_LSB+:4];
+  assign up            = desc_i[`BITLOOM_DESCRIPTOR_IN_UP_LSB];
+  assign rotated       = desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2] == 2'd1;
+  assign spread        = desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2] == 2'd2;  // planes on rows
 
-  typedef enum logic [2:0] {IDLE, SETUP, SEGMENT, WINDOW_ROW, WALK, FINISH} state_t;
+  typedef enum logic [3:0] {
+    IDLE, SETUP, SEGMENT, WINDOW_ROW, WALK, FLUSH, RES_LOAD, RES, FINISH
+  } state_t;
   state_t state_q;
 
-  // ---- Setup: products with the strides, one multiplication a cycle ------------------------------
-  logic [2:0] setup_q;
-  logic signed [CW-1:0] step_h_addr_q, origin_h_addr_q, stride_h_addr_q, dilation_h_addr_q;
-  logic signed [CW-1:0] step_w_addr_q, origin_w_addr_q, stride_w_addr_q;
-  logic [15:0] factor, stride;
-  logic signed [CW-1:0] product;
-  logic [15:0] row_stride, f_step_h, f_origin_h, f_stride_h, f_dilation_h, f_step_w, f_origin_w;
-  assign row_stride   = desc_i[`BITLOOM_DESCRIPTOR_IN_ROW_STRIDE_LSB+:16];
-  assign f_step_h     = desc_i[`BITLOOM_DESCRIPTOR_STEP_H_LSB+:16];
-  assign f_origin_h   = desc_i[`BITLOOM_DESCRIPTOR_ORIGIN_H_LSB+:16];
-  assign f_stride_h   = 16'(desc_i[`BITLOOM_DESCRIPTOR_STRIDE_H_LSB+:8]);
-  assign f_dilation_h = 16'(desc_i[`BITLOOM_DESCRIPTOR_DILATION_H_LSB+:8]);
-  assign f_step_w     = desc_i[`BITLOOM_DESCRIPTOR_STEP_W_LSB+:16];
-  assign f_origin_w   = desc_i[`BITLOOM_DESCRIPTOR_ORIGIN_W_LSB+:16];
-  always_comb
-    case (setup_q)
-      3'd0: factor = f_step_h;
-      3'd1: factor = f_origin_h;
-      3'd2: factor = f_stride_h;
-      3'd3: factor = f_dilation_h;
-      3'd4: factor = f_step_w;
-      3'd5: factor = f_origin_w;
-      default: factor = 16'(stride_w);
-    endcase
-  assign stride = setup_q < 3'd4 ? row_stride : 16'(pixel_stride);
-  assign product = CW'(factor * 32'(stride));
-  always_ff @(posedge clk_i)
-    if (state_q == SETUP)
-      case (setup_q)
-        3'd0: step_h_addr_q <= product;
-        3'd1: origin_h_addr_q <= product;
-        3'd2: stride_h_addr_q <= product;
-        3'd3: dilation_h_addr_q <= product;
-        3'd4: step_w_addr_q <= product;
-        3'd5: origin_w_addr_q <= product;
-        default: stride_w_addr_q <= product;
-      endcase
-
   // ---- Where: the next output pixel, and the tile's first one to come back to --------------------
-  // y, x: its window's corner at pooling offset 0; *_addr: the same in words; image: its base.
+  // y, x: its window's corner at pooling offset 0; image: its base; res: its second source.
   logic [15:0] n_q, oy_q, ox_q, tile_n_q, tile_oy_q, tile_ox_q;
-  logic signed [CW-1:0] y_q, y_addr_q, x_q, x_addr_q, image_q;
-  logic signed [CW-1:0] tile_y_q, tile_y_addr_q, tile_x_q, tile_x_addr_q, tile_image_q;
+  logic signed [CW-1:0] y_q, x_q, tile_y_q, tile_x_q;
+  logic [AW-1:0] image_q, tile_image_q, res_q, tile_res_q;
   // pooling offset
   logic [11:0] py_q, px_q;
-  logic signed [CW-1:0] py_y_q, py_addr_q, px_x_q, px_addr_q;
+  logic signed [CW-1:0] py_y_q, px_x_q;
 
   // ---- Segment and window row --------------------------------------------------------------------
-  logic [RW:0] row_q;       // first row of the segment
+  logic [RW:0] row_q;       // first row of the segment; in RES the row that takes the words
   logic [RW:0] count_d, count_q;
   logic [16:0] left_in_row;
   assign left_in_row = {1'b0, out_w} - {1'b0, ox_q};
-  assign count_d = left_in_row < 17'(ROWS) - 17'(row_q) ? (RW + 1)'(left_in_row)
+  assign count_d = spread ? (RW + 1)'(1)
+                 : left_in_row < 17'(ROWS) - 17'(row_q) ? (RW + 1)'(left_in_row)
                                                         : (RW + 1)'(ROWS) - row_q;
 
   logic [11:0] ky_q;
-  logic signed [CW-1:0] wy_q, wy_addr_q;            // window row: y, and address of x = 0
-  logic signed [CW-1:0] cx_q, cx_addr_q;            // cursor
-  logic signed [CW-1:0] enter_x_q, enter_addr_q;    // the next row's first x
-  logic [RW:0] entered_q;                           // rows of the segment that have entered
-  logic [ROWS-1:0] open_q;                          // windows that the cursor is in
-  logic [15:0] word_q;                              // word of the pixel: channel word * planes + plane
+  logic signed [CW-1:0] wy_q, cx_q, enter_x_q;  // window row, cursor, the next row's first x
+  logic [AW-1:0] row_addr_q, cx_addr_q;         // address of the window row's x = 0, of the cursor
+  logic [RW:0] entered_q;                       // rows of the segment that have entered
+  logic [ROWS-1:0] open_q;                      // windows that the cursor is in
+  logic [15:0] word_q;                          // word of the pixel: channel word * planes + plane
   logic [3:0]  plane_q;
   logic [11:0] cw_q;
 
@@ -168,16 +163,36 @@ module bitloom_gather #(
   assign seg_y = y_q + py_y_q;
   assign seg_x = x_q + px_x_q;
 
+  // ---- Products with the strides -----------------------------------------------------------------
+  // row_product_q: of the window row that comes next. segment_product_q, enter_product_q: of seg_x
+  // and of enter_x_q.
+  logic signed [CW-1:0] factor_y, factor_x;
+  logic signed [CW+16:0] product_y, product_x;
+  logic [AW-1:0] row_product_q, segment_product_q, enter_product_q;
+  assign factor_y  = (state_q == SEGMENT ? seg_y : wy_q + dilation_h) >>> up;
+  assign factor_x  = (state_q == SEGMENT ? seg_x
+                      : (state_q == WINDOW_ROW ? seg_x : enter_x_q) + step_w) >>> up;
+  assign product_y = factor_y * $signed({1'b0, row_stride});
+  assign product_x = factor_x * $signed({1'b0, pixel_stride});
+
   // ---- The cursor's step -------------------------------------------------------------------------
   logic [ROWS-1:0] takes, open_after;
-  logic last_word, pixel_end, more_rows, window_row_end, enters;
-  logic signed [CW-1:0] next_x, next_addr;
-  assign last_word      = plane_q == in_planes - 4'd1 && cw_q == in_words - 12'd1;
+  logic resting, last_plane, last_word, pixel_end, more_rows, window_row_end, enters;
+  logic signed [CW-1:0] next_x;
+  logic [AW-1:0] next_addr;
+  logic [3:0]  planes;
+  logic [11:0] words;
+  assign resting        = state_q == RES;
+  assign planes         = resting ? res_planes : in_planes;
+  assign words          = resting ? res_words : in_words;
+  assign last_plane     = plane_q == planes - 4'd1;
+  assign last_word      = last_plane && cw_q == words - 12'd1;
   assign pixel_end      = state_q == WALK && (last_word || takes == '0);
   assign more_rows      = entered_q != count_q;
   assign window_row_end = pixel_end && open_after == '0 && !more_rows;
   assign next_x         = open_after != '0 ? cx_q + 1 : enter_x_q;
-  assign next_addr      = open_after != '0 ? cx_addr_q + pixel_stride : enter_addr_q;
+  assign next_addr      = open_after == '0 ? row_addr_q + enter_product_q
+                        : !up || cx_q[0] ? cx_addr_q + AW'(pixel_stride) : cx_addr_q;
   assign enters         = more_rows && next_x == enter_x_q;
 
   // A row enters: at the start of a window row (the segment's first) or when the cursor meets it.
@@ -187,6 +202,12 @@ module bitloom_gather #(
   assign enter_now = state_q == WINDOW_ROW || (pixel_end && enters);
   assign enter_row = state_q == WINDOW_ROW ? row_q : row_q + entered_q;
   assign enter_x   = state_q == WINDOW_ROW ? seg_x : enter_x_q;
+
+  always_ff @(posedge clk_i) begin
+    row_product_q <= product_y[AW-1:0];
+    if (state_q == SEGMENT) segment_product_q <= product_x[AW-1:0];
+    if (enter_now) enter_product_q <= product_x[AW-1:0];
+  end
 
   logic segment_end, fill_end;
   logic [RW:0] row_after;
@@ -198,7 +219,7 @@ module bitloom_gather #(
   assign image_row_end = ox_after == out_w;
   assign image_end     = image_row_end && oy_q == out_h - 16'd1;
   assign all_end       = image_end && n_q == images - 16'd1;
-  assign fill_end      = segment_end && (row_after == (RW + 1)'(ROWS) || all_end);
+  assign fill_end      = segment_end && (row_after == (RW + 1)'(ROWS) || all_end || spread);
 
   logic last_px, last_py, all_done_q;
   assign last_px = px_q == pool_w - 12'd1;
@@ -209,27 +230,33 @@ module bitloom_gather #(
     if (rst_i || layer_start_i) free_q <= 2'd2;
     else free_q <= free_q + 2'(half_release_i) - 2'(fill_done_o);
 
-  // Stage B (one cycle later) writes what stage A read, the last word while the state is FINISH.
-  logic b_valid_q;
+  // Zeros are wanted where a window's bytes do not fill its last word.
+  logic [BW-1:0] window_rest;
+  logic flushes, flush_end, second, res_end;
+  logic [RW:0] filled_q;  // rows of the fill
+  assign window_rest = kernel_h[BW-1:0] * kernel_w[BW-1:0] * in_last_bytes[BW-1:0];
+  assign flushes     = !rotated && window_rest != '0;
+  assign flush_end   = state_q == FLUSH && (last_plane || spread);
+  assign second      = res_planes != '0;
+  assign res_end     = resting && last_word && row_q == filled_q - 1'b1;
 
   always_ff @(posedge clk_i)
     if (rst_i) state_q <= IDLE;
     else
       case (state_q)
         IDLE: if (layer_start_i) state_q <= SETUP;
-        SETUP: if (setup_q == 3'd7) state_q <= SEGMENT;
+        SETUP: state_q <= SEGMENT;
         SEGMENT: if (free_q != 2'd0) state_q <= WINDOW_ROW;
         WINDOW_ROW: state_q <= WALK;
         WALK:
-        if (fill_end) state_q <= FINISH;
+        if (fill_end) state_q <= flushes ? FLUSH : second ? RES_LOAD : FINISH;
         else if (segment_end) state_q <= SEGMENT;
         else if (window_row_end) state_q <= WINDOW_ROW;
+        FLUSH: if (flush_end) state_q <= second ? RES_LOAD : FINISH;
+        RES_LOAD: state_q <= RES;
+        RES: if (res_end) state_q <= FINISH;
         default: state_q <= last_fill_o ? IDLE : SEGMENT;
       endcase
-
-  always_ff @(posedge clk_i)
-    if (state_q == IDLE) setup_q <= '0;
-    else if (state_q == SETUP) setup_q <= setup_q + 1'b1;
 
   assign fill_done_o  = state_q == FINISH;
   assign fill_first_o = py_q == '0 && px_q == '0;
@@ -238,102 +265,99 @@ module bitloom_gather #(
 
   // ---- Output pixel counters ---------------------------------------------------------------------
   always_ff @(posedge clk_i)
-    if (state_q == SETUP && setup_q == 3'd7) begin
+    if (state_q == SETUP) begin
       {n_q, oy_q, ox_q} <= '0;
       y_q        <= -origin_h;
       x_q        <= -origin_w;
-      y_addr_q   <= in_base - origin_h_addr_q;
-      x_addr_q   <= -origin_w_addr_q;
       image_q    <= in_base;
+      res_q      <= res_base;
       all_done_q <= 1'b0;
     end else if (segment_end) begin
       all_done_q <= all_end;
       ox_q       <= image_row_end ? '0 : ox_after;
       x_q        <= image_row_end ? -origin_w : enter_x_q - px_x_q;
-      x_addr_q   <= image_row_end ? -origin_w_addr_q : enter_addr_q - wy_addr_q - px_addr_q;
       if (image_row_end) begin
-        oy_q     <= image_end ? '0 : oy_q + 16'd1;
-        y_q      <= image_end ? -origin_h : y_q + step_h;
-        y_addr_q <= image_end ? image_q + image_stride - origin_h_addr_q : y_addr_q + step_h_addr_q;
+        oy_q <= image_end ? '0 : oy_q + 16'd1;
+        y_q  <= image_end ? -origin_h : y_q + step_h;
       end
       if (image_end) begin
         n_q     <= n_q + 16'd1;
         image_q <= image_q + image_stride;
       end
+    end else if (resting && last_word) begin
+      res_q <= res_q + res_pixel_stride;
     end else if (fill_done_o && !fill_final_o) begin
-      {n_q, oy_q, ox_q}           <= {tile_n_q, tile_oy_q, tile_ox_q};
-      {y_q, y_addr_q, x_q}        <= {tile_y_q, tile_y_addr_q, tile_x_q};
-      {x_addr_q, image_q}         <= {tile_x_addr_q, tile_image_q};
+      {n_q, oy_q, ox_q}      <= {tile_n_q, tile_oy_q, tile_ox_q};
+      {y_q, x_q}             <= {tile_y_q, tile_x_q};
+      {image_q, res_q}       <= {tile_image_q, tile_res_q};
     end
 
   always_ff @(posedge clk_i)
     if (state_q == SEGMENT && row_q == '0 && fill_first_o) begin
-      {tile_n_q, tile_oy_q, tile_ox_q}    <= {n_q, oy_q, ox_q};
-      {tile_y_q, tile_y_addr_q, tile_x_q} <= {y_q, y_addr_q, x_q};
-      {tile_x_addr_q, tile_image_q}       <= {x_addr_q, image_q};
+      {tile_n_q, tile_oy_q, tile_ox_q} <= {n_q, oy_q, ox_q};
+      {tile_y_q, tile_x_q}             <= {y_q, x_q};
+      {tile_image_q, tile_res_q}       <= {image_q, res_q};
     end
 
   // Pooling offset: px inside py.
   always_ff @(posedge clk_i)
     if (state_q == SETUP || (fill_done_o && fill_final_o)) begin
-      {py_q, px_q} <= '0;
-      {py_y_q, py_addr_q, px_x_q, px_addr_q} <= '0;
+      {py_q, px_q}     <= '0;
+      {py_y_q, px_x_q} <= '0;
     end else if (fill_done_o) begin
-      px_q      <= last_px ? '0 : px_q + 12'd1;
-      px_x_q    <= last_px ? '0 : px_x_q + stride_w;
-      px_addr_q <= last_px ? '0 : px_addr_q + stride_w_addr_q;
+      px_q   <= last_px ? '0 : px_q + 12'd1;
+      px_x_q <= last_px ? '0 : px_x_q + stride_w;
       if (last_px) begin
-        py_q      <= py_q + 12'd1;
-        py_y_q    <= py_y_q + stride_h;
-        py_addr_q <= py_addr_q + stride_h_addr_q;
+        py_q   <= py_q + 12'd1;
+        py_y_q <= py_y_q + stride_h;
       end
     end
 
   // ---- Segment, window row, cursor ---------------------------------------------------------------
   always_ff @(posedge clk_i)
-    if (state_q == SETUP || fill_done_o) row_q <= '0;
+    if (state_q == SETUP || state_q == RES_LOAD || fill_done_o) row_q <= '0;
     else if (segment_end) row_q <= row_after;
+    else if (resting && last_word) row_q <= row_q + 1'b1;
+
+  always_ff @(posedge clk_i) if (fill_end) filled_q <= row_after;
 
   always_ff @(posedge clk_i)
     if (state_q == SEGMENT) begin
-      count_q   <= count_d;
-      ky_q      <= '0;
-      wy_q      <= seg_y;
-      wy_addr_q <= y_addr_q + py_addr_q;
+      count_q <= count_d;
+      ky_q    <= '0;
+      wy_q    <= seg_y;
     end else if (window_row_end) begin
-      ky_q      <= ky_q + 12'd1;
-      if (!segment_end) begin
-        wy_q      <= wy_q + dilation_h;
-        wy_addr_q <= wy_addr_q + dilation_h_addr_q;
-      end
+      ky_q <= ky_q + 12'd1;
+      wy_q <= wy_q + dilation_h;
     end
 
+  logic inside_rows_q;  // the window row lies in the input
   always_ff @(posedge clk_i)
     if (state_q == WINDOW_ROW) begin
-      cx_q         <= seg_x;
-      cx_addr_q    <= wy_addr_q + x_addr_q + px_addr_q;
-      enter_x_q    <= seg_x + step_w;
-      enter_addr_q <= wy_addr_q + x_addr_q + px_addr_q + step_w_addr_q;
-      entered_q    <= (RW + 1)'(1);
+      inside_rows_q <= wy_q >= 0 && wy_q < in_h;
+      row_addr_q    <= image_q + row_product_q;
+      cx_q          <= seg_x;
+      cx_addr_q     <= image_q + row_product_q + segment_product_q;
+      enter_x_q     <= seg_x + step_w;
+      entered_q     <= (RW + 1)'(1);
     end else if (pixel_end) begin
       cx_q      <= next_x;
       cx_addr_q <= next_addr;
       if (enters) begin
-        enter_x_q    <= enter_x_q + step_w;
-        enter_addr_q <= enter_addr_q + step_w_addr_q;
-        entered_q    <= entered_q + 1'b1;
+        enter_x_q <= enter_x_q + step_w;
+        entered_q <= entered_q + 1'b1;
       end
     end
 
   always_ff @(posedge clk_i)
-    if (state_q == WINDOW_ROW || pixel_end) begin
+    if (state_q == WINDOW_ROW || state_q == RES_LOAD || pixel_end || (resting && last_word)) begin
       word_q  <= '0;
       plane_q <= '0;
       cw_q    <= '0;
-    end else if (state_q == WALK) begin
+    end else if (state_q == WALK || state_q == FLUSH || resting) begin
       word_q  <= word_q + 16'd1;
-      plane_q <= plane_q == in_planes - 4'd1 ? '0 : plane_q + 4'd1;
-      if (plane_q == in_planes - 4'd1) cw_q <= cw_q + 12'd1;
+      plane_q <= last_plane ? '0 : plane_q + 4'd1;
+      if (last_plane) cw_q <= cw_q + 12'd1;
     end
 
   // What the fill is: rows that are pixels, rows inside the convolution's output.
@@ -351,49 +375,90 @@ module bitloom_gather #(
 
   // ---- Stage A: read; stage B: write to the rows -------------------------------------------------
   logic in_map, read_now, beyond;
-  logic signed [CW-1:0] address;
+  logic [AW-1:0] address;
   logic take_now;
-  assign take_now    = state_q == WALK && takes != '0;
-  assign in_map      = wy_q >= 0 && wy_q < in_h && cx_q >= 0 && cx_q < in_w;
-  assign address     = cx_addr_q + $signed(CW'(word_q));
-  assign beyond      = address >= CW'(ACT_DEPTH);
+  assign take_now    = (state_q == WALK && takes != '0) || resting;
+  assign in_map      = resting || (inside_rows_q && cx_q >= 0 && cx_q < in_w);
+  assign address     = (resting ? res_q : cx_addr_q) + AW'(word_q);
+  assign beyond      = address >= AW'(ACT_DEPTH);
   assign read_now    = take_now && in_map && !beyond;
   assign act_re_o    = read_now;
   assign act_raddr_o = address[15:0];
 
   logic [LANES-1:0] last_mask, pad_word;
+  logic             last_cw;
+  assign last_cw = cw_q == words - 12'd1;
   always_comb
     for (int i = 0; i < LANES; i++) last_mask[i] = 8'(i) < in_last_lanes;
-  assign pad_word = {LANES{pad_value[plane_q[2:0]]}} &
-                    (cw_q == in_words - 12'd1 ? last_mask : '1);
+  assign pad_word = {LANES{pad_value[plane_q[2:0]]}} & (last_cw ? last_mask : '1);
 
+  logic [ROWS-1:0] spread_rows, rows_now;
+  always_comb begin
+    spread_rows = '0;
+    spread_rows[plane_q[RW-1:0]] = takes[0];
+    rows_now = takes;
+    if (spread) rows_now = spread_rows;
+    if (resting) begin
+      rows_now = '0;
+      rows_now[row_q[RW-1:0]] = 1'b1;
+    end
+    if (state_q == FLUSH)  // no others: the array may still read them
+      for (int i = 0; i < ROWS; i++) rows_now[i] = spread ? 4'(i) < in_planes : fill_live_o[i];
+  end
+
+  // Bytes: how many of the word enter, and by how many the pointers move after it.
+  logic [BW:0] size, advance;
+  logic        moves;
+  assign size    = last_cw && !rotated && !resting ? (BW + 1)'(in_last_bytes) : (BW + 1)'(BYTES);
+  assign moves   = last_plane || (spread && !resting);
+  assign advance = !moves ? '0 : !rotated || resting ? size
+                 : last_cw ? (BW + 1)'(COLS / 8) : '0;
+
+  // Word of plane 0 + offset is the word written; rotated windows add the channel word's region.
+  logic [GW-1:0] region_q, offset;
+  logic [PW-1:0] offset_d;
+  always_ff @(posedge clk_i)
+    if (state_q == WINDOW_ROW || pixel_end || !rotated) region_q <= '0;
+    else if (state_q == WALK && last_plane) region_q <= region_q + GW'(group_stride);
+  assign offset   = spread && !resting ? '0 : (resting ? '0 : region_q) + GW'(plane_q);
+  assign offset_d = offset > GW'(ROW_DEPTH) ? PW'(ROW_DEPTH) : PW'(offset);
+
+  logic             b_valid_q, b_flush_q, b_load_q, b_pad_q, b_rotated_q;
   logic [ROWS-1:0]  b_rows_q;
-  logic             b_pad_q;
   logic [LANES-1:0] b_word_q;
+  logic [BW:0]      b_size_q, b_advance_q;
+  logic [PW-1:0]    b_offset_q;
+  logic [3:0]       b_step_q;
   always_ff @(posedge clk_i)
-    if (rst_i) b_valid_q <= 1'b0;
-    else b_valid_q <= take_now;
+    if (rst_i) {b_valid_q, b_flush_q, b_load_q} <= '0;
+    else {b_valid_q, b_flush_q, b_load_q} <= {take_now, state_q == FLUSH, state_q == RES_LOAD};
   always_ff @(posedge clk_i)
-    if (take_now) begin
-      b_rows_q <= takes;
-      b_pad_q  <= !in_map;
-      b_word_q <= pad_word;
+    if (take_now || state_q == FLUSH) begin
+      b_rows_q    <= rows_now;
+      b_pad_q     <= !in_map;
+      b_word_q    <= pad_word;
+      b_size_q    <= size;
+      b_advance_q <= advance;
+      b_offset_q  <= offset_d;
+      b_step_q    <= resting ? res_planes : spread ? 4'd1 : in_planes;
+      b_rotated_q <= rotated && !resting;
     end
 
-  logic [ROWS-1:0] full;
   logic half_q;
   always_ff @(posedge clk_i)
     if (rst_i || layer_start_i) half_q <= 1'b0;
     else if (fill_done_o) half_q <= !half_q;
 
-  // One row: whether the cursor is in its window, where in it, and how many words it holds.
+  // One row: whether the cursor is in its window, where in it, and where its next byte goes.
+  logic [ROWS-1:0] too_long;
+  logic [PW:0]     limit;
+  assign limit = b_rotated_q ? (PW + 1)'(ROW_DEPTH / SLOTS) : (PW + 1)'(ROW_DEPTH);
   genvar r;
   generate
     for (r = 0; r < ROWS; r = r + 1) begin : gen_row
       logic [7:0]    phase_q;  // position modulo the dilation: a tap where 0
       logic [11:0]   tap_q;
-      logic [PW-1:0] pointer_q;
-      logic          enters_now, takes_now;
+      logic          enters_now;
       assign enters_now    = enter_now && enter_row == (RW + 1)'(r);
       assign takes[r]      = open_q[r] && phase_q == '0;
       assign open_after[r] = open_q[r] && !(phase_q == '0 && tap_q == kernel_w - 12'd1);
@@ -410,24 +475,47 @@ module bitloom_gather #(
           if (phase_q == '0) tap_q <= tap_q + 12'd1;
         end
 
-      assign full[r]   = pointer_q == PW'(ROW_DEPTH);
-      assign takes_now = b_valid_q && b_rows_q[r] && !full[r];
+      // pointer: word of plane 0, byte in it
+      logic [PW-1:0] pointer_q;
+      logic [BW-1:0] byte_q;
+      logic [BW:0]   byte_after;
+      logic [PW:0]   word, next;
+      logic          takes_now, spills;
+      assign takes_now  = b_valid_q && b_rows_q[r];
+      assign word       = (PW + 1)'(pointer_q) + (PW + 1)'(b_offset_q);
+      assign next       = word + (PW + 1)'(b_step_q);
+      assign byte_after = (BW + 1)'(byte_q) + b_advance_q;
+      assign spills     = {1'b0, (BW + 1)'(byte_q)} + {1'b0, b_size_q} > (BW + 2)'(BYTES);
       always_ff @(posedge clk_i)
-        if (layer_start_i || fill_done_o) pointer_q <= '0;
-        else if (takes_now) pointer_q <= pointer_q + 1'b1;
-      assign fill_we_o[r]          = takes_now;
-      assign fill_addr_o[r*16+:16] = 16'(pointer_q);
+        if (layer_start_i || fill_done_o) begin
+          pointer_q <= '0;
+          byte_q    <= '0;
+        end else if (b_load_q) begin
+          pointer_q <= res_offset > 16'(ROW_DEPTH) ? PW'(ROW_DEPTH) : PW'(res_offset);
+          byte_q    <= '0;
+        end else if (takes_now) begin
+          byte_q <= byte_after[BW-1:0];
+          if (byte_after[BW]) pointer_q <= pointer_q + PW'(b_step_q);
+        end
+      assign too_long[r]            = takes_now && (word >= limit || (spills && next >= limit));
+      assign fill_we_o[r]           = (b_valid_q || b_flush_q) && b_rows_q[r];
+      assign fill_addr_o[r*16+:16]  = 16'(word);
+      assign fill_next_o[r*16+:16]  = 16'(next);
+      assign fill_shift_o[r*4+:4]   = 4'(byte_q);
     end
   endgenerate
-  assign fill_half_o = half_q;
-  assign fill_data_o = b_pad_q ? b_word_q : act_rdata_i;
+  always_comb
+    for (int b = 0; b < BYTES; b++) fill_bytes_o[b] = (BW + 1)'(b) < b_size_q;
+  assign fill_flush_o   = b_flush_q;
+  assign fill_rotated_o = b_rotated_q;
+  assign fill_half_o    = half_q;
+  assign fill_data_o    = b_pad_q ? b_word_q : act_rdata_i;
 
   always_ff @(posedge clk_i)
     if (rst_i || layer_start_i) faults_o <= '0;
-    else faults_o <= faults_o | {b_valid_q && (b_rows_q & full) != '0,
-                                 take_now && in_map && beyond};
+    else faults_o <= faults_o | {too_long != '0, take_now && in_map && beyond};
 
-  wire unused = &{1'b0, desc_i, address, 1'b0};
+  wire unused = &{1'b0, desc_i, in_last_bytes, product_y, product_x, 1'b0};
 endmodule
 
 `default_nettype wire

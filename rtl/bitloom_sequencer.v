@@ -20,6 +20,7 @@
 
 module bitloom_sequencer #(
     parameter ROWS = 8,
+    parameter GROUPS = 4,         // groups of columns in a word
     parameter TILE_DEPTH = 256,
     parameter PASS_DEPTH = 512,
     parameter K_DEPTH = 4096
@@ -29,6 +30,7 @@ module bitloom_sequencer #(
     input  logic            layer_start_i,
     input  logic [11:0]     tiles_i,      // stable while the layer runs
     input  logic [15:0]     tile_base_i,
+    input  logic            rotated_i,    // a group's planes lie GROUPS words apart
     // lists
     output logic            tile_re_o,
     output logic [15:0]     tile_addr_o,
@@ -274,7 +276,7 @@ module bitloom_sequencer #(
   assign step_sum_o         = b_sum_q;
   assign step_last_o        = b_last_q;
   assign step_half_o        = out_q;
-  assign step_row_addr_o    = k_data_i + 16'(b_plane_q);
+  assign step_row_addr_o    = k_data_i + (rotated_i ? 16'(b_plane_q) * 16'(GROUPS) : 16'(b_plane_q));
   assign step_weight_addr_o = b_weight_q;
   assign meta_tile_o        = b_tile_q;
   assign meta_post_o        = b_post_q;

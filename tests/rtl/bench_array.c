@@ -48,6 +48,7 @@ static void tick(test *t, bool fill) {
   *p->clk_i = 0;
   *p->fill_we_i = (uint8_t)rows;
   *p->fill_half_i = !t->half;
+  *p->fill_bytes_i = (uint8_t)((1u << LANES / 8) - 1);
   memcpy(p->fill_data_i, &data, LANES / 8);
   for (unsigned r = 0; r < ROWS; r++) {
     unsigned at = bench_random(&t->b) % ROW_DEPTH;
@@ -144,6 +145,7 @@ static void fill_all(test *t) {
       *p->clk_i = 0;
       *p->fill_we_i = (uint8_t)((1u << ROWS) - 1);
       *p->fill_half_i = (uint8_t)half;
+      *p->fill_bytes_i = (uint8_t)((1u << LANES / 8) - 1);
       memcpy(p->fill_data_i, &data, LANES / 8);
       for (unsigned r = 0; r < ROWS; r++) {
         bench_put(p->fill_addr_i, r * 16, 16, at);
@@ -163,6 +165,8 @@ int main(int argc, char **argv) {
     for (unsigned i = 0; i < WEIGHTS; i++)
       t.weight[c][i] = random_word(&t.b);
   *t.p.step_valid_i = 0;
+  *t.p.fill_flush_i = *t.p.fill_rotated_i = 0; // whole words only; bench_row_buffer has the rest
+  memset(t.p.fill_shift_i, 0, ROWS / 2);
   *t.p.rst_i = 1;
   fill_all(&t);
   *t.p.rst_i = 0;

@@ -77,6 +77,7 @@ static void fill_half(test *t, unsigned half, unsigned words) {
       uint64_t word = t->rows[half][r][w] = random_word(&t->b);
       *t->p.fill_we_i = (uint8_t)(1u << r);
       *t->p.fill_half_i = (uint8_t)half;
+      *t->p.fill_bytes_i = (uint8_t)((1u << LANES / 8) - 1);
       for (unsigned k = 0; k < ROWS; k++)
         bench_put((uint32_t *)t->p.fill_addr_i, k * 16, 16, w);
       memcpy(t->p.fill_data_i, &word, LANES / 8);
@@ -278,6 +279,8 @@ int main(int argc, char **argv) {
   static test t;
   t.b = bench_begin(argc, argv, "bench_datapath");
   t.d = dut_open(argc, argv, &t.p);
+  *t.p.fill_flush_i = *t.p.fill_rotated_i = 0; // whole words only; bench_row_buffer has the rest
+  memset(t.p.fill_shift_i, 0, ROWS / 2);
   *t.p.rst_i = 1;
   *t.p.fill_we_i = *t.p.step_valid_i = *t.p.layer_start_i = 0;
   for (int i = 0; i < 4; i++)

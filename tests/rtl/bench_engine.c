@@ -10,6 +10,7 @@
 #include "drivers/bl_contract.h"
 #include "dut.h"
 
+enum { BYTES = LANES / 8, GROUP = COLS / 8, PACKED = 0, ROTATED = 1, SPREAD = 2 };
 #define SLOTS ((unsigned)(LANES / COLS))
 
 typedef struct {
@@ -103,37 +104,84 @@ static void tick(test *t) {
 // ---- The model
 // -----------------------------------------------------------------------------------
 
-static uint64_t window_word(const test *t, unsigned n, int y0, int x0, unsigned index) {
+static uint64_t input_word(const test *t, unsigned n, int y, int x, unsigned cw, unsigned i) {
   const bl_descriptor *l = &t->layer;
-  unsigned plane = index % l->in_planes, word = index / l->in_planes % l->in_words;
-  unsigned tap = index / l->in_planes / l->in_words;
-  int y = y0 + (int)(tap / l->kernel_w) * l->dilation_h;
-  int x = x0 + (int)(tap % l->kernel_w) * l->dilation_w;
   if (y < 0 || y >= l->in_h || x < 0 || x >= l->in_w) {
-    if (((l->pad_value >> plane) & 1) == 0) return 0;
-    return lanes_mask(word + 1u == l->in_words ? l->in_last_lanes : LANES);
+    if (((l->pad_value >> i) & 1) == 0) return 0;
+    return lanes_mask(cw + 1u == l->in_words ? l->in_last_lanes : LANES);
   }
-  return t->memory[l->in_base + n * l->in_image_stride + (unsigned)y * l->in_row_stride +
-                   (unsigned)x * l->in_pixel_stride + word * l->in_planes + plane];
+  return t
+      ->memory[l->in_base + n * l->in_image_stride + (unsigned)(y >> l->in_up) * l->in_row_stride +
+               (unsigned)(x >> l->in_up) * l->in_pixel_stride + cw * l->in_planes + i];
 }
 
-static int code_of(const test *t, unsigned tile, unsigned c, const uint64_t *window) {
+static unsigned tap_bytes(const bl_descriptor *l) {
+  return (l->in_words - 1u) * BYTES + l->in_last_bytes;
+}
+
+// Windows of a pixel, one for each plane with planes on rows, else only window 0.
+typedef uint8_t windows[8][ROW_DEPTH][BYTES];
+
+static void place_word(const test *t, unsigned tap, unsigned cw, unsigned i, uint64_t word,
+                       windows window) {
   const bl_descriptor *l = &t->layer;
-  const bl_tile *entry = &t->tiles[l->tile_base + tile];
+  unsigned bytes = cw + 1u == l->in_words ? l->in_last_bytes : BYTES;
+  for (unsigned b = 0; b < BYTES; b++) {
+    uint8_t byte = (uint8_t)(word >> (8 * b));
+    unsigned group = b / GROUP, slot = tap + group, at = tap * tap_bytes(l) + cw * BYTES + b;
+    if (l->gather_mode == ROTATED)
+      window[0][(slot / SLOTS * l->in_planes + cw * l->group_stride + i) * SLOTS + group]
+            [slot % SLOTS * GROUP + b % GROUP] = byte;
+    else if (b < bytes && l->gather_mode == SPREAD)
+      window[i][at / BYTES][at % BYTES] = byte;
+    else if (b < bytes)
+      window[0][at / BYTES * l->in_planes + i][at % BYTES] = byte;
+  }
+}
+
+static void fill_windows(const test *t, unsigned n, unsigned m, int y0, int x0, windows window) {
+  const bl_descriptor *l = &t->layer;
+  memset(window, 0, sizeof(windows));
+  for (unsigned tap = 0; tap < (unsigned)l->kernel_h * l->kernel_w; tap++)
+    for (unsigned cw = 0; cw < l->in_words; cw++)
+      for (unsigned i = 0; i < l->in_planes; i++) {
+        int y = y0 + (int)(tap / l->kernel_w) * l->dilation_h;
+        int x = x0 + (int)(tap % l->kernel_w) * l->dilation_w;
+        place_word(t, tap, cw, i, input_word(t, n, y, x, cw, i), window);
+      }
+  for (unsigned k = 0; k < (unsigned)l->res_words * l->res_planes; k++)
+    memcpy(window[0][l->res_offset + k], &t->memory[l->res_base + m * l->res_pixel_stride + k],
+           BYTES);
+}
+
+static int64_t sum_of(const test *t, const bl_tile *entry, unsigned c,
+                      uint8_t window[ROW_DEPTH][BYTES]) {
   int64_t p = 0, s = 0;
   for (unsigned i = 0; i <= entry->pass_last; i++) {
     const bl_pass *pass = &t->passes[entry->pass_base + i];
     int sign = pass->neg ? -1 : 1;
     if (pass->shift) p *= 2, s *= 2;
     for (unsigned e = 0; e < pass->count; e++) {
-      uint64_t a = window[t->k[entry->k_base + pass->k_offset + e] + pass->plane];
-      uint64_t w = t->weights[c][entry->weight_base + pass->weight_offset + e];
+      uint64_t a = 0, w = t->weights[c][entry->weight_base + pass->weight_offset + e];
+      unsigned step = t->layer.gather_mode == ROTATED ? SLOTS : 1;
+      memcpy(&a, window[t->k[entry->k_base + pass->k_offset + e] + pass->plane * step], BYTES);
       p += sign * __builtin_popcountll(a & w);
       if (pass->sum) s += sign * __builtin_popcountll(a);
     }
   }
+  return p * (1 << entry->post) - ((s * (1 << entry->post)) >> 1);
+}
+
+static int code_of(const test *t, unsigned tile, unsigned c, windows window) {
+  const bl_descriptor *l = &t->layer;
+  const bl_tile *entry = &t->tiles[l->tile_base + tile];
+  int64_t acc = sum_of(t, entry, c, window[0]);
+  for (unsigned i = 1; i < l->in_planes && l->gather_mode == SPREAD; i++) {
+    bool negative = l->in_signed && i + 1u == l->in_planes;
+    acc += sum_of(t, entry, c, window[i]) * (negative ? -(1 << i) : 1 << i);
+  }
+  if (l->gather_mode == SPREAD && l->in_planes == 1 && l->in_signed) acc = -acc;
   const bl_param *q = &t->params[c][l->param_base + tile];
-  int64_t acc = p * (1 << entry->post) - ((s * (1 << entry->post)) >> 1);
   int64_t v = (acc * q->mult + q->bias) >> q->shift;
   if (l->out_wrap) return (int)(v & 255);
   v = v < l->out_lo ? l->out_lo : v > l->out_hi ? l->out_hi : v;
@@ -162,10 +210,8 @@ static void expect_pixel(test *t, unsigned n, unsigned oy, unsigned ox) {
     int x0 = (int)(ox * l->step_w + o % l->pool_w * l->stride_w) - l->origin_w;
     if (y0 < -l->pad_top || y0 >= l->conv_end_h || x0 < -l->pad_left || x0 >= l->conv_end_w)
       continue;
-    uint64_t window[ROW_DEPTH];
-    unsigned words = (unsigned)l->kernel_h * l->kernel_w * l->in_words * l->in_planes;
-    for (unsigned i = 0; i < words; i++)
-      window[i] = window_word(t, n, y0, x0, i);
+    static windows window;
+    fill_windows(t, n, (n * l->out_h + oy) * l->out_w + ox, y0, x0, window);
     for (unsigned tile = 0; tile < l->tiles; tile++)
       for (unsigned c = 0; c < COLS; c++) {
         int code = code_of(t, tile, c, window);
@@ -212,8 +258,27 @@ static void random_axis(bench *b, unsigned in, uint16_t *kernel, uint8_t *dilati
   }
 }
 
+// Words of a window without its second source.
 static unsigned window_words(const bl_descriptor *l) {
-  return (unsigned)l->kernel_h * l->kernel_w * l->in_words * l->in_planes;
+  unsigned taps = (unsigned)l->kernel_h * l->kernel_w;
+  unsigned words = (taps * tap_bytes(l) + BYTES - 1) / BYTES;
+  if (l->gather_mode == ROTATED) return l->in_words * (unsigned)l->group_stride * SLOTS;
+  return l->gather_mode == SPREAD ? words : words * l->in_planes;
+}
+
+static void random_mode(test *t) {
+  bench *b = &t->b;
+  bl_descriptor *l = &t->layer;
+  unsigned taps = (unsigned)l->kernel_h * l->kernel_w;
+  l->gather_mode = (uint8_t)bench_range(b, PACKED, ROTATED);
+  l->in_last_bytes = (uint8_t)bench_range(b, 1, BYTES);
+  l->in_up = bench_chance(b, 20);
+  l->group_stride = (uint16_t)((taps + SLOTS - 1 + SLOTS - 1) / SLOTS * l->in_planes);
+  if (l->gather_mode == SPREAD || bench_chance(b, 50)) return;
+  l->res_planes = (uint8_t)bench_range(b, 1, 8);
+  l->res_words = (uint16_t)bench_range(b, 1, 2);
+  l->res_offset = (uint16_t)window_words(l);
+  l->res_pixel_stride = (uint16_t)(l->res_words * l->res_planes);
 }
 
 static void random_geometry(test *t) {
@@ -230,7 +295,8 @@ static void random_geometry(test *t) {
                 &l->step_h, &l->origin_h, &l->conv_end_h, &l->out_h);
     random_axis(b, l->in_w, &l->kernel_w, &l->dilation_w, &l->stride_w, &l->pad_left, &l->pool_w,
                 &l->step_w, &l->origin_w, &l->conv_end_w, &l->out_w);
-  } while (window_words(l) > ROW_DEPTH);
+    random_mode(t);
+  } while (window_words(l) + l->res_words * l->res_planes > ROW_DEPTH);
   l->in_last_lanes = (uint8_t)bench_range(b, 1, LANES);
   l->pad_value = (uint8_t)bench_random(b);
   l->in_pixel_stride = (uint16_t)(l->in_words * l->in_planes + bench_random(b) % 2);
@@ -256,33 +322,62 @@ static void random_output(test *t) {
   l->tile_base = (uint16_t)bench_range(b, 0, TILE_DEPTH - l->tiles);
 }
 
-// False when the layer's tensors do not fit the bench's memory.
+// False when the layer's tensors do not fit the bench's memory. Input and second source may be
+// written over nowhere, so the output is first or last.
 static bool place(test *t) {
   bl_descriptor *l = &t->layer;
-  unsigned in = l->images * (unsigned)l->in_image_stride;
-  unsigned out = (unsigned)l->images * l->out_h * l->out_w * l->out_pixel_stride;
-  if (in + out > ACT_DEPTH) return false;
+  unsigned pixels = (unsigned)l->images * l->out_h * l->out_w;
+  unsigned in = l->images * (unsigned)l->in_image_stride, res = pixels * l->res_pixel_stride;
+  unsigned out = pixels * l->out_pixel_stride;
+  if (in + res + out > ACT_DEPTH) return false;
   bool first = bench_chance(&t->b, 50);
-  l->in_base = (uint16_t)(first ? 0 : out);
+  l->in_base = (uint16_t)(first ? 0 : out + res);
+  l->res_base = (uint16_t)(first ? in : out);
   l->out_base = (uint16_t)(first ? ACT_DEPTH - out : 0);
   return true;
+}
+
+// A window word that the gather fills, and a plane of it.
+static uint16_t random_k(test *t, uint8_t *planes) {
+  const bl_descriptor *l = &t->layer;
+  unsigned taps = (unsigned)l->kernel_h * l->kernel_w;
+  *planes = l->in_planes;
+  if (l->res_planes > 0 && bench_chance(&t->b, 20)) {
+    *planes = l->gather_mode == ROTATED ? 1 : l->res_planes; // planes step by groups there
+    return (uint16_t)(l->res_offset + bench_random(&t->b) % l->res_words * l->res_planes);
+  }
+  if (l->gather_mode == ROTATED) { // only words that are filled whole
+    unsigned group = bench_random(&t->b) % SLOTS, cw = bench_random(&t->b) % l->in_words;
+    unsigned first = group == 0 ? 0 : 1, last = (taps + group) / SLOTS; // of whole words
+    if (last <= first) return 0xFFFF;
+    unsigned v = first + bench_random(&t->b) % (last - first);
+    return (uint16_t)((v * l->in_planes + cw * l->group_stride) * SLOTS + group);
+  }
+  unsigned words = window_words(l) / (l->gather_mode == SPREAD ? 1 : l->in_planes);
+  return (uint16_t)(bench_random(&t->b) % words * (l->gather_mode == SPREAD ? 1u : l->in_planes));
 }
 
 static void random_lists(test *t) {
   bench *b = &t->b;
   const bl_descriptor *l = &t->layer;
-  unsigned taps = window_words(l) / l->in_planes;
-  for (unsigned i = 0; i < K_DEPTH; i++)
-    t->k[i] = (uint16_t)(bench_random(b) % taps * l->in_planes);
+  uint8_t planes, least = 8;
+  bool none = false;
+  for (unsigned i = 0; i < K_DEPTH; i++) {
+    t->k[i] = random_k(t, &planes);
+    if (planes < least) least = planes;
+    none = none || t->k[i] == 0xFFFF;
+  }
+  if (l->gather_mode == SPREAD) least = 1;
   for (unsigned i = 0; i < PASS_DEPTH; i++)
-    t->passes[i] = (bl_pass){
-        .weight_offset = (uint16_t)(bench_random(b) % 100),
-        .k_offset = (uint16_t)(bench_random(b) % 50),
-        .count = (uint16_t)(bench_chance(b, 50) ? bench_range(b, 0, 2) : bench_range(b, 0, 20)),
-        .plane = (uint8_t)(bench_random(b) % l->in_planes),
-        .shift = bench_chance(b, 40),
-        .neg = bench_chance(b, 30),
-        .sum = bench_chance(b, 30)};
+    t->passes[i] = (bl_pass){.weight_offset = (uint16_t)(bench_random(b) % 100),
+                             .k_offset = (uint16_t)(bench_random(b) % 50),
+                             .count = (uint16_t)(none                  ? 0
+                                                 : bench_chance(b, 50) ? bench_range(b, 0, 2)
+                                                                       : bench_range(b, 0, 20)),
+                             .plane = (uint8_t)(bench_random(b) % least),
+                             .shift = bench_chance(b, 40),
+                             .neg = bench_chance(b, 30),
+                             .sum = bench_chance(b, 30)};
   for (unsigned i = 0; i < l->tiles; i++)
     t->tiles[l->tile_base + i] = (bl_tile){.weight_base = (uint16_t)(bench_random(b) % 300),
                                            .k_base = (uint16_t)(bench_random(b) % 100),
@@ -363,6 +458,8 @@ static void run_faulty_layer(test *t) {
     bit = 6;
     break;
   default:
+    l->gather_mode = PACKED;
+    l->in_last_bytes = BYTES;
     l->kernel_w = 2000;
     l->in_w = 3000;
     bit = 7;

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The gather alone: random layers; after every fill each valid row must hold its window, worked out
-// position by position, and the activation memory must have been read once for each word in the
-// union of a segment's windows. Halves are given back at random.
+// byte by byte from the contract, and the activation memory must have been read once for each word
+// in the union of a segment's windows, and for the second source. Halves are given back at random.
 // VERILATE all: -GACT_DEPTH=4096 -GROW_DEPTH=256
-// VERILATE tiny: -GROWS=2 -GLANES=16
-// VERILATE default: -GROWS=8 -GLANES=32
-// VERILATE wide: -GROWS=8 -GLANES=64
+// VERILATE tiny: -GROWS=2 -GCOLS=8 -GLANES=16
+// VERILATE default: -GROWS=8 -GCOLS=8 -GLANES=32
+// VERILATE wide: -GROWS=8 -GCOLS=16 -GLANES=64
 #include "bench.h"
 #include "drivers/bl_contract.h"
 #include "dut.h"
+
+enum { BYTES = LANES / 8, SLOTS = LANES / COLS, PACKED = 0, ROTATED = 1, SPREAD = 2 };
 
 typedef struct {
   bench b;
@@ -16,9 +18,9 @@ typedef struct {
   dut_ports p;
   bl_descriptor layer;
   uint64_t memory[ACT_DEPTH], read_data;
-  uint64_t row[2][ROWS][ROW_DEPTH];   // the row buffers as written
-  unsigned next[2][ROWS];             // words appended since the half was handed out
-  unsigned layers, half, outstanding; // halves full and not yet given back
+  uint8_t row[2][ROWS][ROW_DEPTH][BYTES];  // the row buffers as written
+  bool written[2][ROWS][ROW_DEPTH][BYTES]; // ... since the half was handed out
+  unsigned layers, half, outstanding;      // halves full and not yet given back
   unsigned reads, words, cycles;
   unsigned given, given_cycle[2]; // halves given back in this layer, and when each last was
 } test;
@@ -27,21 +29,35 @@ static uint64_t lanes_mask(unsigned lanes) {
   return lanes >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << lanes) - 1;
 }
 
+// What a row buffer does with a write (its own bench shows that it does).
+static void write_row(test *t, unsigned r) {
+  dut_ports *p = &t->p;
+  uint32_t shifts = 0;
+  memcpy(&shifts, p->fill_shift_o, ROWS / 2);
+  unsigned half = *p->fill_half_o, shift = shifts >> (r * 4) & 15;
+  for (unsigned from = 0; from < BYTES; from++) {
+    bool wraps = from + shift >= BYTES;
+    if (*p->fill_flush_o ? wraps : (*p->fill_bytes_o >> from & 1) == 0) continue;
+    unsigned word = (unsigned)bench_get(wraps ? p->fill_next_o : p->fill_addr_o, r * 16, 16);
+    if (*p->fill_rotated_o) word = word * SLOTS + from / (COLS / 8);
+    if (word >= ROW_DEPTH) continue; // a fault follows
+    unsigned to = (from + shift) % BYTES;
+    t->row[half][r][word][to] = *p->fill_flush_o ? 0 : ((const uint8_t *)p->fill_data_o)[from];
+    t->written[half][r][word][to] = true;
+  }
+}
+
 static void take_writes(test *t) {
   dut_ports *p = &t->p;
-  uint64_t data = 0;
-  memcpy(&data, p->fill_data_o, LANES / 8);
   for (unsigned r = 0; r < ROWS; r++)
     if ((*p->fill_we_o >> r) & 1u) {
-      unsigned half = *p->fill_half_o, at = (unsigned)bench_get(p->fill_addr_o, r * 16, 16);
+      unsigned half = *p->fill_half_o;
       BENCH_EQUAL(&t->b, "half written", t->layers, t->half, half);
       BENCH_EQUAL(&t->b, "write while both halves are full", t->layers, 1, t->outstanding < 2);
       // a row may still read for as many cycles as its number
       BENCH_EQUAL(&t->b, "write after the row's last read", t->layers, 1,
                   t->cycles > t->given_cycle[half] + r);
-      BENCH_EQUAL(&t->b, "appends", t->layers, t->next[half][r], at);
-      t->row[half][r][at % ROW_DEPTH] = data;
-      t->next[half][r]++;
+      write_row(t, r);
     }
 }
 
@@ -101,27 +117,75 @@ static bool in_map(const bl_descriptor *l, int y, int x) {
   return y >= 0 && y < l->in_h && x >= 0 && x < l->in_w;
 }
 
-static unsigned address_of(const bl_descriptor *l, unsigned n, int y, int x) {
-  return l->in_base + n * l->in_image_stride + (unsigned)y * l->in_row_stride +
-         (unsigned)x * l->in_pixel_stride;
+static uint64_t input_word(const test *t, const pixel *q, unsigned tap, unsigned cw, unsigned i) {
+  const bl_descriptor *l = &t->layer;
+  int y = q->y0 + (int)(tap / l->kernel_w) * l->dilation_h;
+  int x = q->x0 + (int)(tap % l->kernel_w) * l->dilation_w;
+  unsigned lanes = cw + 1u == l->in_words ? l->in_last_lanes : LANES;
+  if (!in_map(l, y, x)) return (l->pad_value >> i) & 1 ? lanes_mask(lanes) : 0;
+  return t->memory[l->in_base + q->n * l->in_image_stride +
+                   (unsigned)(y >> l->in_up) * l->in_row_stride +
+                   (unsigned)(x >> l->in_up) * l->in_pixel_stride + cw * l->in_planes + i];
 }
 
-// The row's words in the order of the contract.
-static void check_row(test *t, unsigned r, const pixel *q) {
+static void expect_byte(test *t, unsigned r, unsigned word, unsigned place, uint8_t value) {
+  bench_check(&t->b, t->written[t->half][r][word][place], "byte written", word, 1, 0);
+  BENCH_EQUAL(&t->b, "byte", word * BYTES + place, value, t->row[t->half][r][word][place]);
+}
+
+static unsigned tap_bytes(const bl_descriptor *l) {
+  return (l->in_words - 1u) * BYTES + l->in_last_bytes;
+}
+
+static void check_packed(test *t, unsigned r, const pixel *q, unsigned tap, unsigned i) {
   const bl_descriptor *l = &t->layer;
-  unsigned index = 0;
-  for (int ky = 0; ky < l->kernel_h; ky++)
-    for (int kx = 0; kx < l->kernel_w; kx++) {
-      int y = q->y0 + ky * l->dilation_h, x = q->x0 + kx * l->dilation_w;
-      for (unsigned cw = 0; cw < l->in_words; cw++)
-        for (unsigned i = 0; i < l->in_planes; i++, index++) {
-          unsigned lanes = cw + 1u == l->in_words ? l->in_last_lanes : LANES;
-          uint64_t word = (l->pad_value >> i) & 1 ? lanes_mask(lanes) : 0;
-          if (in_map(l, y, x)) word = t->memory[address_of(l, q->n, y, x) + cw * l->in_planes + i];
-          BENCH_EQUAL(&t->b, "window word", index, word, t->row[t->half][r][index]);
-        }
+  for (unsigned b = 0; b < tap_bytes(l); b++) {
+    unsigned at = tap * tap_bytes(l) + b;
+    uint64_t word = input_word(t, q, tap, b / BYTES, i);
+    uint8_t byte = (uint8_t)(word >> (b % BYTES * 8));
+    if (l->gather_mode == SPREAD)
+      expect_byte(t, i, at / BYTES, at % BYTES, byte);
+    else
+      expect_byte(t, r, at / BYTES * l->in_planes + i, at % BYTES, byte);
+  }
+}
+
+static void check_rotated(test *t, unsigned r, const pixel *q, unsigned tap, unsigned i) {
+  const bl_descriptor *l = &t->layer;
+  for (unsigned cw = 0; cw < l->in_words; cw++)
+    for (unsigned b = 0; b < BYTES; b++) {
+      unsigned group = b / (COLS / 8), slot = tap + group;
+      unsigned word = (slot / SLOTS * l->in_planes + cw * l->group_stride + i) * SLOTS + group;
+      unsigned place = slot % SLOTS * (COLS / 8) + b % (COLS / 8);
+      expect_byte(t, r, word, place, (uint8_t)(input_word(t, q, tap, cw, i) >> (8 * b)));
     }
-  BENCH_EQUAL(&t->b, "window length", r, index, t->next[t->half][r]);
+}
+
+static void check_rest(test *t, unsigned r, unsigned m) {
+  const bl_descriptor *l = &t->layer;
+  unsigned bytes = (unsigned)l->kernel_h * l->kernel_w * tap_bytes(l);
+  for (unsigned i = 0; i < l->in_planes && l->gather_mode != ROTATED; i++)
+    for (unsigned at = bytes; at % BYTES != 0; at++) {
+      bool spread = l->gather_mode == SPREAD;
+      expect_byte(t, spread ? i : r, spread ? at / BYTES : at / BYTES * l->in_planes + i,
+                  at % BYTES, 0);
+    }
+  for (unsigned k = 0; k < (unsigned)l->res_words * l->res_planes; k++)
+    for (unsigned b = 0; b < BYTES; b++)
+      expect_byte(t, r, l->res_offset + k, b,
+                  (uint8_t)(t->memory[l->res_base + m * l->res_pixel_stride + k] >> (8 * b)));
+}
+
+// The row's window as the contract has it.
+static void check_row(test *t, unsigned r, unsigned m, const pixel *q) {
+  const bl_descriptor *l = &t->layer;
+  for (unsigned tap = 0; tap < (unsigned)l->kernel_h * l->kernel_w; tap++)
+    for (unsigned i = 0; i < l->in_planes; i++)
+      if (l->gather_mode == ROTATED)
+        check_rotated(t, r, q, tap, i);
+      else
+        check_packed(t, r, q, tap, i);
+  check_rest(t, r, m);
 }
 
 static bool in_window(const bl_descriptor *l, const pixel *q, int x) {
@@ -132,7 +196,9 @@ static bool in_window(const bl_descriptor *l, const pixel *q, int x) {
 // Words in the union of the windows of rows that share an image row; `valid`: of valid rows only.
 static unsigned union_words(const test *t, const pixel *pixels, bool valid) {
   const bl_descriptor *l = &t->layer;
-  unsigned positions = 0;
+  unsigned positions = 0, rows = 0;
+  for (unsigned r = 0; r < ROWS; r++)
+    rows += pixels[r].live;
   for (unsigned first = 0, end; first < ROWS; first = end) {
     for (end = first + 1; end < ROWS; end++)
       if (pixels[end].n != pixels[first].n || pixels[end].y0 != pixels[first].y0) break;
@@ -144,7 +210,12 @@ static unsigned union_words(const test *t, const pixel *pixels, bool valid) {
         positions += wanted && in_map(l, pixels[first].y0 + ky * l->dilation_h, x);
       }
   }
-  return positions * l->in_words * l->in_planes;
+  return positions * l->in_words * l->in_planes + rows * l->res_words * l->res_planes;
+}
+
+// Output pixels of a tile.
+static unsigned tile_pixels(const bl_descriptor *l) {
+  return l->gather_mode == SPREAD ? 1 : ROWS;
 }
 
 static void check_fill(test *t, unsigned m, unsigned offset) {
@@ -155,15 +226,16 @@ static void check_fill(test *t, unsigned m, unsigned offset) {
   pixel pixels[ROWS];
   for (unsigned r = 0; r < ROWS; r++) {
     pixels[r] = pixel_at(t, m + r, offset / l->pool_w, offset % l->pool_w);
+    if (r >= tile_pixels(l)) pixels[r].live = false;
     BENCH_EQUAL(&t->b, "live", m + r, pixels[r].live, (*p->fill_live_o >> r) & 1);
     if (!pixels[r].live) continue;
     BENCH_EQUAL(&t->b, "valid", m + r, pixels[r].valid, (*p->fill_valid_o >> r) & 1);
-    if (pixels[r].valid) check_row(t, r, &pixels[r]);
+    if (pixels[r].valid) check_row(t, r, m + r, &pixels[r]);
   }
   bool final = offset + 1 == offsets;
   BENCH_EQUAL(&t->b, "first offset", m, offset == 0, *p->fill_first_o);
   BENCH_EQUAL(&t->b, "final offset", m, final, *p->fill_final_o);
-  BENCH_EQUAL(&t->b, "last fill", m, final && m + ROWS >= pixels_out, *p->last_fill_o);
+  BENCH_EQUAL(&t->b, "last fill", m, final && m + tile_pixels(l) >= pixels_out, *p->last_fill_o);
   unsigned most = union_words(t, pixels, false);
   bench_check(&t->b, t->reads <= most && t->reads >= union_words(t, pixels, true), "reads", m, most,
               t->reads);
@@ -193,8 +265,35 @@ static void random_axis(bench *b, unsigned in, uint16_t *kernel, uint8_t *dilati
   *end = conv * *stride - *pad;
 }
 
+// Words that a window takes, the second source included; 0 where that is more than fits.
 static unsigned window_words(const bl_descriptor *l) {
-  return (unsigned)l->kernel_h * l->kernel_w * l->in_words * l->in_planes;
+  unsigned taps = (unsigned)l->kernel_h * l->kernel_w;
+  unsigned words = (taps * tap_bytes(l) + BYTES - 1) / BYTES * l->in_planes;
+  if (l->gather_mode == SPREAD) words /= l->in_planes;
+  if (l->gather_mode == ROTATED) words = l->in_words * (unsigned)l->group_stride * SLOTS;
+  return words;
+}
+
+static void random_mode(test *t) {
+  bench *b = &t->b;
+  bl_descriptor *l = &t->layer;
+  unsigned taps = (unsigned)l->kernel_h * l->kernel_w;
+  l->gather_mode = (uint8_t)bench_range(b, 0, 2);
+  if (l->gather_mode == SPREAD && l->in_planes > ROWS) l->gather_mode = PACKED;
+  l->in_last_bytes = (uint8_t)bench_range(b, 1, BYTES);
+  l->group_stride = (uint16_t)((taps + SLOTS - 1 + SLOTS - 1) / SLOTS * l->in_planes);
+  if (l->gather_mode == SPREAD || bench_chance(b, 50)) return;
+  l->res_planes = (uint8_t)bench_range(b, 1, 8);
+  l->res_words = (uint16_t)bench_range(b, 1, 3);
+  l->res_offset = (uint16_t)window_words(l);
+  l->res_pixel_stride = (uint16_t)(l->res_words * l->res_planes + bench_range(b, 0, 3));
+}
+
+static bool fits(const bl_descriptor *l) {
+  unsigned pixels = (unsigned)l->images * l->out_h * l->out_w;
+  return window_words(l) + l->res_words * l->res_planes <= ROW_DEPTH &&
+         (unsigned)l->images * l->in_image_stride <= ACT_DEPTH &&
+         pixels * l->res_pixel_stride <= ACT_DEPTH;
 }
 
 static void random_layer(test *t) {
@@ -204,6 +303,7 @@ static void random_layer(test *t) {
     *l = (bl_descriptor){.out_planes = 1, .out_last_cols = 1, .tiles = 1, .out_pixel_stride = 1};
     l->in_h = (uint16_t)bench_range(b, 1, 9);
     l->in_w = (uint16_t)bench_range(b, 1, 20);
+    l->in_up = bench_chance(b, 25);
     l->in_planes = (uint8_t)bench_range(b, 1, 8);
     l->in_words = (uint16_t)bench_range(b, 1, 3);
     l->images = (uint16_t)bench_range(b, 1, bench_chance(b, 50) ? 1 : 9);
@@ -214,8 +314,11 @@ static void random_layer(test *t) {
                 &l->step_h, &l->origin_h, &l->conv_end_h, &l->out_h);
     random_axis(b, l->in_w, &l->kernel_w, &l->dilation_w, &l->stride_w, &l->pad_left, &l->pool_w,
                 &l->step_w, &l->origin_w, &l->conv_end_w, &l->out_w);
-  } while (window_words(l) > ROW_DEPTH || (unsigned)l->images * l->in_image_stride > ACT_DEPTH);
+    random_mode(t);
+  } while (!fits(l));
   l->in_base = (uint16_t)bench_range(b, 0, ACT_DEPTH - l->images * l->in_image_stride);
+  unsigned pixels = (unsigned)l->images * l->out_h * l->out_w;
+  l->res_base = (uint16_t)bench_range(b, 0, ACT_DEPTH - pixels * l->res_pixel_stride);
   l->in_last_lanes = (uint8_t)bench_range(b, 1, LANES);
   l->pad_value = (uint8_t)bench_random(b);
 }
@@ -230,7 +333,7 @@ static void start(test *t) {
   *t->p.layer_start_i = 0;
   t->half = t->outstanding = t->reads = t->given = 0;
   t->given_cycle[0] = t->given_cycle[1] = t->cycles;
-  memset(t->next, 0, sizeof t->next);
+  memset(t->written, 0, sizeof t->written);
 }
 
 // Gives a half back in some cycles when there is one to give.
@@ -247,7 +350,7 @@ static void next_half(test *t) {
   t->half ^= 1;
   t->outstanding++;
   t->reads = 0;
-  memset(t->next[t->half], 0, sizeof t->next[0]);
+  memset(t->written[t->half], 0, sizeof t->written[0]);
 }
 
 static void run_layer(test *t) {
@@ -256,7 +359,7 @@ static void run_layer(test *t) {
   unsigned offsets = (unsigned)l->pool_h * l->pool_w;
   unsigned percent = bench_chance(&t->b, 50) ? 100 : 3;
   start(t);
-  for (unsigned m = 0; m < pixels; m += ROWS)
+  for (unsigned m = 0; m < pixels; m += tile_pixels(l))
     for (unsigned offset = 0; offset < offsets; offset++) {
       bool done = false;
       for (unsigned wait = 0; !done && wait < 20000; wait++) {
@@ -279,7 +382,8 @@ static void run_faulty(test *t) {
   bl_descriptor *l = &t->layer;
   bool window = bench_chance(&t->b, 50);
   if (window) {
-    l->in_words = (uint16_t)(ROW_DEPTH / (l->in_planes * l->kernel_h * l->kernel_w) + 1);
+    l->gather_mode = PACKED;
+    l->in_words = (uint16_t)(ROW_DEPTH / (l->in_planes * l->kernel_h * l->kernel_w) + 2);
     l->in_pixel_stride = l->in_row_stride = l->in_image_stride = l->in_base = 0;
   } else {
     l->in_base = ACT_DEPTH;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// One row buffer: one half is filled while the other is read, at random; the word of the last read
-// stands until the next, and the request goes to the row below a cycle later.
-// VERILATE small: -GLANES=16 -GROW_DEPTH=16
-// VERILATE wide: -GLANES=64 -GROW_DEPTH=64
+// One row buffer: one half is filled while the other is read, at random; bytes rotated, wrapping to
+// the next word, dealt to groups or cleared; the word of the last read stands until the next, and
+// the request goes to the row below a cycle later.
+// VERILATE small: -GLANES=16 -GCOLS=8 -GROW_DEPTH=16
+// VERILATE wide: -GLANES=64 -GCOLS=16 -GROW_DEPTH=64
 #include "bench.h"
 #include "dut.h"
 
@@ -10,6 +11,52 @@ typedef struct {
   bool valid;
   unsigned half, addr;
 } request;
+
+typedef struct {
+  unsigned at, next, shift, bytes;
+  bool flush, rotated;
+  uint64_t data;
+} fill;
+
+enum { BYTES = LANES / 8, SLOTS = LANES / COLS };
+
+static fill random_fill(bench *b) {
+  fill f = {.shift = bench_random(b) % BYTES,
+            .bytes = bench_random(b) & ((1u << BYTES) - 1),
+            .flush = bench_chance(b, 20),
+            .rotated = bench_chance(b, 40)};
+  unsigned words = f.rotated ? ROW_DEPTH / SLOTS : ROW_DEPTH;
+  f.at = bench_random(b) % words;
+  f.next = bench_random(b) % words;
+  if (f.rotated) f.shift = f.shift / (COLS / 8) * (COLS / 8);
+  f.data = ((uint64_t)bench_random(b) << 32 | bench_random(b)) >> (64 - LANES);
+  return f;
+}
+
+// Byte `from` of the word goes to place (from + shift) modulo the word.
+static void apply(const fill *f, uint8_t words[ROW_DEPTH][BYTES], bool known[ROW_DEPTH][BYTES]) {
+  for (unsigned from = 0; from < BYTES; from++) {
+    unsigned to = (from + f->shift) % BYTES;
+    bool wraps = from + f->shift >= BYTES;
+    unsigned word = wraps ? f->next : f->at;
+    if (f->rotated) word = word * SLOTS + from / (COLS / 8);
+    if (f->flush ? wraps : (f->bytes >> from & 1) == 0) continue;
+    words[word][to] = f->flush ? 0 : (uint8_t)(f->data >> (8 * from));
+    known[word][to] = true;
+  }
+}
+
+static void put_fill(dut_ports *p, bool valid, unsigned half, const fill *f) {
+  *p->fill_we_i = valid;
+  *p->fill_half_i = (uint8_t)half;
+  *p->fill_addr_i = (uint16_t)f->at;
+  *p->fill_next_i = (uint16_t)f->next;
+  *p->fill_shift_i = (uint8_t)f->shift;
+  *p->fill_bytes_i = (uint8_t)f->bytes;
+  *p->fill_flush_i = f->flush;
+  *p->fill_rotated_i = f->rotated;
+  memcpy(p->fill_data_i, &f->data, LANES / 8);
+}
 
 static void tick(dut *d, dut_ports *p) {
   *p->clk_i = 0;
@@ -22,30 +69,28 @@ int main(int argc, char **argv) {
   bench b = bench_begin(argc, argv, "bench_row_buffer");
   dut_ports p;
   dut *d = dut_open(argc, argv, &p);
-  uint64_t mirror[2][ROW_DEPTH] = {0}, data = 0, got, out = 0;
-  bool known[2][ROW_DEPTH] = {0}, out_known = false;
+  static uint8_t mirror[2][ROW_DEPTH][BYTES];
+  static bool known[2][ROW_DEPTH][BYTES];
+  uint8_t out[BYTES] = {0};
+  bool out_known[BYTES] = {0};
   *p.fill_we_i = *p.read_i = 0;
   *p.rst_i = 1;
   tick(d, &p);
   *p.rst_i = 0;
-  for (unsigned i = 0; i < 20000; i++) {
+  for (unsigned i = 0; i < 40000; i++) {
     request r = {bench_chance(&b, 70), bench_random(&b) & 1, bench_random(&b) & 0xFFFF};
-    bool fill = bench_chance(&b, 70);
-    unsigned at = bench_random(&b) % ROW_DEPTH, kept = r.addr % ROW_DEPTH;
-    data = ((uint64_t)bench_random(&b) << 32 | bench_random(&b)) >> (64 - LANES);
+    bool fills = bench_chance(&b, 70);
+    fill f = random_fill(&b);
     *p.read_i = r.valid;
     *p.read_half_i = (uint8_t)r.half;
     *p.read_addr_i = (uint16_t)r.addr;
-    *p.fill_we_i = fill;
-    *p.fill_half_i = !r.half;
-    *p.fill_addr_i = (uint16_t)at;
-    memcpy(p.fill_data_i, &data, LANES / 8);
+    put_fill(&p, fills, !r.half, &f);
     tick(d, &p);
-    if (r.valid) out = mirror[r.half][kept], out_known = known[r.half][kept];
-    if (fill) mirror[!r.half][at] = data, known[!r.half][at] = true;
-    got = 0;
-    memcpy(&got, p.read_data_o, LANES / 8);
-    if (out_known) BENCH_EQUAL(&b, "word", i, out, got);
+    if (r.valid) memcpy(out, mirror[r.half][r.addr % ROW_DEPTH], BYTES);
+    if (r.valid) memcpy(out_known, known[r.half][r.addr % ROW_DEPTH], sizeof out_known);
+    if (fills) apply(&f, mirror[!r.half], known[!r.half]);
+    for (unsigned k = 0; k < BYTES; k++)
+      if (out_known[k]) BENCH_EQUAL(&b, "byte", i, out[k], ((const uint8_t *)p.read_data_o)[k]);
     BENCH_EQUAL(&b, "request passed on", i, r.valid, *p.read_o);
     if (!r.valid) continue;
     BENCH_EQUAL(&b, "half passed on", i, r.half, *p.read_half_o);

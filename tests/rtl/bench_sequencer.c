@@ -3,7 +3,7 @@
 // halves are filled and the datapath has room at random. Where both are always there, every cycle
 // from the first step to the last must issue one.
 //
-// VERILATE all: -GTILE_DEPTH=32 -GPASS_DEPTH=64 -GK_DEPTH=256
+// VERILATE all: -GGROUPS=4 -GTILE_DEPTH=32 -GPASS_DEPTH=64 -GK_DEPTH=256
 // VERILATE rows2: -GROWS=2
 // VERILATE rows8: -GROWS=8
 #include "bench.h"
@@ -33,6 +33,7 @@ typedef struct {
   uint64_t tile_out, pass_out;
   uint16_t k_out;
   unsigned tile_base, tile_count;
+  bool rotated;
   step steps[MAX_STEPS]; // of one fill
   unsigned step_count;
   fill fills[MAX_FILLS];
@@ -65,11 +66,16 @@ static void random_lists(test *t) {
                             .pass_last = (uint16_t)(bench_random(b) % 20),
                             .post = (uint8_t)(bench_random(b) % 3)};
   t->tile_count = (unsigned)bench_range(b, 1, 6);
+  t->rotated = bench_chance(b, 50);
   t->tile_base = (unsigned)bench_range(b, 0, TILE_DEPTH - t->tile_count);
 }
 
 static unsigned k_entry(const test *t, const bl_tile *tile, const bl_pass *pass, unsigned e) {
   return t->k[((unsigned)tile->k_base + pass->k_offset + e) % K_DEPTH];
+}
+
+static unsigned row_address(const test *t, const bl_tile *tile, const bl_pass *pass, unsigned e) {
+  return (k_entry(t, tile, pass, e) + pass->plane * (t->rotated ? GROUPS : 1u)) & 0xFFFF;
 }
 
 // The lists, followed as docs/reference/device.md states them. Entries beyond a memory (the layers
@@ -90,7 +96,7 @@ static void walk_lists(test *t) {
                                            .sum = pass->sum,
                                            .last = j == tile->pass_last && e + 1 == steps,
                                            .last_tile = i + 1 == t->tile_count,
-                                           .row_addr = k_entry(t, tile, pass, e) + pass->plane,
+                                           .row_addr = row_address(t, tile, pass, e),
                                            .weight_addr = weight > 0xFFFF ? 0xFFFF : weight,
                                            .tile = i,
                                            .post = tile->post};
@@ -184,6 +190,7 @@ static void random_fills(test *t) {
 static void start(test *t) {
   *t->p.tiles_i = (uint16_t)t->tile_count;
   *t->p.tile_base_i = (uint16_t)t->tile_base;
+  *t->p.rotated_i = t->rotated;
   *t->p.fill_done_i = 0;
   t->filled = t->used = t->released = t->at = t->issued = 0;
   *t->p.layer_start_i = 1;
