@@ -83,7 +83,7 @@ static int32_t find_pending(const bl_driver *driver, uint16_t tag, uint8_t opcod
 }
 
 static bl_answer read_header(const bl_driver *driver) {
-  bl_answer answer;
+  bl_answer answer = {0};
   answer.opcode = (uint8_t)(driver->header[0] >> 16);
   answer.tag = (uint16_t)driver->header[0];
   answer.bytes = driver->header[1];
@@ -94,6 +94,7 @@ static bl_answer read_header(const bl_driver *driver) {
 
 static void finish_answer(bl_driver *driver) {
   bl_answer answer = read_header(driver);
+  if (answer.opcode == BL_OP_RUN && answer.bytes > 0) answer.signature = driver->signature;
   if (driver->payload_entry != NO_ENTRY) driver->pending[driver->payload_entry].active = false;
   driver->header_have = 0;
   driver->payload_words = 0;
@@ -103,6 +104,15 @@ static void finish_answer(bl_driver *driver) {
     driver->failure = answer;
   }
   if (driver->listener != NULL) driver->listener(driver->listener_context, &answer);
+}
+
+// What an answer may carry. A run that failed has no signature.
+static bool is_length_sound(const bl_driver *driver, const bl_answer *answer) {
+  uint32_t words = (answer->bytes >> 2) + ((answer->bytes & 3u) != 0 ? 1u : 0u);
+  if (words == 0) return true;
+  if (driver->payload_entry == NO_ENTRY) return false;
+  if (answer->opcode == BL_OP_RUN) return answer->bytes == 4 && answer->status == BL_STATUS_OK;
+  return words <= driver->pending[driver->payload_entry].words;
 }
 
 // A whole header: checks it and prepares for its payload. Errors of loads carry a tag that nobody
@@ -115,14 +125,12 @@ static bl_driver_result take_header(bl_driver *driver) {
   driver->payload_entry = find_pending(driver, answer.tag, answer.opcode);
   if (driver->payload_entry == NO_ENTRY && answer.status == BL_STATUS_OK)
     return BL_DRIVER_BAD_ANSWER;
+  if (!is_length_sound(driver, &answer)) return BL_DRIVER_BAD_ANSWER;
   if (answer.bytes == 0) {
     finish_answer(driver);
     return BL_DRIVER_OK;
   }
-  uint32_t words = (answer.bytes >> 2) + ((answer.bytes & 3u) != 0 ? 1u : 0u);
-  if (driver->payload_entry == NO_ENTRY || words > driver->pending[driver->payload_entry].words)
-    return BL_DRIVER_BAD_ANSWER;
-  driver->payload_words = words + 1;
+  driver->payload_words = (answer.bytes >> 2) + ((answer.bytes & 3u) != 0 ? 1u : 0u) + 1;
   driver->payload_have = 0;
   driver->payload_crc = 0;
   return BL_DRIVER_OK;
@@ -130,7 +138,12 @@ static bl_driver_result take_header(bl_driver *driver) {
 
 static bl_driver_result take_payload(bl_driver *driver, uint32_t word) {
   if (driver->payload_have + 1 < driver->payload_words) {
-    driver->pending[driver->payload_entry].destination[driver->payload_have++] = word;
+    const bl_driver_pending *pending = &driver->pending[driver->payload_entry];
+    if (pending->opcode == BL_OP_RUN)
+      driver->signature = word;
+    else
+      pending->destination[driver->payload_have] = word;
+    driver->payload_have++;
     driver->payload_crc = bl_driver_crc32(driver, driver->payload_crc, &word, 1);
     return BL_DRIVER_OK;
   }
@@ -187,7 +200,7 @@ static bl_driver_result send_words(bl_driver *driver, const uint32_t *words, uin
 }
 
 static bool is_answered(uint8_t opcode) {
-  return opcode < BL_OP_LOAD_WEIGHTS || opcode > BL_OP_LOAD_ACTIVATIONS;
+  return opcode < BL_OP_LOAD_WEIGHTS || opcode > BL_OP_LOAD_CODES;
 }
 
 static int32_t free_entry(const bl_driver *driver) {

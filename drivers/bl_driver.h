@@ -48,6 +48,8 @@ typedef struct {
   uint8_t status; // BL_STATUS_*
   uint32_t info;
   uint32_t bytes; // payload bytes, in the request's destination
+  // Of a RUN that went well: the sum of what it wrote, see docs/reference/device.md. Else 0.
+  uint32_t signature;
 } bl_answer;
 
 // Called once for each answer, in the order of arrival, from inside the driver's calls; must not
@@ -80,6 +82,7 @@ typedef struct {
   uint32_t header_have;
   uint32_t payload_words, payload_have; // payload of the answer being read, its CRC word included
   uint32_t payload_crc;
+  uint32_t signature;
   int32_t payload_entry; // its pending entry
   uint32_t crc_table[8][256];
 } bl_driver;
@@ -90,7 +93,8 @@ bl_driver_result bl_driver_open(bl_driver *driver, const bl_transport *transport
 
 // Sends one request and takes in whatever answers arrive meanwhile. `payload`: ceil(bytes/4) words,
 // NULL when bytes is 0. Where the opcode is answered (all but the loads), the answer's payload goes
-// to `destination`, which must stay valid until it came; `words` is its room. *tag may be NULL.
+// to `destination`, which must stay valid until it came; `words` is its room. A RUN needs none: its
+// answer's one word is bl_answer.signature. *tag may be NULL.
 // Returns DEVICE as soon as an error answer has been seen, also one for an earlier request: when
 // the error was known before the call, this request has not been sent.
 bl_driver_result bl_driver_request(bl_driver *driver, uint8_t opcode, uint32_t address,

@@ -15,17 +15,18 @@
 
 #include "drivers/bl_driver.h"
 
-enum { LOG_WORDS = 1 << 16, OUT_WORDS = 1 << 16, PATIENCE = 50, IDENTITY = 13 };
+enum { LOG_WORDS = 1 << 16, OUT_WORDS = 1 << 16, PATIENCE = 50, IDENTITY = 14 };
 
 static unsigned long seed = 1;
 
 // A device that takes packets to pieces with its own few lines and answers what a test tells it to.
 typedef struct {
   uint64_t random;
-  bool stalls;       // moves a random number of words, often none
-  bool stubborn;     // accepts nothing while an answer of its own is unread
-  uint32_t lifetime; // words it accepts before it goes silent
-  uint8_t status;    // of the answer to the request with refused_opcode
+  bool stalls;        // moves a random number of words, often none
+  uint32_t run_bytes; // of the answer to a RUN
+  bool stubborn;      // accepts nothing while an answer of its own is unread
+  uint32_t lifetime;  // words it accepts before it goes silent
+  uint8_t status;     // of the answer to the request with refused_opcode
   uint8_t refused_opcode;
   uint32_t flip; // bit of the answer stream that is turned over; UINT32_MAX: none
   uint32_t log[LOG_WORDS], logged;
@@ -66,8 +67,8 @@ static uint32_t region_word(uint32_t address, uint32_t i) {
 }
 
 static uint32_t payload_word(uint8_t opcode, uint32_t i) {
-  static const uint32_t identity[IDENTITY] = {0x424C4F4D, 1,    8,   8,   32,    32,  8192,
-                                              128,        4096, 512, 256, 16384, 1024};
+  static const uint32_t identity[IDENTITY] = {0x424C4F4D, 2,    8,   8,   32,    32,   8192,
+                                              128,        4096, 512, 256, 16384, 1024, 2048};
   if (opcode == 0x01) return identity[i];
   if (opcode == 0x04) return i % 2 == 0 ? 100 + i : i;
   return region_word(device.header[2], i);
@@ -79,10 +80,11 @@ static void answer_request(void) {
     put_answer(device.header[0], 0, device.status, 0x1234);
     return;
   }
-  if (opcode >= 0x10 && opcode <= 0x15) return;
+  if (opcode >= 0x10 && opcode <= 0x18) return;
   uint32_t bytes = 0;
   if (opcode == 0x01) bytes = IDENTITY * 4;
   if (opcode == 0x04) bytes = 9 * 8;
+  if (opcode == 0x20) bytes = device.run_bytes;
   if (opcode == 0x21) bytes = (device.header[3] & 0xFFFFFF) * 4;
   put_answer(device.header[0], bytes, 0, opcode == 0x20 ? 77 : 0);
   uint32_t words[4096];
@@ -174,6 +176,7 @@ static void start(bl_driver *driver, const bl_transport *transport) {
   memset(&device, 0, sizeof device);
   device.random = random;
   device.lifetime = device.flip = UINT32_MAX;
+  device.run_bytes = 4;
   assert_int_equal(bl_driver_open(driver, transport, &device, PATIENCE), BL_DRIVER_OK);
 }
 
@@ -258,7 +261,7 @@ static void identity(void **state) {
   assert_int_equal(bl_driver_identify(&driver, &BL_CONFIGS[BL_CONFIG_DEFAULT], &found),
                    BL_DRIVER_OK);
   assert_int_equal(found.row_depth, 1024);
-  for (size_t field = 0; field < 11; field++) {
+  for (size_t field = 0; field < 12; field++) {
     bl_config other = BL_CONFIGS[BL_CONFIG_DEFAULT];
     uint32_t *fields = &other.rows;
     fields[field]++;
@@ -280,13 +283,14 @@ static void counters(void **state) {
 
 typedef struct {
   uint32_t count;
-  bl_answer last;
+  bl_answer last, run;
 } heard;
 
 static void listen(void *context, const bl_answer *answer) {
   heard *h = context;
   h->count++;
   h->last = *answer;
+  if (answer->opcode == BL_OP_RUN) h->run = *answer;
 }
 
 static void errors_of_the_device(void **state) {
@@ -314,6 +318,39 @@ static void errors_of_the_device(void **state) {
     assert_int_equal(bl_driver_request(&driver, BL_OP_RUN, 0, 0, NULL, 0, NULL, 0, NULL),
                      BL_DRIVER_DEVICE);
     assert_int_equal(device.logged, sent);
+  }
+}
+
+// A run's payload is its signature, whatever destination the request names.
+static void signatures(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t bytes;
+    uint8_t status;
+    bl_driver_result result;
+  } cases[] = {{4, 0, BL_DRIVER_OK},
+               {3, 0, BL_DRIVER_BAD_ANSWER},
+               {8, 0, BL_DRIVER_BAD_ANSWER},
+               {0, BL_STATUS_FAULT, BL_DRIVER_DEVICE}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    static bl_driver driver;
+    heard h = {0};
+    uint32_t room[2] = {1, 2};
+    start(&driver, &plain);
+    driver.listener = listen;
+    driver.listener_context = &h;
+    device.run_bytes = cases[i].bytes;
+    device.refused_opcode = BL_OP_RUN;
+    device.status = cases[i].status;
+    bl_driver_result result = bl_driver_request(&driver, BL_OP_RUN, 5, 0, NULL, 0, room, 2, NULL);
+    if (result == BL_DRIVER_OK) result = bl_driver_fence(&driver);
+    assert_int_equal(result, cases[i].result);
+    assert_int_equal(room[0], 1);
+    assert_int_equal(room[1], 2);
+    if (result != BL_DRIVER_OK) continue;
+    assert_int_equal(h.count, 2);
+    assert_int_equal(h.run.signature, region_word(5, 0));
+    assert_int_equal(h.last.signature, 0); // a fence has none
   }
 }
 
@@ -461,19 +498,13 @@ int main(void) {
   printf("seed %lu\n", seed);
   device.random = seed;
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(exact_words),
-      cmocka_unit_test(crc_is_the_usual_one),
-      cmocka_unit_test(arguments),
-      cmocka_unit_test(identity),
-      cmocka_unit_test(counters),
-      cmocka_unit_test(errors_of_the_device),
-      cmocka_unit_test(flipped_bits),
-      cmocka_unit_test(unasked_answers),
-      cmocka_unit_test(both_sides_stall),
-      cmocka_unit_test(silence),
-      cmocka_unit_test(reset_by_stream),
-      cmocka_unit_test(broken_transport),
-      cmocka_unit_test(texts),
+      cmocka_unit_test(exact_words),      cmocka_unit_test(crc_is_the_usual_one),
+      cmocka_unit_test(arguments),        cmocka_unit_test(identity),
+      cmocka_unit_test(counters),         cmocka_unit_test(errors_of_the_device),
+      cmocka_unit_test(signatures),       cmocka_unit_test(flipped_bits),
+      cmocka_unit_test(unasked_answers),  cmocka_unit_test(both_sides_stall),
+      cmocka_unit_test(silence),          cmocka_unit_test(reset_by_stream),
+      cmocka_unit_test(broken_transport), cmocka_unit_test(texts),
       cmocka_unit_test(tags_skip_zero),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
