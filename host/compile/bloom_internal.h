@@ -18,8 +18,13 @@ enum {
   BL_STEP_BYTES = 26, // of a step without its payload
   BL_STEP_INPUT = 1,  // flags
   BL_STEP_LAST_PART = 2,
-  BL_LAYER_REQUANT = 1,
+  BL_LAYER_REQUANT = 1, // flags
   BL_LAYER_REAL = 2,
+  BL_LAYER_CODEBOOK = 4,
+  BL_LAYER_ADDEND = 8,
+  BL_LAYER_TABLE = 16,
+  BL_LAYER_UPSAMPLE = 32,
+  BL_LAYER_FLAGS = 63,
 };
 
 #define BL_BLOOM_MAGIC "BITLOOM\n"

@@ -50,6 +50,8 @@ static void get_tensor(bl_reader *r, bl_arena *arena, bl_int_tensor *t) {
   t->format = get_format(r);
   t->scale = bl_get_real(r);
   t->zero_point = bl_get_signed32(r);
+  t->parent = bl_get32(r);
+  t->parent_channel = bl_get32(r);
 }
 
 static void get_fields(bl_reader *r, bl_int_layer *l) {
@@ -117,6 +119,35 @@ static void get_real_scale(bl_reader *r, bl_arena *arena, uint32_t channels, bl_
   }
 }
 
+static void get_addend(bl_reader *r, bl_arena *arena, uint32_t channels, bl_int_layer *l) {
+  l->addend = bl_get32(r);
+  l->raise = (uint8_t)bl_get(r, 1);
+  if (r->failed || channels > bl_left(r) / 4) {
+    r->failed = true;
+    return;
+  }
+  l->addend_weight = bl_arena_alloc(arena, channels, sizeof *l->addend_weight);
+  if (l->addend_weight == NULL) r->failed = true;
+  for (uint32_t n = 0; n < channels && !r->failed; n++)
+    l->addend_weight[n] = bl_get_signed32(r);
+}
+
+static void get_table(bl_reader *r, bl_arena *arena, bl_int_layer *l) {
+  l->table = bl_arena_alloc(arena, BL_INT_TABLE, sizeof *l->table);
+  if (l->table == NULL) r->failed = true;
+  for (int i = 0; i < BL_INT_TABLE && !r->failed; i++)
+    l->table[i] = bl_get_signed32(r);
+}
+
+static void get_codebook(bl_reader *r, bl_arena *arena, bl_int_layer *l) {
+  const uint8_t *codes = bl_get_bytes(r, BL_INT_CODES);
+  l->codebook = codes == NULL ? NULL : bl_arena_alloc(arena, BL_INT_CODES, 1);
+  if (l->codebook != NULL)
+    memcpy(l->codebook, codes, BL_INT_CODES);
+  else
+    r->failed = true;
+}
+
 static void get_layer(bl_reader *r, const bl_int_graph *graph, bl_int_layer *l) {
   l->name = bl_get_text(r, graph->arena);
   get_fields(r, l);
@@ -130,9 +161,13 @@ static void get_layer(bl_reader *r, const bl_int_graph *graph, bl_int_layer *l) 
   memcpy(l->weights, weights, count);
   uint32_t channels = graph->tensors[l->output].c;
   uint64_t flags = bl_get(r, 1);
-  if (flags > (BL_LAYER_REQUANT | BL_LAYER_REAL)) r->failed = true;
+  if (flags > BL_LAYER_FLAGS) r->failed = true;
+  l->upsample = (flags & BL_LAYER_UPSAMPLE) != 0;
   if ((flags & BL_LAYER_REQUANT) != 0) get_requant(r, graph->arena, channels, l);
   if ((flags & BL_LAYER_REAL) != 0) get_real_scale(r, graph->arena, channels, l);
+  if ((flags & BL_LAYER_CODEBOOK) != 0) get_codebook(r, graph->arena, l);
+  if ((flags & BL_LAYER_ADDEND) != 0) get_addend(r, graph->arena, channels, l);
+  if ((flags & BL_LAYER_TABLE) != 0) get_table(r, graph->arena, l);
 }
 
 bl_status bl_read_graph(const char *name, bl_reader *r, bl_arena *arena, bl_int_graph **graph,
@@ -142,10 +177,11 @@ bl_status bl_read_graph(const char *name, bl_reader *r, bl_arena *arena, bl_int_
   g->arena = arena;
   g->name = bl_get_text(r, arena);
   g->tensor_count = bl_get32(r);
+  g->layer_count = bl_get32(r);
   g->output = bl_get32(r);
-  if (r->failed || g->tensor_count < 2 || g->tensor_count > BL_INT_MAX_TENSORS)
-    return damaged(name, "its graph has no sensible number of tensors", err);
-  g->layer_count = g->tensor_count - 1;
+  if (r->failed || g->tensor_count > BL_INT_MAX_TENSORS || g->layer_count < 1 ||
+      g->layer_count >= g->tensor_count)
+    return damaged(name, "its graph has no sensible number of tensors or layers", err);
   g->tensors = bl_arena_alloc(arena, g->tensor_count, sizeof *g->tensors);
   g->layers = bl_arena_alloc(arena, g->layer_count, sizeof *g->layers);
   if (g->tensors == NULL || g->layers == NULL)
@@ -161,8 +197,8 @@ bl_status bl_read_graph(const char *name, bl_reader *r, bl_arena *arena, bl_int_
 
 static bool get_config(bl_reader *r, bl_arena *arena, bl_config *config) {
   const char *name = bl_get_text(r, arena);
-  uint32_t fields[11];
-  for (int i = 0; i < 11; i++)
+  uint32_t fields[12];
+  for (int i = 0; i < 12; i++)
     fields[i] = bl_get32(r);
   for (int i = 0; !r->failed && i < BL_CONFIG_COUNT; i++) {
     const bl_config *c = &BL_CONFIGS[i];

@@ -36,12 +36,20 @@ static void put_tensor(bl_writer *w, const bl_int_tensor *t) {
   put_format(w, t->format);
   bl_put_real(w, t->scale);
   bl_put(w, (uint32_t)t->zero_point, 4);
+  bl_put(w, t->parent, 4);
+  bl_put(w, t->parent_channel, 4);
 }
 
 static void put_constants(bl_writer *w, const bl_int_layer *l, uint32_t channels) {
   bool requant = l->mult != NULL && l->bias != NULL && l->shift != NULL;
   bool real = l->out_scale != NULL && l->out_bias != NULL;
-  bl_put(w, (requant ? BL_LAYER_REQUANT : 0u) | (real ? BL_LAYER_REAL : 0u), 1);
+  unsigned flags = requant ? BL_LAYER_REQUANT : 0u;
+  if (real) flags |= BL_LAYER_REAL;
+  if (l->codebook != NULL) flags |= BL_LAYER_CODEBOOK;
+  if (l->addend_weight != NULL) flags |= BL_LAYER_ADDEND;
+  if (l->table != NULL) flags |= BL_LAYER_TABLE;
+  if (l->upsample) flags |= BL_LAYER_UPSAMPLE;
+  bl_put(w, flags, 1);
   for (uint32_t n = 0; requant && n < channels; n++) {
     bl_put(w, (uint32_t)l->mult[n], 4);
     bl_put(w, (uint64_t)l->bias[n], 8);
@@ -51,6 +59,19 @@ static void put_constants(bl_writer *w, const bl_int_layer *l, uint32_t channels
     bl_put_real(w, l->out_scale[n]);
     bl_put_real(w, l->out_bias[n]);
   }
+}
+
+// What few layers have, in the order of the flags.
+static void put_extras(bl_writer *w, const bl_int_layer *l, uint32_t channels) {
+  if (l->codebook != NULL) bl_put_bytes(w, l->codebook, BL_INT_CODES);
+  if (l->addend_weight != NULL) {
+    bl_put(w, l->addend, 4);
+    bl_put(w, l->raise, 1);
+    for (uint32_t n = 0; n < channels; n++)
+      bl_put(w, (uint32_t)l->addend_weight[n], 4);
+  }
+  for (uint32_t i = 0; l->table != NULL && i < BL_INT_TABLE; i++)
+    bl_put(w, (uint32_t)l->table[i], 4);
 }
 
 static void put_layer(bl_writer *w, const bl_int_graph *graph, const bl_int_layer *l) {
@@ -74,11 +95,13 @@ static void put_layer(bl_writer *w, const bl_int_graph *graph, const bl_int_laye
   size_t each = (size_t)l->kernel_h * l->kernel_w * (graph->tensors[l->input].c / l->groups);
   bl_put_bytes(w, l->weights, each * out_c);
   put_constants(w, l, out_c);
+  put_extras(w, l, out_c);
 }
 
 void bl_put_graph(bl_writer *w, const bl_int_graph *graph) {
   bl_put_text(w, graph->name);
   bl_put(w, graph->tensor_count, 4);
+  bl_put(w, graph->layer_count, 4);
   bl_put(w, graph->output, 4);
   for (uint32_t t = 0; t < graph->tensor_count; t++)
     put_tensor(w, &graph->tensors[t]);

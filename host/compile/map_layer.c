@@ -41,6 +41,26 @@ static void map_output(bl_mapping *m) {
   m->out_words = bl_div_up(lanes, c->lanes) * m->out_planes;
 }
 
+// What int_graph.h can say and this compiler does not map.
+static bl_status check_supported(const bl_int_graph *graph, const bl_int_layer *layer,
+                                 bl_error *err) {
+  const struct {
+    bool used;
+    const char *what;
+  } features[] = {
+      {layer->addend_weight != NULL, "addition of a second tensor"},
+      {layer->table != NULL, "table behind the clamp"},
+      {layer->upsample, "up-sampled input"},
+      {graph->tensors[layer->output].parent != 0, "output that is a part of a concatenation"},
+      {bl_int_is_concatenation(graph, layer->input), "concatenated input"},
+  };
+  for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
+    if (features[i].used)
+      return bl_fail(err, BL_ERR_UNSUPPORTED, "layer %s: no mapping of its %s", layer->name,
+                     features[i].what);
+  return BL_OK;
+}
+
 bl_status bl_map_layer(const bl_int_graph *graph, uint32_t index, const bl_config *config,
                        bool window, bl_arena *arena, bl_mapping *m, bl_error *err) {
   const bl_int_layer *layer = &graph->layers[index];
@@ -50,6 +70,7 @@ bl_status bl_map_layer(const bl_int_graph *graph, uint32_t index, const bl_confi
                     .out = &graph->tensors[layer->output],
                     .index = index,
                     .groups = layer->groups};
+  BL_TRY(check_supported(graph, layer, err));
   bl_int_conv_size(graph, layer, &m->conv_h, &m->conv_w);
   m->pool_stride_h = m->out->h == 1 ? 1 : layer->pool_stride_h;
   m->pool_stride_w = m->out->w == 1 ? 1 : layer->pool_stride_w;

@@ -21,7 +21,12 @@ enum {
   BL_INT_MAX_DIM = 65535,        // height, width and channels of a tensor
   BL_INT_MAX_KERNEL = 65535,     // a fully connected layer over a map is a kernel as large as it
   BL_INT_MAX_ELEMENTS = 1 << 28, // of a tensor (one image) and of a layer's weights
+  BL_INT_CODES = 16,             // entries of a codebook
+  BL_INT_TABLE = 256,            // entries of a table
 };
+
+// No layer makes this tensor.
+#define BL_INT_NO_LAYER UINT32_MAX
 
 typedef enum {
   BL_FORMAT_U,  // unsigned, bits 1..8
@@ -39,7 +44,8 @@ typedef struct {
 // A concatenation is a tensor that no layer makes: the tensors that name it as their parent lie
 // side by side in its channels, channel k of a part being channel parent_channel + k of the parent.
 // Parts and parent have the same height, width, format, scale and zero point; parts do not overlap,
-// cover all channels, and have no parts of their own.
+// cover all channels, and have no parts of their own. Parts are made by layers and are no
+// accumulators.
 typedef struct {
   char *name;
   uint32_t h, w, c;
@@ -76,11 +82,11 @@ typedef struct {
   bl_format weight_format; // U is not used for weights; b1 or s2..s8 (s2 also carries ternary)
   int8_t *weights;         // [output channel][ky][kx][input channel of the group]; b1: -1 or +1
   int8_t *codebook;        // [16] the only values that weights has, so that 4-bit codes carry them;
-                           // NULL: none. Weights are s2..s8 then
+                           // NULL: none. Weights are s2..s8 then, the codebook's values too
   bool upsample;           // the input is seen twice as high and wide
   uint32_t addend;         // tensor index, where addend_weight is not NULL
   int32_t *addend_weight;  // [output channel], magnitude below 2^24; NULL: nothing is added
-  uint8_t raise;           // 0..24
+  uint8_t raise;           // 0..24; 0 where nothing is added
   int32_t *mult;           // [output channel], magnitude in [2^15, 2^16)
   int64_t *bias;           // [output channel], 48-bit signed, rounding half already added
   uint8_t *shift;          // [output channel], 1..47
@@ -110,6 +116,17 @@ typedef struct {
 // Height and width after the convolution, before pooling. Only for layers that bl_int_check passed.
 void bl_int_conv_size(const bl_int_graph *graph, const bl_int_layer *layer, uint32_t *h,
                       uint32_t *w);
+// Positions of a window over `size` positions with `pads` more around them; 0: it does not fit.
+int64_t bl_int_windows(int64_t size, int64_t pads, int64_t kernel, int64_t dilation,
+                       int64_t stride);
+// Does another tensor name this one as its parent?
+bool bl_int_is_concatenation(const bl_int_graph *graph, uint32_t tensor);
+uint32_t bl_int_concatenations(const bl_int_graph *graph);
+// The layer whose output a tensor is; BL_INT_NO_LAYER for tensor 0 and concatenations.
+uint32_t bl_int_producer(const bl_int_graph *graph, uint32_t tensor);
+// The layer after which a tensor is complete: its producer, of a concatenation the last of its
+// parts'; BL_INT_NO_LAYER for tensor 0.
+uint32_t bl_int_completer(const bl_int_graph *graph, uint32_t tensor);
 // Elements of one image of a tensor.
 size_t bl_int_elements(const bl_int_tensor *tensor);
 // Smallest and largest integer of a format (b1: -1 and 1; acc: INT32_MIN and INT32_MAX).
@@ -119,8 +136,9 @@ int32_t bl_format_max(bl_format format);
 const char *bl_format_name(bl_format format);
 
 // Checks everything that the comments above promise: indices, sizes that fit, formats, ranges of
-// every weight, mult, bias and shift, windows that touch the map, producers before consumers.
-// Every consumer of a graph from outside the program calls it first. Errors: FORMAT, RANGE.
+// every weight, addend weight, mult, bias, shift and table entry, windows that touch the map,
+// producers before consumers. Every consumer of a graph from outside the program calls it first.
+// Errors: FORMAT, RANGE.
 BL_MUST_USE bl_status bl_int_check(const bl_int_graph *graph, bl_error *err);
 
 #endif

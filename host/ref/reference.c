@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-// acc[m][n]: the sum over window positions and the group's channels of A * W, at conv position
-// (oy, ox). Wraps modulo 2^32 as int32 hardware does; bl_compile proves that it never has to.
-static int32_t accumulate(const bl_int_tensor *tensor, const bl_int_layer *layer,
-                          uint32_t out_channels, const int32_t *in, int64_t oy, int64_t ox,
-                          uint32_t n) {
+// The sum over window positions and the group's channels of A * W, at conv position (oy, ox).
+// All sums wrap modulo 2^32 as int32 hardware does; bl_compile proves that they never have to.
+static uint32_t accumulate(const bl_int_tensor *tensor, const bl_int_layer *layer,
+                           uint32_t out_channels, const int32_t *in, int64_t oy, int64_t ox,
+                           uint32_t n) {
+  // Up-sampled, the layer sees each pixel twice in y and in x.
+  const int64_t repeat = layer->upsample ? 2 : 1;
   uint32_t group_in = tensor->c / layer->groups;
   uint32_t group = n / (out_channels / layer->groups);
   const int8_t *w = layer->weights + (size_t)n * layer->kernel_h * layer->kernel_w * group_in;
@@ -20,18 +22,27 @@ static int32_t accumulate(const bl_int_tensor *tensor, const bl_int_layer *layer
     for (uint32_t kx = 0; kx < layer->kernel_w; kx++, w += group_in) {
       int64_t y = oy * layer->stride_h + (int64_t)ky * layer->dilation_h - layer->pad_top;
       int64_t x = ox * layer->stride_w + (int64_t)kx * layer->dilation_w - layer->pad_left;
-      bool inside = y >= 0 && y < tensor->h && x >= 0 && x < tensor->w;
-      const int32_t *a = inside ? in + ((size_t)y * tensor->w + (size_t)x) * tensor->c : NULL;
+      bool inside = y >= 0 && y < repeat * tensor->h && x >= 0 && x < repeat * tensor->w;
+      int64_t pixel = inside ? y / repeat * tensor->w + x / repeat : 0;
+      const int32_t *a = in + (size_t)pixel * tensor->c;
       for (uint32_t k = 0; k < group_in; k++) {
         int32_t value = inside ? a[group * group_in + k] : layer->pad_value;
         acc += (uint32_t)(value * w[k]);
       }
     }
   }
-  return (int32_t)acc;
+  return acc;
 }
 
-// y = clamp((acc*mult + bias) >> shift, lo - zp, hi - zp) + zp; the shift rounds down.
+// acc[m][n] of int_graph.h from the sum of products; `addend` is R[m][n], 0 where nothing is added.
+static int32_t add(const bl_int_layer *layer, uint32_t sum, int32_t addend, uint32_t n) {
+  if (layer->addend_weight == NULL) return (int32_t)sum;
+  uint32_t raised = sum * (1u << layer->raise);
+  return (int32_t)(raised + (uint32_t)layer->addend_weight[n] * (uint32_t)addend);
+}
+
+// y = clamp((acc*mult + bias) >> shift, lo - zp, hi - zp) + zp; the shift rounds down. Then the
+// table, where there is one.
 static int32_t requantise(const bl_int_tensor *out, const bl_int_layer *layer, int32_t acc,
                           uint32_t n) {
   if (out->format.kind == BL_FORMAT_ACC) return acc;
@@ -41,18 +52,21 @@ static int32_t requantise(const bl_int_tensor *out, const bl_int_layer *layer, i
   int64_t y = product >> layer->shift[n];
   if (y < layer->lo - zp) y = layer->lo - zp;
   if (y > layer->hi - zp) y = layer->hi - zp;
-  return (int32_t)(y + zp);
+  y += zp;
+  return layer->table != NULL ? layer->table[y & 255] : (int32_t)y;
 }
 
-// Convolution and requantisation, before pooling: conv[(oy*w + ox)*c + n].
+// Convolution, addition and requantisation, before pooling: conv[(oy*w + ox)*c + n].
 static void convolve(const bl_int_graph *graph, const bl_int_layer *layer, const int32_t *in,
-                     int32_t *conv, uint32_t h, uint32_t w) {
+                     const int32_t *addend, int32_t *conv, uint32_t h, uint32_t w) {
   const bl_int_tensor *out = &graph->tensors[layer->output];
   for (uint32_t oy = 0; oy < h; oy++)
     for (uint32_t ox = 0; ox < w; ox++)
       for (uint32_t n = 0; n < out->c; n++) {
-        int32_t acc = accumulate(&graph->tensors[layer->input], layer, out->c, in, oy, ox, n);
-        conv[((size_t)oy * w + ox) * out->c + n] = requantise(out, layer, acc, n);
+        size_t at = ((size_t)oy * w + ox) * out->c + n;
+        uint32_t sum = accumulate(&graph->tensors[layer->input], layer, out->c, in, oy, ox, n);
+        int32_t acc = add(layer, sum, addend == NULL ? 0 : addend[at], n);
+        conv[at] = requantise(out, layer, acc, n);
       }
 }
 
@@ -89,18 +103,19 @@ static bool pools(const bl_int_layer *layer) {
 }
 
 bl_status bl_reference_layer(const bl_int_graph *graph, const bl_int_layer *layer,
-                             const int32_t *in, int32_t *out, bl_error *err) {
+                             const int32_t *in, const int32_t *addend, int32_t *out,
+                             bl_error *err) {
   uint32_t h, w;
   bl_int_conv_size(graph, layer, &h, &w);
   if (!pools(layer)) {
-    convolve(graph, layer, in, out, h, w);
+    convolve(graph, layer, in, addend, out, h, w);
     return BL_OK;
   }
   const bl_int_tensor *tensor = &graph->tensors[layer->output];
   int32_t *conv = calloc((size_t)h * w * tensor->c, sizeof *conv);
   if (conv == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "layer %s: no memory for its convolution", layer->name);
-  convolve(graph, layer, in, conv, h, w);
+  convolve(graph, layer, in, addend, conv, h, w);
   max_pool(tensor, layer, conv, h, w, out);
   free(conv);
   return BL_OK;
@@ -117,6 +132,21 @@ static bl_status check_input(const bl_int_graph *graph, const int32_t *in, bl_er
   return BL_OK;
 }
 
+// A part's channels into the tensor that it is a part of, which the first part brings to life.
+static bl_status place_part(const bl_int_graph *graph, uint32_t part, int32_t **values,
+                            bl_error *err) {
+  const bl_int_tensor *from = &graph->tensors[part], *to = &graph->tensors[from->parent];
+  if (values[from->parent] == NULL)
+    values[from->parent] = calloc(bl_int_elements(to), sizeof(int32_t));
+  if (values[from->parent] == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "reference: no memory for a concatenation");
+  for (size_t pixel = 0; pixel < (size_t)from->h * from->w; pixel++)
+    for (uint32_t k = 0; k < from->c; k++)
+      values[from->parent][pixel * to->c + from->parent_channel + k] =
+          values[part][pixel * from->c + k];
+  return BL_OK;
+}
+
 static bl_status run_layers(const bl_int_graph *graph, int32_t **values, bl_reference_hook hook,
                             void *context, bl_error *err) {
   for (uint32_t i = 0; i < graph->layer_count; i++) {
@@ -125,8 +155,11 @@ static bl_status run_layers(const bl_int_graph *graph, int32_t **values, bl_refe
     int32_t *out = values[layer->output] = calloc(count, sizeof *out);
     if (out == NULL)
       return bl_fail(err, BL_ERR_MEMORY, "layer %s: no memory for its output", layer->name);
-    BL_TRY(bl_reference_layer(graph, layer, values[layer->input], out, err));
+    const int32_t *addend = layer->addend_weight == NULL ? NULL : values[layer->addend];
+    BL_TRY(bl_reference_layer(graph, layer, values[layer->input], addend, out, err));
     if (hook != NULL) hook(context, i, out);
+    if (graph->tensors[layer->output].parent != 0)
+      BL_TRY(place_part(graph, layer->output, values, err));
   }
   return BL_OK;
 }

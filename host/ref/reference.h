@@ -16,10 +16,11 @@
 // layers that follow then read (verify plants its faults so). NULL is allowed.
 typedef void (*bl_reference_hook)(void *context, uint32_t layer, int32_t *output);
 
-// One layer on one image. `graph` has passed bl_int_check; `in` and `out` do not overlap.
-// Errors: MEMORY.
+// One layer on one image. `graph` has passed bl_int_check; `addend` is NULL where the layer adds
+// nothing; `out` overlaps neither. Errors: MEMORY.
 BL_MUST_USE bl_status bl_reference_layer(const bl_int_graph *graph, const bl_int_layer *layer,
-                                         const int32_t *in, int32_t *out, bl_error *err);
+                                         const int32_t *in, const int32_t *addend, int32_t *out,
+                                         bl_error *err);
 
 // The whole network on one image: `in` has the elements of tensor 0, each within its format, `out`
 // those of the graph's output. Errors: MEMORY, RANGE (an input integer outside its format).

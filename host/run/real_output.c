@@ -8,7 +8,7 @@ double bl_output_real(const bl_int_graph *graph, const int32_t *out, size_t inde
   const bl_int_tensor *tensor = &graph->tensors[graph->output];
   if (tensor->format.kind != BL_FORMAT_ACC)
     return tensor->scale * ((double)out[index] - (double)tensor->zero_point);
-  const bl_int_layer *last = &graph->layers[graph->layer_count - 1];
+  const bl_int_layer *last = &graph->layers[bl_int_producer(graph, graph->output)];
   size_t channel = index % tensor->c;
   return last->out_scale[channel] * (double)out[index] + last->out_bias[channel];
 }

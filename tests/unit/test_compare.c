@@ -39,7 +39,7 @@ static void make_net(net *n) {
     n->shift[c] = 15;
   }
   for (uint32_t i = 0; i <= LAYERS; i++)
-    n->tensors[i] = (bl_int_tensor){"t", H, W, C, {BL_FORMAT_U, 4}, 0.5, 0};
+    n->tensors[i] = (bl_int_tensor){"t", H, W, C, {BL_FORMAT_U, 4}, 0.5, 0, 0, 0};
   for (uint32_t i = 0; i < LAYERS; i++)
     n->layers[i] = (bl_int_layer){.name = layer_names[i],
                                   .input = i,
@@ -150,7 +150,7 @@ static void two_can_only_differ(void **state) {
 
 static void input_rounding(void **state) {
   (void)state;
-  bl_int_tensor u8 = {"in", 1, 1, 1, {BL_FORMAT_U, 8}, 0.5, 10};
+  bl_int_tensor u8 = {"in", 1, 1, 1, {BL_FORMAT_U, 8}, 0.5, 10, 0, 0};
   static const struct {
     double value;
     int32_t q;
@@ -158,7 +158,7 @@ static void input_rounding(void **state) {
                {-6.0, 0}, {1e300, 255}, {-1e300, 0}, {122.5, 255}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
     assert_int_equal(bl_input_quantise(&u8, cases[i].value), cases[i].q);
-  bl_int_tensor b1 = {"in", 1, 1, 1, {BL_FORMAT_B1, 1}, 1.0, 0};
+  bl_int_tensor b1 = {"in", 1, 1, 1, {BL_FORMAT_B1, 1}, 1.0, 0, 0, 0};
   assert_int_equal(bl_input_quantise(&b1, 0.0), 1);
   assert_int_equal(bl_input_quantise(&b1, -1e-9), -1);
 }

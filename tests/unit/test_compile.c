@@ -37,8 +37,9 @@ static void make(net *n, uint32_t size, uint32_t in_c, uint32_t out_c, uint32_t 
     shift[i] = 15;
   }
   memset(weights, 1, sizeof weights);
-  n->tensors[0] = (bl_int_tensor){"in", size, size, in_c, in, 1, 0};
-  n->tensors[1] = (bl_int_tensor){"out", size - kernel + 1, size - kernel + 1, out_c, out, 1, 0};
+  n->tensors[0] = (bl_int_tensor){"in", size, size, in_c, in, 1, 0, 0, 0};
+  n->tensors[1] =
+      (bl_int_tensor){"out", size - kernel + 1, size - kernel + 1, out_c, out, 1, 0, 0, 0};
   n->layer = (bl_int_layer){.name = "conv",
                             .output = 1,
                             .groups = 1,

@@ -25,8 +25,8 @@ typedef struct {
 
 static void make_net(tiny_net *net) {
   memset(net, 0, sizeof *net);
-  net->tensors[0] = (bl_int_tensor){"in", 3, 3, 1, {BL_FORMAT_U, 4}, 1.0, 0};
-  net->tensors[1] = (bl_int_tensor){"out", 2, 2, 1, {BL_FORMAT_S, 8}, 1.0, 0};
+  net->tensors[0] = (bl_int_tensor){"in", 3, 3, 1, {BL_FORMAT_U, 4}, 1.0, 0, 0, 0};
+  net->tensors[1] = (bl_int_tensor){"out", 2, 2, 1, {BL_FORMAT_S, 8}, 1.0, 0, 0, 0};
   const int8_t weights[4] = {1, -2, 3, 4};
   memcpy(net->weights, weights, sizeof weights);
   for (int n = 0; n < 2; n++) {
@@ -156,6 +156,103 @@ static void groups_and_accumulators(void **state) {
   expect(&net, (const int32_t[]){3, 5}, (const int32_t[]){3, -10}, 2);
 }
 
+// Each pixel of 1 2 / 3 4 becomes two by two; under the kernel's four taps.
+static void up_sampled_input(void **state) {
+  (void)state;
+  tiny_net net;
+  make_net(&net);
+  net.layer.upsample = true;
+  net.tensors[0].h = net.tensors[0].w = 2;
+  net.tensors[1].h = net.tensors[1].w = 3;
+  expect(&net, image, (const int32_t[]){6, 8, 12, 20, 22, 26, 18, 20, 24}, 9);
+  net.layer.pad_bottom = net.layer.pad_right = 1; // below and beside the picture as it is seen
+  net.layer.pad_value = 10;
+  net.layer.stride_h = net.layer.stride_w = 4;
+  net.layer.pad_top = net.layer.pad_left = 1;
+  net.tensors[1].h = net.tensors[1].w = 2;
+  // (10-20+30+4*1), (10-20+3*2+40), (10-2*3+30+40), (4-20+30+40)
+  expect(&net, image, (const int32_t[]){24, 36, 74, 54}, 4);
+}
+
+// Sums 29, 35, 47, 53 and their negatives, which the low eight bits turn into 227, 221, 209, 203.
+static void table_behind_the_clamp(void **state) {
+  (void)state;
+  tiny_net net;
+  int32_t table[BL_INT_TABLE];
+  make_net(&net);
+  for (int i = 0; i < BL_INT_TABLE; i++)
+    table[i] = i / 2 - 100;
+  net.layer.table = table;
+  expect(&net, image, (const int32_t[]){-86, -83, -77, -74}, 4);
+  net.mult[0] = -(1 << 15);
+  expect(&net, image, (const int32_t[]){13, 10, 4, 1}, 4);
+  net.layer.lo = -40; // index 216
+  expect(&net, image, (const int32_t[]){13, 10, 8, 8}, 4);
+}
+
+// 3x over a map, raised by two places, and -5 times the same map: 7x. Pooled, 7 times the largest.
+static void addition(void **state) {
+  (void)state;
+  tiny_net net;
+  int32_t weight[2] = {-5, 0};
+  make_net(&net);
+  net.weights[0] = 3;
+  net.layer.kernel_h = net.layer.kernel_w = 1;
+  net.tensors[1].h = net.tensors[1].w = 3;
+  net.layer.raise = 2;
+  net.layer.addend = 0;
+  net.layer.addend_weight = weight;
+  expect(&net, image, (const int32_t[]){7, 14, 21, 28, 35, 42, 49, 56, 63}, 9);
+  net.layer.pool_h = net.layer.pool_w = net.layer.pool_stride_h = net.layer.pool_stride_w = 3;
+  net.tensors[1].h = net.tensors[1].w = 1;
+  expect(&net, image, (const int32_t[]){63}, 1);
+}
+
+static bl_int_layer point_layer(const tiny_net *net, uint32_t input, uint32_t output,
+                                int8_t *weights) {
+  bl_int_layer layer = net->layer;
+  layer.input = input;
+  layer.output = output;
+  layer.kernel_h = layer.kernel_w = 1;
+  layer.weights = weights;
+  return layer;
+}
+
+// From 3: "one" gives 6, "two" -3 and 12; beside each other, two first, -3 12 6. The last layer
+// sums 1, 10 and 100 times those, 717, raises by 3 and takes 1024 times "one" away.
+static void concatenation_and_accumulators(void **state) {
+  (void)state;
+  tiny_net net;
+  bl_error err = {0};
+  int8_t one[] = {2}, two[] = {-1, 4}, last[] = {1, 10, 100};
+  int32_t weight[] = {-1024}, in = 3, out[3];
+  make_net(&net);
+  const bl_format s8 = {BL_FORMAT_S, 8};
+  bl_int_tensor tensors[5] = {{"in", 1, 1, 1, s8, 1.0, 0, 0, 0},
+                              {"one", 1, 1, 1, s8, 1.0, 0, 3, 2},
+                              {"two", 1, 1, 2, s8, 1.0, 0, 3, 0},
+                              {"both", 1, 1, 3, s8, 1.0, 0, 0, 0},
+                              {"out", 1, 1, 1, {BL_FORMAT_ACC, 32}, 1.0, 0, 0, 0}};
+  bl_int_layer layers[3] = {point_layer(&net, 0, 1, one), point_layer(&net, 0, 2, two),
+                            point_layer(&net, 3, 4, last)};
+  layers[2].weight_format = s8;
+  layers[2].addend = 1;
+  layers[2].addend_weight = weight;
+  layers[2].raise = 3;
+  bl_int_graph graph = {.name = "net",
+                        .tensors = tensors,
+                        .tensor_count = 5,
+                        .layers = layers,
+                        .layer_count = 3,
+                        .output = 4};
+  if (bl_int_check(&graph, &err) != BL_OK) fail_msg("%s", err.text);
+  assert_int_equal(bl_reference_run(&graph, &in, out, NULL, NULL, &err), BL_OK);
+  assert_int_equal(out[0], 717 * 8 - 6 * 1024);
+  graph.output = 3;
+  assert_int_equal(bl_reference_run(&graph, &in, out, NULL, NULL, &err), BL_OK);
+  assert_true(out[0] == -3 && out[1] == 12 && out[2] == 6);
+}
+
 static void refused(tiny_net *net) {
   bl_error err = {0};
   assert_int_not_equal(bl_int_check(&net->graph, &err), BL_OK);
@@ -205,6 +302,10 @@ int main(void) {
       cmocka_unit_test(sign_output),
       cmocka_unit_test(maximum_pooling),
       cmocka_unit_test(groups_and_accumulators),
+      cmocka_unit_test(up_sampled_input),
+      cmocka_unit_test(table_behind_the_clamp),
+      cmocka_unit_test(addition),
+      cmocka_unit_test(concatenation_and_accumulators),
       cmocka_unit_test(unsound_graphs_are_refused),
       cmocka_unit_test(input_outside_its_format),
   };
