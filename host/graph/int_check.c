@@ -292,7 +292,7 @@ static int by_place(const void *a, const void *b) {
 
 // Parts side by side, from channel 0 to the last. missing[t] becomes a concatenation's channels.
 static bl_status check_parts(const bl_int_graph *graph, uint32_t *missing, bl_error *err) {
-  extent parts[BL_INT_MAX_TENSORS];
+  extent parts[BL_INT_MAX_TENSORS] = {{0}};
   uint32_t count = 0;
   for (uint32_t t = 0; t < graph->tensor_count; t++) {
     const bl_int_tensor *part = &graph->tensors[t];
