@@ -4,7 +4,8 @@
 //   random_regression [--device functional|rtl] [--layers N] [--networks N] [--seed S]
 //                     [--stalls P] [--shards N] [--first K]
 // Prints the seed, the table of what was visited and the differences; exit status 1 when there is
-// a difference, a failure, or (from 1000 layers on) an empty cell.
+// a difference, a failure, or (from 1000 layers on) an empty cell or a
+// feature that was never drawn.
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,8 @@ typedef struct {
   char first_failure[400];
 } tally;
 
-typedef bool (*maker)(uint64_t seed, uint32_t number, uint32_t attempt, bl_random_case *made);
+typedef bool (*maker)(uint64_t seed, uint32_t number, uint32_t attempt, uint32_t allowed,
+                      bl_random_case *made);
 
 static void note(tally *t, const char *what, uint32_t number, const bl_random_case *made,
                  const char *text) {
@@ -45,11 +47,15 @@ static void note(tally *t, const char *what, uint32_t number, const bl_random_ca
 static bl_program *draw(maker make, const options *o, uint32_t number, bl_random_case *made,
                         tally *t, const char *what) {
   bl_error err = {0};
+  uint32_t allowed = BL_RANDOM_ALL;
   for (uint32_t attempt = 0; attempt < ATTEMPTS; attempt++) {
     bl_program *program;
-    if (!make(o->seed, number, attempt, made)) break;
+    if (!make(o->seed, number, attempt, allowed, made)) break;
     bl_compile_options compile = {made->config, made->images};
-    if (bl_compile(&made->graph, &compile, &program, &err) == BL_OK) return program;
+    bl_status status = bl_compile(&made->graph, &compile, &program, &err);
+    if (status == BL_OK) return program;
+    if (status != BL_ERR_UNSUPPORTED) break;
+    allowed = bl_strata_refuse(&t->strata, made, allowed);
     bl_random_free(made);
     t->refused++;
   }
@@ -114,12 +120,7 @@ static bl_status work(void *context, uint32_t shard, void *result, bl_shard_tick
 }
 
 static void add(tally *sum, const tally *t) {
-  for (int a = 0; a < 16; a++)
-    for (int w = 0; w < 8; w++)
-      sum->strata.precision[a][w] += t->strata.precision[a][w];
-  for (int a = 0; a < BL_STRATA_AXES; a++)
-    for (int c = 0; c < BL_STRATA_CELLS; c++)
-      sum->strata.axes[a][c] += t->strata.axes[a][c];
+  bl_strata_add(&sum->strata, &t->strata);
   sum->agreed += t->agreed;
   sum->refused += t->refused;
   sum->compared += t->compared;
@@ -148,7 +149,7 @@ static bool take(options *o, const char *name, const char *value) {
 }
 
 static int report(const options *o, const tally *sum) {
-  uint32_t empty = bl_strata_print(&sum->strata);
+  uint32_t empty = bl_strata_print(&sum->strata) + bl_features_print(&sum->strata);
   printf("%s device, seed %llu, stalls %.2f: %u of %u cases agree (%u layers, %u networks), "
          "%llu values compared, %u drawings refused by the compiler\n",
          bl_device_name(o->kind), (unsigned long long)o->seed, o->stalls, sum->agreed,

@@ -30,6 +30,12 @@ static void keep(void *context, uint32_t layer, int32_t *output) {
   uint32_t t = k->graph->layers[layer].output;
   size_t count = bl_int_elements(&k->graph->tensors[t]);
   memcpy(k->expected[t] + k->image * count, output, count * sizeof *output);
+  const bl_int_tensor *part = &k->graph->tensors[t];
+  if (part->parent == 0) return;
+  const bl_int_tensor *parent = &k->graph->tensors[part->parent];
+  int32_t *to = k->expected[part->parent] + k->image * bl_int_elements(parent);
+  for (size_t i = 0; i < count; i++)
+    to[i / part->c * parent->c + part->parent_channel + i % part->c] = output[i];
 }
 
 static bool say(job *j, const char *what, const char *why) {

@@ -134,7 +134,7 @@ static void make_network(uint32_t *elements) {
   for (uint32_t attempt = 0; attempt < 40; attempt++) {
     bl_random_case made;
     bl_program *compiled;
-    assert_true(bl_random_network(3, 0, attempt, &made));
+    assert_true(bl_random_network(3, 0, attempt, 0, &made));
     bl_compile_options options = {made.config, 2};
     if (bl_compile(&made.graph, &options, &compiled, &err) != BL_OK) {
       bl_random_free(&made);

@@ -17,7 +17,8 @@
 
 enum { ATTEMPTS = 40, PATIENCE = 1000 };
 
-typedef bool (*maker)(uint64_t seed, uint32_t number, uint32_t attempt, bl_random_case *made);
+typedef bool (*maker)(uint64_t seed, uint32_t number, uint32_t attempt, uint32_t allowed,
+                      bl_random_case *made);
 
 static uint64_t setting(const char *name, uint64_t otherwise) {
   const char *text = getenv(name);
@@ -26,16 +27,18 @@ static uint64_t setting(const char *name, uint64_t otherwise) {
 
 // Draws until the compiler takes it; the number of refusals is added to *refused.
 static bl_program *draw_program(maker make, uint64_t seed, uint32_t number, bl_random_case *made,
-                                uint32_t *refused) {
+                                bl_strata *strata, uint32_t *refused) {
+  uint32_t allowed = BL_RANDOM_ALL;
   for (uint32_t attempt = 0; attempt < ATTEMPTS; attempt++) {
     bl_error err = {0};
     bl_program *program;
-    assert_true(make(seed, number, attempt, made));
+    assert_true(make(seed, number, attempt, allowed, made));
     bl_compile_options options = {made->config, made->images};
     bl_status status = bl_compile(&made->graph, &options, &program, &err);
     if (status == BL_OK) return program;
     if (status != BL_ERR_UNSUPPORTED) fail_msg("case %u: %s", number, err.text);
     if (getenv("BITLOOM_VERBOSE") != NULL) printf("refused: %s\n", err.text);
+    allowed = bl_strata_refuse(strata, made, allowed);
     bl_random_free(made);
     ++*refused;
   }
@@ -69,7 +72,7 @@ static void run_all(maker make, uint64_t seed, uint32_t count, bool complete) {
   uint32_t refused = 0;
   for (uint32_t number = 0; number < count; number++) {
     bl_random_case made;
-    bl_program *program = draw_program(make, seed, number, &made, &refused);
+    bl_program *program = draw_program(make, seed, number, &made, &strata, &refused);
     run_one(&made, program, seed, number);
     bl_strata_count(&strata, &made, program);
     bl_program_free(program);
@@ -78,6 +81,7 @@ static void run_all(maker make, uint64_t seed, uint32_t count, bool complete) {
   printf("seed %llu: %u cases agree, %u were refused and drawn again\n", (unsigned long long)seed,
          count, refused);
   uint32_t empty = bl_strata_print(&strata);
+  (void)bl_features_print(&strata);
   if (complete) assert_int_equal(empty, 0);
 }
 

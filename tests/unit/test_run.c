@@ -26,16 +26,18 @@ typedef struct {
 } network;
 
 static void draw(uint32_t number, network *n) {
+  uint32_t allowed = BL_RANDOM_ALL;
   for (uint32_t attempt = 0; attempt < ATTEMPTS; attempt++) {
     bl_error err = {0};
     bl_program *program;
-    assert_true(bl_random_network(seed, number, attempt, &n->made));
+    assert_true(bl_random_network(seed, number, attempt, allowed, &n->made));
     bl_compile_options options = {n->made.config, 2};
     if (bl_compile(&n->made.graph, &options, &program, &err) == BL_OK) {
       n->bloom = (bl_bloom){.graph = &n->made.graph, .program = program};
       n->bloom.info.preprocess = bl_preprocess_identity();
       return;
     }
+    allowed &= ~n->made.features;
     bl_random_free(&n->made);
   }
   fail_msg("seed %llu: network %u always refused", (unsigned long long)seed, number);
