@@ -15,6 +15,7 @@
 `include "bitloom_contract.vh"
 
 module bitloom_command #(
+  parameter ROWS = 8,
   parameter COLS = 8,
   parameter LANES = 32,
   parameter WEIGHT_DEPTH = 8192,
@@ -23,6 +24,7 @@ module bitloom_command #(
   parameter PASS_DEPTH = 512,
   parameter TILE_DEPTH = 256,
   parameter ACT_DEPTH = 16384,
+  parameter TABLE_DEPTH = 2048,
   parameter UNIT_BYTES = 9
 ) (
   input  logic                    clk_i,
@@ -30,10 +32,12 @@ module bitloom_command #(
   input  logic                    s_valid_i,
   output logic                    s_ready_o,
   input  logic [31:0]             s_data_i,
-  // memory writes: unit_memory_o is one-hot over weights, params, K, pass, tile, activations
-  output logic [5:0]              unit_memory_o,
+  // memory writes: unit_memory_o is one-hot over weights, params, K, pass, tile, activations, tables;
+  // of a weight word only the bytes in unit_bytes_o
+  output logic [6:0]              unit_memory_o,
   input  logic                    unit_ready_i,
   output logic [UNIT_BYTES*8-1:0] unit_data_o,
+  output logic [LANES/8-1:0]      unit_bytes_o,
   output logic [7:0]              unit_column_o,
   output logic [15:0]             unit_address_o,
   // runs and sends
@@ -59,7 +63,7 @@ module bitloom_command #(
   // for the counters and the status register
   output logic                    busy_o,
   output logic                    list_load_o,
-  output logic [5:0]              poison_o
+  output logic [6:0]              poison_o
 );
   localparam WORD_BYTES = LANES / 8;
 
@@ -78,71 +82,93 @@ module bitloom_command #(
   assign argument_o = argument;
 
   // ---- What the opcode means ---------------------------------------------------------------------
-  logic       is_question, is_load, is_run, is_send, has_columns;
-  logic [2:0] memory;
-  logic [7:0] upper;
-  logic [4:0] unit;
-  logic [7:0] columns;
+  logic        is_question, is_load, is_codes, is_run, is_send, has_columns;
+  logic [2:0]  memory;
+  logic [7:0]  upper, planes;
+  logic [7:0]  unit;     // bytes of the payload to a word
+  logic [7:0]  columns;
   logic [16:0] depth;
-  logic       argument_ok;
+  logic        argument_ok;
   assign upper       = argument[31:24];
+  assign planes      = argument[23:16];
   assign is_question = opcode >= `BITLOOM_OP_IDENTIFY && opcode <= `BITLOOM_OP_COUNTERS;
-  assign is_load     = opcode >= `BITLOOM_OP_LOAD_WEIGHTS && opcode <= `BITLOOM_OP_LOAD_ACTIVATIONS;
+  assign is_codes    = opcode == `BITLOOM_OP_LOAD_CODES;
+  assign is_load     = (opcode >= `BITLOOM_OP_LOAD_WEIGHTS && opcode <= `BITLOOM_OP_LOAD_TABLES) ||
+                       is_codes;
   assign is_run      = opcode == `BITLOOM_OP_RUN;
   assign is_send     = opcode == `BITLOOM_OP_SEND;
-  assign memory      = opcode[2:0];
+  assign memory      = opcode[2:0];  // codes go to the weights
   assign has_columns = memory <= 3'd1;
   assign columns     = has_columns ? upper : 8'd1;
   always_comb begin
-    unit  = 5'(WORD_BYTES);
+    unit  = is_codes ? 8'(LANES / 2) : 8'(WORD_BYTES);
     depth = 17'(WEIGHT_DEPTH);
     case (memory)
       3'd0: ;
       3'd1: begin
-        unit  = 5'(`BITLOOM_PARAM_BYTES);
+        unit  = 8'(`BITLOOM_PARAM_BYTES);
         depth = 17'(PARAM_DEPTH);
       end
       3'd2: begin
-        unit  = 5'(`BITLOOM_K_BYTES);
+        unit  = 8'(`BITLOOM_K_BYTES);
         depth = 17'(K_DEPTH);
       end
       3'd3: begin
-        unit  = 5'(`BITLOOM_PASS_BYTES);
+        unit  = 8'(`BITLOOM_PASS_BYTES);
         depth = 17'(PASS_DEPTH);
       end
       3'd4: begin
-        unit  = 5'(`BITLOOM_TILE_BYTES);
+        unit  = 8'(`BITLOOM_TILE_BYTES);
         depth = 17'(TILE_DEPTH);
       end
-      default: begin
-        unit  = upper[4:0];
+      3'd5: begin
+        unit  = {3'd0, upper[4:0]};
         depth = 17'(ACT_DEPTH);
+      end
+      default: begin
+        unit  = 8'd1;
+        depth = 17'(TABLE_DEPTH);
       end
     endcase
   end
   assign argument_ok = is_send || memory == 3'd5 ? upper >= 8'd1 && upper <= 8'(WORD_BYTES)
-                     : !has_columns || (upper >= 8'd1 && upper <= 8'(COLS));
+                     : !has_columns || (upper >= 8'd1 && upper <= 8'(COLS) &&
+                                        (!is_codes || planes != '0));
 
-  // Words that a load writes: length / (unit * columns), and whether that leaves a rest.
+  // Words that a load writes: units / columns, and whether that leaves a rest. A load of codes has
+  // its codebook in front and reaches further by a stride for each plane but one.
   logic        divide, divided;
-  logic [23:0] words;
-  logic [11:0] divisor, rest;
-  assign divisor = 12'(unit) * 12'(columns);
-  bitloom_divide #(.WIDTH(24), .DIVISOR_WIDTH(12)) u_divide (
-    .clk_i, .rst_i, .start_i(divide), .dividend_i(length[23:0]), .divisor_i(divisor),
+  logic [23:0] words, unit_length;
+  logic [12:0] divisor, rest;
+  logic [3:0]  strides;
+  logic [18:0] span;
+  assign unit_length = length[23:0] - (is_codes ? 24'(`BITLOOM_CODEBOOK_BYTES) : 24'd0);
+  assign divisor = 13'(unit) * 13'(columns);
+  bitloom_divide #(.WIDTH(24), .DIVISOR_WIDTH(13)) u_divide (
+    .clk_i, .rst_i, .start_i(divide), .dividend_i(unit_length), .divisor_i(divisor),
     .done_o(divided), .quotient_o(words), .remainder_o(rest)
   );
+  always_comb begin
+    strides = 4'd15;
+    for (int i = 0; i < 8; i++) strides = strides + {3'd0, planes[i]};
+    span = is_codes ? 19'(strides[2:0]) * 19'(argument[15:0]) : '0;
+  end
 
   logic        length_ok, address_ok;
-  logic [32:0] last;
-  assign last = {1'b0, address} + (is_send ? {9'd0, argument[23:0]} : {9'd0, words});
+  logic [23:0] count;
+  logic [19:0] last;  // one past the last word, where nothing is left out above
+  assign count = is_send ? argument[23:0] : words;
+  assign last = {3'd0, address[16:0]} + {3'd0, count[16:0]} + {1'b0, span};
   always_comb begin
     if (is_run) length_ok = length == 32'(`BITLOOM_DESCRIPTOR_BITS / 8);
     else if (is_send) length_ok = length == '0 && argument_ok && argument[23:0] != '0;
     else if (is_load)
-      length_ok = argument_ok && length != '0 && length <= `BITLOOM_MAX_PAYLOAD && rest == '0;
+      length_ok = argument_ok && length <= `BITLOOM_MAX_PAYLOAD && rest == '0 && words != '0 &&
+                  (!is_codes || length[23:0] > 24'(`BITLOOM_CODEBOOK_BYTES));
     else length_ok = length == '0;
-    address_ok = is_send ? last <= 33'(ACT_DEPTH) : !is_load || last <= 33'(depth);
+    address_ok = !(is_load || is_send) ||
+                 (address[31:17] == '0 && count[23:17] == '0 &&
+                  last <= {3'd0, is_send ? 17'(ACT_DEPTH) : depth});
   end
 
   logic [7:0] verdict;
@@ -157,7 +183,9 @@ module bitloom_command #(
   logic shift_desc, desc_ok;
   always_ff @(posedge clk_i)
     if (shift_desc) desc_o <= {payload, desc_o[`BITLOOM_DESCRIPTOR_BITS-1:32]};
-  bitloom_descriptor #(.COLS(COLS), .LANES(LANES)) u_descriptor (.desc_i(desc_o), .ok_o(desc_ok));
+  bitloom_descriptor #(
+    .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .TABLE_DEPTH(TABLE_DEPTH)
+  ) u_descriptor (.desc_i(desc_o), .ok_o(desc_ok));
 
   // ---- State -------------------------------------------------------------------------------------
   typedef enum logic [3:0] {
@@ -178,14 +206,15 @@ module bitloom_command #(
 
   logic unpack_start, unpack_idle, unit_valid, unpack_ready;
   assign unpack_start = state_q == DECIDE && is_load && verdict == `BITLOOM_STATUS_OK;
-  bitloom_unpack #(.UNIT_BYTES(UNIT_BYTES)) u_unpack (
-    .clk_i, .rst_i, .start_i(unpack_start), .unit_i(unit), .columns_i(columns),
+  bitloom_unpack #(.LANES(LANES), .UNIT_BYTES(UNIT_BYTES)) u_unpack (
+    .clk_i, .rst_i, .start_i(unpack_start), .unit_i(unit[4:0]), .columns_i(columns),
     .address_i(address[15:0]), .length_i(length[23:0]),
+    .codes_i(is_codes), .planes_i(planes), .stride_i(argument[15:0]),
     .payload_valid_i(payload_valid && state_q == LOAD), .payload_ready_o(unpack_ready),
     .payload_data_i(payload), .unit_valid_o(unit_valid), .unit_ready_i, .unit_data_o,
-    .unit_column_o, .unit_address_o, .idle_o(unpack_idle)
+    .unit_bytes_o, .unit_column_o, .unit_address_o, .idle_o(unpack_idle)
   );
-  assign unit_memory_o = unit_valid ? 6'd1 << memory : '0;
+  assign unit_memory_o = unit_valid ? 7'd1 << memory : '0;
   assign list_load_o   = (state_q == LOAD || state_q == CLOSE) && memory != 3'd5;
 
   // a packet that waits for its turn is not the stream's time
@@ -207,7 +236,7 @@ module bitloom_command #(
     .sound_i(load_sound),
     .memory_i(memory),
     .first_i(refused ? '0 : address[15:0]),
-    .end_i(refused ? depth : 17'(last)),
+    .end_i(refused ? depth : last[16:0]),
     .columns_i(refused ? 8'(has_columns ? COLS : 1) : columns),
     .mask_o(poison_o)
   );
@@ -287,7 +316,7 @@ module bitloom_command #(
       answer_tag_o    <= state_q == PACKET ? '0 : tag_o;
       answer_info_o   <= state_q == PACKET ? word0
                        : state_q == JUDGE && run_verdict == `BITLOOM_STATUS_POISONED
-                         ? {26'd0, poison_o} : '0;
+                         ? {25'd0, poison_o} : '0;
       answer_status_o <= state_q == PACKET ? `BITLOOM_STATUS_HEADER
                        : state_q == DECIDE ? verdict
                        : state_q == CLOSE ? `BITLOOM_STATUS_PAYLOAD

@@ -9,8 +9,10 @@
 `include "bitloom_contract.vh"
 
 module bitloom_descriptor #(
+  parameter ROWS = 8,
   parameter COLS = 8,
-  parameter LANES = 32
+  parameter LANES = 32,
+  parameter TABLE_DEPTH = 2048 // a power of two
 ) (
   input  logic [`BITLOOM_DESCRIPTOR_BITS-1:0] desc_i,
   output logic                                ok_o
@@ -36,17 +38,34 @@ module bitloom_descriptor #(
     desc_i[`BITLOOM_DESCRIPTOR_OUT_PIXEL_STRIDE_LSB+:16] != '0,
     desc_i[`BITLOOM_DESCRIPTOR_TILES_LSB+:12] != '0};
 
-  logic [3:0] in_planes, out_planes, out_slot;
+  logic [3:0] in_planes, res_planes, out_planes, out_slot, out_table;
+  logic [4:0] in_last_bytes;
+  logic [1:0] mode;
   logic [7:0] in_last_lanes, out_last_cols;
   assign in_planes     = desc_i[`BITLOOM_DESCRIPTOR_IN_PLANES_LSB+:4];
+  assign in_last_lanes = desc_i[`BITLOOM_DESCRIPTOR_IN_LAST_LANES_LSB+:8];
+  assign in_last_bytes = desc_i[`BITLOOM_DESCRIPTOR_IN_LAST_BYTES_LSB+:5];
+  assign mode          = desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2];
+  assign res_planes    = desc_i[`BITLOOM_DESCRIPTOR_RES_PLANES_LSB+:4];
   assign out_planes    = desc_i[`BITLOOM_DESCRIPTOR_OUT_PLANES_LSB+:4];
   assign out_slot      = desc_i[`BITLOOM_DESCRIPTOR_OUT_SLOT_LSB+:4];
-  assign in_last_lanes = desc_i[`BITLOOM_DESCRIPTOR_IN_LAST_LANES_LSB+:8];
+  assign out_table     = desc_i[`BITLOOM_DESCRIPTOR_OUT_TABLE_LSB+:4];
   assign out_last_cols = desc_i[`BITLOOM_DESCRIPTOR_OUT_LAST_COLS_LSB+:8];
-  assign ok_o = positive == '1 && in_planes >= 4'd1 && in_planes <= 4'd8 && out_planes >= 4'd1 &&
-                out_planes <= 4'd8 && {1'b0, out_slot} < 5'(LANES / COLS) &&
-                in_last_lanes >= 8'd1 && in_last_lanes <= 8'(LANES) && out_last_cols >= 8'd1 &&
-                out_last_cols <= 8'(COLS);
+
+  localparam int TABLES = TABLE_DEPTH / `BITLOOM_TABLE_ENTRIES;
+  localparam int MOST_PLANES = ROWS < 8 ? ROWS : 8;  // a row each
+  logic input_ok, second_ok, output_ok;
+  assign input_ok = in_planes >= 4'd1 && in_planes <= 4'd8 &&
+                    in_last_lanes >= 8'd1 && in_last_lanes <= 8'(LANES) &&
+                    in_last_bytes >= 5'd1 && in_last_bytes <= 5'(LANES / 8) && mode != 2'd3 &&
+                    (mode != 2'd2 || in_planes <= 4'(MOST_PLANES));
+  assign second_ok = res_planes == '0 ||
+                     (res_planes <= 4'd8 && mode != 2'd2 &&
+                      desc_i[`BITLOOM_DESCRIPTOR_RES_WORDS_LSB+:12] != '0);
+  assign output_ok = out_planes >= 4'd1 && out_planes <= 4'd8 &&
+                     {1'b0, out_slot} < 5'(LANES / COLS) && {28'd0, out_table} <= TABLES &&
+                     out_last_cols >= 8'd1 && out_last_cols <= 8'(COLS);
+  assign ok_o = positive == '1 && input_ok && second_ok && output_ok;
 
   wire unused = &{1'b0, desc_i, 1'b0};
 endmodule

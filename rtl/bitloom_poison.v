@@ -16,11 +16,11 @@ module bitloom_poison (
   input  logic        clear_i,
   input  logic        fail_i,
   input  logic        sound_i,
-  input  logic [2:0]  memory_i, // 0..5
+  input  logic [2:0]  memory_i, // 0..6
   input  logic [15:0] first_i,
   input  logic [16:0] end_i,
   input  logic [7:0]  columns_i,
-  output logic [5:0]  mask_o
+  output logic [6:0]  mask_o
 );
   logic [15:0] first_q[8];
   logic [16:0] end_q[8];
@@ -29,26 +29,29 @@ module bitloom_poison (
   logic [16:0] last;
   logic [7:0]  columns;
   logic [7:0]  mask;
-  logic        marked, covered;
+  logic        marked;
+  logic        later, sooner, fewer;  // this load's edges within the marked rectangle's
 
   assign first = first_q[memory_i];
   assign last = end_q[memory_i];
   assign columns = columns_q[memory_i];
-  assign mask = {2'b00, mask_o};
+  assign mask = {1'b0, mask_o};
   assign marked = mask[memory_i];
-  assign covered = first_i <= first && end_i >= last && columns_i >= columns;
+  assign later = first < first_i;
+  assign sooner = end_i < last;
+  assign fewer = columns_i < columns;
 
   always_ff @(posedge clk_i) begin
     if (fail_i) begin
-      first_q[memory_i] <= marked && first < first_i ? first : first_i;
-      end_q[memory_i] <= marked && last > end_i ? last : end_i;
-      columns_q[memory_i] <= marked && columns > columns_i ? columns : columns_i;
+      first_q[memory_i] <= marked && later ? first : first_i;
+      end_q[memory_i] <= marked && sooner ? last : end_i;
+      columns_q[memory_i] <= marked && fewer ? columns : columns_i;
     end
   end
 
   always_ff @(posedge clk_i) begin
-    if (fail_i) mask_o <= mask_o | (6'd1 << memory_i);
-    else if (sound_i && covered) mask_o <= mask_o & ~(6'd1 << memory_i);
+    if (fail_i) mask_o <= mask_o | (7'd1 << memory_i);
+    else if (sound_i && !later && !sooner && !fewer) mask_o <= mask_o & ~(7'd1 << memory_i);
     if (rst_i || clear_i) mask_o <= '0;
   end
 endmodule

@@ -79,9 +79,10 @@ module bitloom_top #(
   );
 
   // ---- Command processor -------------------------------------------------------------------------
-  logic [5:0]  unit_memory, poison;
+  logic [6:0]  unit_memory, poison;
   logic        unit_ready;
   logic [UNIT_BYTES*8-1:0] unit_data;
+  logic [LANES/8-1:0]      unit_bytes;
   logic [7:0]  unit_column;
   logic [15:0] unit_address, tag, address;
   logic [31:0] argument;
@@ -92,13 +93,13 @@ module bitloom_top #(
   logic [15:0] answer_tag;
   logic [31:0] answer_info, answer_length;
   bitloom_command #(
-    .COLS(COLS), .LANES(LANES), .WEIGHT_DEPTH(WEIGHT_DEPTH), .PARAM_DEPTH(PARAM_DEPTH),
-    .K_DEPTH(K_DEPTH), .PASS_DEPTH(PASS_DEPTH), .TILE_DEPTH(TILE_DEPTH), .ACT_DEPTH(ACT_DEPTH),
-    .UNIT_BYTES(UNIT_BYTES)
+    .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .WEIGHT_DEPTH(WEIGHT_DEPTH),
+    .PARAM_DEPTH(PARAM_DEPTH), .K_DEPTH(K_DEPTH), .PASS_DEPTH(PASS_DEPTH),
+    .TILE_DEPTH(TILE_DEPTH), .ACT_DEPTH(ACT_DEPTH), .TABLE_DEPTH(TABLE_DEPTH), .UNIT_BYTES(UNIT_BYTES)
   ) u_command (
     .clk_i, .rst_i(rst), .s_valid_i(in_valid), .s_ready_o(in_ready), .s_data_i(in_data),
     .unit_memory_o(unit_memory), .unit_ready_i(unit_ready), .unit_data_o(unit_data),
-    .unit_column_o(unit_column), .unit_address_o(unit_address),
+    .unit_bytes_o(unit_bytes), .unit_column_o(unit_column), .unit_address_o(unit_address),
     .run_o(run), .run_take_i(run_take), .desc_o(desc), .send_o(send), .send_take_i(send_take),
     .tag_o(tag), .address_o(address), .argument_o(argument), .all_idle_i(all_idle),
     .answer_o(answer), .answer_take_i(answer_take), .answer_opcode_o(answer_opcode),
@@ -169,8 +170,8 @@ module bitloom_top #(
   genvar c;
   generate
     for (c = 0; c < COLS; c = c + 1) begin : gen_column
-      bitloom_ram #(.WIDTH(LANES), .DEPTH(WEIGHT_DEPTH)) u_weights (
-        .clk_i, .we_i(unit_memory[0] && unit_column == 8'(c)),
+      bitloom_ram #(.WIDTH(LANES), .DEPTH(WEIGHT_DEPTH), .BYTE(8)) u_weights (
+        .clk_i, .we_i(unit_bytes & {LANES / 8{unit_memory[0] && unit_column == 8'(c)}}),
         .waddr_i(unit_address[$clog2(WEIGHT_DEPTH)-1:0]), .wdata_i(unit_data[LANES-1:0]),
         .re_i(weight_re[c]), .raddr_i(weight_addr[c*16+:$clog2(WEIGHT_DEPTH)]),
         .rdata_o(weight_data[c*LANES+:LANES])
@@ -308,12 +309,12 @@ module bitloom_top #(
     .s_axil_wready, .s_axil_wdata, .s_axil_wstrb, .s_axil_bvalid, .s_axil_bready, .s_axil_bresp,
     .s_axil_arvalid, .s_axil_arready, .s_axil_araddr, .s_axil_rvalid, .s_axil_rready,
     .s_axil_rdata, .s_axil_rresp, .control_o(control),
-    .status_i({8'd0, last_status_q, 2'd0, poison, 5'd0, packet_busy, send_active, running_q}),
+    .status_i({8'd0, last_status_q, 1'd0, poison, 5'd0, packet_busy, send_active, running_q}),
     .irq_set_i({error, run_answer_take}), .irq_o, .counters_i(counters),
     .identity_index_i(word_index_q[3:0]), .identity_o(identity)
   );
 
-  wire unused = &{1'b0, s_axis_tlast, argument, weight_addr, param_addr, tile_addr, pass_addr,
+  wire unused = &{1'b0, s_axis_tlast, unit_memory[6], argument, weight_addr, param_addr, tile_addr, pass_addr,
                   k_addr, act_raddr, act_waddr, control, unit_address, unit_data, send_act_raddr, 1'b0};
 endmodule
 

@@ -1,59 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cuts the payload of a load, a stream of 32-bit words, into units of 1 to UNIT_BYTES bytes.
+// Cuts the payload of a load, a stream of 32-bit words, into units of 1 to UNIT_BYTES bytes; expands
+// the payload of a load of codes.
 //
-// Why: a memory's word (a unit) is 2 to 16 bytes and need not divide a stream word. No byte is
+// Why: a memory's word (a unit) is 1 to 16 bytes and need not divide a stream word. No byte is
 // ever shifted twice: stream words are rotated by the difference between the place of a byte in its
 // stream word and in its unit, and each byte of the unit has its own enable.
 //
 //   payload word -> rotate (4:1) -> unit register, byte enables -> memory
+//                -> 8 codes -> bit of the codebook's entry (16:1), a plane a cycle -> byte of a word
+//
+// A stream word of codes holds eight lanes of a weight word, which is a byte of it in each plane: it
+// is written at once with the memory's byte enables, so that no register holds a unit of codes.
 //
 // Contract: start_i, in a cycle without payload, sets the unit size, the number of columns, the
 // first address and the payload's length in bytes; the block then takes ceil(length / 4) words.
 // Unit k goes to column k mod columns, address + k div columns; it waits for unit_ready_i. Bytes of
 // unit_data_o beyond the unit are zero. idle_o: every unit of the payload has been taken.
+// With codes_i the payload is a codebook and words of LANES codes, as in docs/reference/device.md;
+// unit_bytes_o names the byte of the weight word that is written, otherwise it is all ones.
 // Throughput: at most one stream word and one unit a cycle; a unit boundary inside a stream word
-// costs one cycle.
+// costs one cycle. Codes: a stream word takes a cycle for each plane.
 `default_nettype none
 
 module bitloom_unpack #(
-  parameter int UNIT_BYTES = 9 // bytes of the largest unit, 9 to 16
+  parameter int LANES = 32,     // bits of a weight word, a multiple of 16
+  parameter int UNIT_BYTES = 9  // bytes of the largest unit, 9 to 16, at least LANES/8
 ) (
   input  logic                    clk_i,
   input  logic                    rst_i,
   input  logic                    start_i,
-  input  logic [4:0]              unit_i,    // bytes, 1..UNIT_BYTES
+  input  logic [4:0]              unit_i,    // bytes, 1..UNIT_BYTES; not looked at for codes
   input  logic [7:0]              columns_i, // >= 1
   input  logic [15:0]             address_i,
   input  logic [23:0]             length_i,
+  input  logic                    codes_i,   // these three stay until idle_o
+  input  logic [7:0]              planes_i,  // not 0
+  input  logic [15:0]             stride_i,
   input  logic                    payload_valid_i,
   output logic                    payload_ready_o,
   input  logic [31:0]             payload_data_i,
   output logic                    unit_valid_o,
   input  logic                    unit_ready_i,
   output logic [UNIT_BYTES*8-1:0] unit_data_o,
+  output logic [LANES/8-1:0]      unit_bytes_o,
   output logic [7:0]              unit_column_o,
   output logic [15:0]             unit_address_o,
   output logic                    idle_o
 );
   logic [23:0] left_q;     // payload bytes not yet taken
+
+  // ---- Units -------------------------------------------------------------------------------------
   logic [1:0]  place_q;    // first byte of the stream word not yet taken
   logic [4:0]  fill_q;     // bytes of the unit present
   logic        full_q;     // the unit register holds a whole unit
-  logic        take, unit_done, word_done;
-  logic [2:0]  offered;    // bytes the stream word still has
+  logic        room, take, unit_done, word_done;
+  logic [2:0]  behind;     // bytes of the stream word from place_q on
+  logic [2:0]  offered;    // of which belong to the payload
   logic [4:0]  wanted;     // bytes the unit still needs
   logic [2:0]  count;      // bytes taken in this cycle
   logic [1:0]  rotation;
   logic [31:0] rotated;
+  logic [UNIT_BYTES*8-1:0] unit_q;
 
-  assign offered = left_q < {22'd0, 2'd0 - place_q} || (place_q == 2'd0 && left_q < 24'd4)
-                   ? left_q[2:0] : 3'd4 - {1'b0, place_q};
+  assign behind = 3'd4 - {1'b0, place_q};
+  assign offered = left_q[23:2] == '0 && {1'b0, left_q[1:0]} < behind ? {1'b0, left_q[1:0]} : behind;
   assign wanted = unit_i - fill_q;
   assign count = wanted < {2'b00, offered} ? wanted[2:0] : offered;
   assign unit_done = wanted == {2'b00, count};
   assign word_done = offered == count;
-  assign take = payload_valid_i && (!full_q || unit_ready_i);
-  assign payload_ready_o = word_done && (!full_q || unit_ready_i);
+  assign room = !full_q || unit_ready_i;
+  assign take = payload_valid_i && room && !codes_i;
 
   assign rotation = place_q - fill_q[1:0];
   always_comb begin
@@ -65,12 +81,26 @@ module bitloom_unpack #(
     endcase
   end
 
+  // Byte j of the unit is in lane j mod 4; the bytes taken begin at fill_q and lie in lanes of their
+  // own, those below fill_q mod 4 in the next group of four.
+  logic [3:0] some, lanes, next_group;
+  always_comb begin
+    some = {count[2], count[2] || &count[1:0], count[2] || count[1], count != '0};
+    case (fill_q[1:0])
+      2'd0: {lanes, next_group} = {some, 4'b0000};
+      2'd1: {lanes, next_group} = {some[2:0], some[3], 4'b0001};
+      2'd2: {lanes, next_group} = {some[1:0], some[3:2], 4'b0011};
+      default: {lanes, next_group} = {some[0], some[3:1], 4'b0111};
+    endcase
+  end
+
   always_ff @(posedge clk_i) begin
-    if (start_i) unit_data_o <= '0;
+    if (start_i) unit_q <= '0;
     else if (take) begin
       for (int j = 0; j < UNIT_BYTES; j++) begin
-        if (5'(j) >= fill_q && 5'(j) < fill_q + {2'b00, count}) begin
-          unit_data_o[j*8 +: 8] <= rotated[(j%4)*8 +: 8];
+        if (lanes[j%4] && (next_group[j%4] ? j >= 4 && fill_q[4:2] == 3'(j/4 - 1)
+                                           : fill_q[4:2] == 3'(j/4))) begin
+          unit_q[j*8 +: 8] <= rotated[(j%4)*8 +: 8];
         end
       end
     end
@@ -78,15 +108,12 @@ module bitloom_unpack #(
 
   always_ff @(posedge clk_i) begin
     if (start_i) begin
-      left_q <= length_i;
       place_q <= 2'd0;
       fill_q <= 5'd0;
     end else if (take) begin
-      left_q <= left_q - {21'd0, count};
       place_q <= word_done ? 2'd0 : place_q + count[1:0];
       fill_q <= unit_done ? 5'd0 : fill_q + {2'b00, count};
     end
-    if (rst_i) left_q <= '0;
   end
 
   always_ff @(posedge clk_i) begin
@@ -95,21 +122,76 @@ module bitloom_unpack #(
     if (rst_i) full_q <= 1'b0;
   end
 
+  // ---- Codes -------------------------------------------------------------------------------------
+  localparam int BYTES = LANES / 8;
+  logic [127:0]     book_q;
+  logic [2:0]       book_have_q;  // words of it
+  logic [7:0]       todo_q;       // planes of the stream word not yet written
+  logic [7:0]       plane, rest;  // the lowest of them; the others
+  logic [15:0]      offset_q;     // stride times planes already written
+  logic [BYTES-1:0] byte_q;       // the byte of the weight word
+  logic [15:0]      bits;         // the plane's bit of each entry
+  logic [7:0]       expanded;
+  logic             book_full, code_valid, code_taken, codes_done;
+  assign book_full = book_have_q[2];
+  assign code_valid = codes_i && payload_valid_i && book_full;
+  assign code_taken = code_valid && unit_ready_i;
+  assign rest = todo_q & (todo_q - 8'd1);
+  assign plane = todo_q & ~rest;
+  assign codes_done = rest == '0;  // with the stream word
+  always_comb begin
+    for (int k = 0; k < 16; k++) bits[k] = |(book_q[k*8 +: 8] & plane);
+    for (int l = 0; l < 8; l++) expanded[l] = bits[payload_data_i[l*4 +: 4]];
+  end
+  always_ff @(posedge clk_i)
+    if (start_i) book_have_q <= '0;
+    else if (codes_i && payload_valid_i && !book_full) book_have_q <= book_have_q + 3'd1;
+  always_ff @(posedge clk_i)
+    if (codes_i && payload_valid_i && !book_full) book_q <= {payload_data_i, book_q[127:32]};
+  always_ff @(posedge clk_i)
+    if (start_i || (code_taken && codes_done)) begin
+      todo_q <= planes_i;
+      offset_q <= '0;
+    end else if (code_taken) begin
+      todo_q <= rest;
+      offset_q <= offset_q + stride_i;
+    end
+  always_ff @(posedge clk_i)
+    if (start_i) byte_q <= BYTES'(1);
+    else if (code_taken && codes_done) byte_q <= {byte_q[BYTES-2:0], byte_q[BYTES-1]};
+
+  // ---- Both --------------------------------------------------------------------------------------
+  logic [15:0] address_q;
+  logic        move, advance;
+  assign payload_ready_o = codes_i ? !book_full || (codes_done && unit_ready_i) : word_done && room;
+  assign move = codes_i ? payload_valid_i && payload_ready_o : take;
+  assign advance = codes_i ? code_taken && codes_done && byte_q[BYTES-1] : full_q && unit_ready_i;
+  always_ff @(posedge clk_i) begin
+    if (start_i) left_q <= length_i;
+    else if (move) left_q <= left_q - {21'd0, codes_i ? 3'd4 : count};
+    if (rst_i) left_q <= '0;
+  end
   always_ff @(posedge clk_i) begin
     if (start_i) begin
       unit_column_o <= 8'd0;
-      unit_address_o <= address_i;
-    end else if (full_q && unit_ready_i) begin
+      address_q <= address_i;
+    end else if (advance) begin
       if (unit_column_o == columns_i - 8'd1) begin
         unit_column_o <= 8'd0;
-        unit_address_o <= unit_address_o + 16'd1;
+        address_q <= address_q + 16'd1;
       end else begin
         unit_column_o <= unit_column_o + 8'd1;
       end
     end
   end
 
-  assign unit_valid_o = full_q;
+  assign unit_valid_o = full_q || code_valid;
+  assign unit_bytes_o = codes_i ? byte_q : '1;
+  assign unit_address_o = address_q + offset_q;
+  always_comb begin
+    unit_data_o = unit_q;
+    if (codes_i) unit_data_o[LANES-1:0] = {BYTES{expanded}};
+  end
   assign idle_o = left_q == '0 && !full_q;
 endmodule
 

@@ -4,12 +4,12 @@
 // VERILATE plain:
 // VERILATE distinct: -GROWS=3 -GCOLS=24 -GLANES=48 -GACC_W=20 -GROW_DEPTH=600
 // VERILATE distinct: -GWEIGHT_DEPTH=512 -GPARAM_DEPTH=77 -GK_DEPTH=1234
-// VERILATE distinct: -GPASS_DEPTH=99 -GTILE_DEPTH=55 -GACT_DEPTH=4321
+// VERILATE distinct: -GPASS_DEPTH=99 -GTILE_DEPTH=55 -GACT_DEPTH=4321 -GTABLE_DEPTH=789
 #include "bench.h"
 #include "drivers/bl_contract.h"
 #include "dut.h"
 
-enum { CYCLES = 100000, IDENTITY_WORDS = 13, COUNTER_WORDS = 2 * BL_COUNTER_COUNT };
+enum { CYCLES = 100000, IDENTITY_WORDS = 14, COUNTER_WORDS = 2 * BL_COUNTER_COUNT };
 
 typedef struct {
   bool aw, w, aw_done, w_done; // offered; accepted and not yet answered
@@ -24,21 +24,21 @@ typedef struct {
 
 static uint32_t identity(uint32_t index) {
 #ifdef ROWS
-  static const uint32_t shape[] = {ROWS,         COLS,        LANES,    ACC_W,
-                                   WEIGHT_DEPTH, PARAM_DEPTH, K_DEPTH,  PASS_DEPTH,
-                                   TILE_DEPTH,   ACT_DEPTH,   ROW_DEPTH};
+  static const uint32_t shape[] = {ROWS,         COLS,        LANES,     ACC_W,
+                                   WEIGHT_DEPTH, PARAM_DEPTH, K_DEPTH,   PASS_DEPTH,
+                                   TILE_DEPTH,   ACT_DEPTH,   ROW_DEPTH, TABLE_DEPTH};
 #else
   const bl_config *c = &BL_CONFIGS[BL_CONFIG_DEFAULT];
-  const uint32_t shape[] = {c->rows,         c->cols,        c->lanes,    c->acc_w,
-                            c->weight_depth, c->param_depth, c->k_depth,  c->pass_depth,
-                            c->tile_depth,   c->act_depth,   c->row_depth};
+  const uint32_t shape[] = {c->rows,         c->cols,        c->lanes,     c->acc_w,
+                            c->weight_depth, c->param_depth, c->k_depth,   c->pass_depth,
+                            c->tile_depth,   c->act_depth,   c->row_depth, c->table_depth};
 #endif
   if (index >= IDENTITY_WORDS) return 0;
   return index == 0 ? 0x424C4F4Du : index == 1 ? BL_CONTRACT_VERSION : shape[index - 2];
 }
 
 static uint32_t read_model(const dut_ports *p, const model *m, uint32_t address) {
-  if (address <= BL_REG_ROW_DEPTH) return identity(address / 4);
+  if (address <= BL_REG_TABLE_DEPTH) return identity(address / 4);
   if (address >= BL_REG_COUNTER_BASE) {
     uint32_t word = (address - BL_REG_COUNTER_BASE) / 4;
     return word < COUNTER_WORDS ? p->counters_i[word] : 0;

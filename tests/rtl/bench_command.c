@@ -2,7 +2,7 @@
 // The command processor alone: what it answers and hands on, in which order, and what it writes,
 // for random packets of every kind, with each of its partners taking its time.
 // clang-format off
-// VERILATE tiny: -GCOLS=8 -GLANES=16 -GWEIGHT_DEPTH=4096 -GPARAM_DEPTH=64 -GK_DEPTH=2048 -GTILE_DEPTH=128
+// VERILATE tiny: -GCOLS=8 -GLANES=16 -GWEIGHT_DEPTH=4096 -GPARAM_DEPTH=64 -GK_DEPTH=2048 -GTILE_DEPTH=128 -GTABLE_DEPTH=512 -GROWS=2
 // VERILATE default: -GCOLS=8 -GLANES=32
 // clang-format on
 #include "bench.h"
@@ -67,12 +67,18 @@ static void check_handed_on(command *t, pm_kind kind) {
 static void note_unit(command *t) {
   const dut_ports *p = t->p;
   uint8_t bytes[16];
-  uint32_t memory = 0;
-  while (memory < 6 && *p->unit_memory_o != 1u << memory)
+  uint32_t memory = 0, enables = *p->unit_bytes_o, b = 0;
+  while (memory < PM_MEMORIES && *p->unit_memory_o != 1u << memory)
     memory++;
-  BENCH_EQUAL(t->b, "one memory", *p->unit_memory_o, true, memory < 6);
+  BENCH_EQUAL(t->b, "one memory", *p->unit_memory_o, true, memory < PM_MEMORIES);
   memcpy(bytes, p->unit_data_o, UNIT_BYTES);
-  t->written += pm_unit_hash(memory, *p->unit_address_o, *p->unit_column_o, bytes, UNIT_BYTES);
+  while (b < LANES / 8 && enables != 1u << b)
+    b++;
+  if (b < LANES / 8)
+    t->written += pm_unit_hash(16 + b, *p->unit_address_o, *p->unit_column_o, bytes + b, 1);
+  else
+    t->written += pm_unit_hash(memory, *p->unit_address_o, *p->unit_column_o, bytes, UNIT_BYTES);
+  BENCH_EQUAL(t->b, "bytes", memory, true, enables == (1u << (LANES / 8)) - 1 || memory == 0);
 }
 
 // One clock with a word on offer or none; true when it was taken.

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The range check of descriptors: each field at its limits and one beyond, everything else sound.
-// VERILATE tiny: -GCOLS=8 -GLANES=16
-// VERILATE default: -GCOLS=8 -GLANES=32
-// VERILATE wide: -GCOLS=16 -GLANES=64
+// VERILATE tiny: -GROWS=2 -GCOLS=8 -GLANES=16 -GTABLE_DEPTH=512
+// VERILATE default: -GROWS=8 -GCOLS=8 -GLANES=32 -GTABLE_DEPTH=2048
+// VERILATE wide: -GROWS=8 -GCOLS=16 -GLANES=64 -GTABLE_DEPTH=8192
 #include "bench.h"
 #include "drivers/bl_contract.h"
 #include "dut.h"
+
+enum { TABLES = TABLE_DEPTH / 256 };
 
 typedef struct {
   bench b;
@@ -19,7 +21,12 @@ static bl_descriptor sound(test *t) {
   for (unsigned i = 0; i < BL_DESCRIPTOR_WORDS; i++)
     words[i] = bench_random(&t->b) | 0x01010101;
   bl_descriptor_unpack(words, &l); // whatever is not checked is random
-  l.in_planes = (uint8_t)bench_range(&t->b, 1, 8);
+  l.gather_mode = (uint8_t)bench_range(&t->b, 0, 2);
+  l.in_planes = (uint8_t)bench_range(&t->b, 1, l.gather_mode == 2 && ROWS < 8 ? ROWS : 8);
+  l.in_last_bytes = (uint8_t)bench_range(&t->b, 1, LANES / 8);
+  l.res_planes = (uint8_t)bench_range(&t->b, 0, l.gather_mode == 2 ? 0 : 8);
+  l.res_words = (uint16_t)bench_range(&t->b, l.res_planes > 0, 4095);
+  l.out_table = (uint8_t)bench_range(&t->b, 0, TABLES < 15 ? TABLES : 15);
   l.out_planes = (uint8_t)bench_range(&t->b, 1, 8);
   l.in_last_lanes = (uint8_t)bench_range(&t->b, 1, LANES);
   l.out_last_cols = (uint8_t)bench_range(&t->b, 1, COLS);
@@ -54,7 +61,16 @@ static bool spoil(bl_descriptor *l, int what) {
   if (what == 24) l->in_last_lanes = LANES + 1;
   if (what == 25) l->out_last_cols = COLS + 1;
   if (what == 26) l->out_slot = LANES / COLS;
-  return what <= 26;
+  if (what == 27) l->in_last_bytes = 0;
+  if (what == 28) l->in_last_bytes = LANES / 8 + 1;
+  if (what == 29) l->gather_mode = 3;
+  if (what == 30) l->gather_mode = 2, l->res_planes = 0, l->in_planes = ROWS + 1;
+  if (what == 31) l->gather_mode = 2, l->in_planes = 1, l->res_planes = 1, l->res_words = 1;
+  if (what == 32) l->gather_mode = 0, l->res_planes = 1, l->res_words = 0;
+  if (what == 33) l->gather_mode = 1, l->res_planes = 9, l->res_words = 1;
+  if (what == 34 && TABLES < 15) l->out_table = TABLES + 1;
+  if (what == 34 && TABLES >= 15) l->in_h = 0; // every value is a table
+  return what <= 34;
 }
 
 int main(int argc, char **argv) {

@@ -32,13 +32,13 @@ int main(int argc, char **argv) {
   bench b = bench_begin(argc, argv, "bench_poison");
   dut_ports p;
   dut *d = dut_open(argc, argv, &p);
-  mark marks[6] = {{0}};
+  mark marks[7] = {{0}};
   *p.rst_i = 1;
   *p.fail_i = *p.sound_i = *p.clear_i = 0;
   tick(d, &p);
   *p.rst_i = 0;
   for (int i = 0; i < 40000; i++) {
-    int memory = (int)(bench_random(&b) % 6), kind = (int)(bench_random(&b) % 8);
+    int memory = (int)(bench_random(&b) % 7), kind = (int)(bench_random(&b) % 8);
     int first = (int)bench_range(&b, 0, 8), end = (int)bench_range(&b, first + 1, 12);
     int columns = (int)bench_range(&b, 1, 3);
     bool fail = kind < 2, sound = kind >= 2 && kind < 6, clear = bench_chance(&b, 1);
@@ -52,7 +52,7 @@ int main(int argc, char **argv) {
     tick(d, &p);
     model(&marks[memory], fail, sound, first, end, columns);
     unsigned mask = 0;
-    for (int m = 0; m < 6; m++) {
+    for (int m = 0; m < 7; m++) {
       if (clear) marks[m].marked = false;
       mask |= (unsigned)marks[m].marked << m;
     }

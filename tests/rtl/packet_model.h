@@ -16,6 +16,15 @@
 
 #include "drivers/bl_contract.h"
 
+// 0 leaves out tables, codes and signatures, for a device that has none of them yet.
+#ifndef PM_ALL
+#define PM_ALL 1
+#endif
+#ifndef PM_SIGNED
+#define PM_SIGNED 0
+#endif
+
+enum { PM_MEMORIES = PM_ALL ? 7 : 6, PM_CODES = PM_MEMORIES, PM_BOOK = 16 };
 enum { PM_ACT = 1 << 14, PM_ROOM = 1 << 17, PM_ANSWERS = 1 << 12, PM_MAX_COLS = 16, PM_SHIFT = 20 };
 
 typedef enum { PM_RUN, PM_SEND, PM_OTHER } pm_kind;
@@ -38,7 +47,7 @@ typedef struct {
   uint64_t act[PM_ACT];
   uint8_t tile0[8], pass0[8], param0[PM_MAX_COLS][9];
   bool param0_sound[PM_MAX_COLS];
-  pm_doubt doubt[6];
+  pm_doubt doubt[PM_MEMORIES];
   // the parser's
   uint32_t header[5], have, left;
   bool hunting, refused;
@@ -77,6 +86,14 @@ static inline uint32_t pm_crc(const uint32_t *words, uint32_t count) {
   return ~crc;
 }
 
+// The same over bytes.
+static inline uint32_t pm_crc_bytes(uint32_t crc, uint64_t value, uint32_t bytes) {
+  crc = ~crc;
+  for (uint32_t i = 0; i < bytes * 8; i++)
+    crc = (crc >> 1) ^ (((crc ^ (uint32_t)(value >> i)) & 1u) != 0 ? 0xEDB88320u : 0);
+  return ~crc;
+}
+
 static inline void pm_check(pm *m, bool ok, const char *what, uint32_t expected, uint32_t got) {
   m->checks++;
   if (ok || m->failure[0] != 0) return;
@@ -104,19 +121,38 @@ static inline void pm_payload(pm *m, pm_answer *a, uint32_t word) {
 
 static inline uint32_t pm_depth(const pm *m, uint32_t memory) {
   const bl_config *c = m->config;
-  const uint32_t depths[6] = {c->weight_depth, c->param_depth, c->k_depth,
-                              c->pass_depth,   c->tile_depth,  c->act_depth};
+  const uint32_t depths[7] = {c->weight_depth, c->param_depth, c->k_depth,    c->pass_depth,
+                              c->tile_depth,   c->act_depth,   c->table_depth};
   return depths[memory];
 }
 
+static inline bool pm_is_load(uint32_t opcode) {
+  return (opcode >= 0x10 && opcode < 0x10 + PM_MEMORIES) ||
+         (opcode == BL_OP_LOAD_CODES && PM_ALL != 0);
+}
+
+static inline uint32_t pm_memory(uint32_t opcode) {
+  return opcode == BL_OP_LOAD_CODES ? 0 : opcode - 0x10;
+}
+
 // Bytes of a unit of a load, and the number of columns; 0 where the argument is out of range.
-static inline uint32_t pm_unit(const pm *m, uint32_t memory, uint32_t argument, uint32_t *columns) {
-  uint32_t upper = argument >> 24, word = m->config->lanes / 8;
-  const uint32_t units[6] = {word, 9, 2, 8, 8, upper};
+static inline uint32_t pm_unit(const pm *m, uint32_t opcode, uint32_t argument, uint32_t *columns) {
+  uint32_t upper = argument >> 24, word = m->config->lanes / 8, memory = pm_memory(opcode);
+  bool codes = opcode == BL_OP_LOAD_CODES;
+  const uint32_t units[7] = {codes ? word * 4 : word, 9, 2, 8, 8, upper, 1};
   *columns = memory < 2 ? upper : 1;
   if (memory < 2 && (upper < 1 || upper > m->config->cols)) return 0;
   if (memory == 5 && (upper < 1 || upper > word)) return 0;
+  if (codes && ((argument >> 16) & 255) == 0) return 0;
   return units[memory];
+}
+
+// Words from the first plane's to the last plane's of a load of codes.
+static inline uint32_t pm_span(uint32_t opcode, uint32_t argument) {
+  uint32_t planes = 0;
+  for (uint32_t i = 16; i < 24; i++)
+    planes += (argument >> i) & 1u;
+  return opcode == BL_OP_LOAD_CODES ? (planes - 1) * (argument & 0xFFFF) : 0;
 }
 
 static inline void pm_fail(pm *m, uint32_t memory, uint32_t lo, uint32_t hi, uint32_t columns) {
@@ -129,7 +165,7 @@ static inline void pm_fail(pm *m, uint32_t memory, uint32_t lo, uint32_t hi, uin
 
 static inline uint32_t pm_poison(const pm *m) {
   uint32_t mask = 0;
-  for (uint32_t i = 0; i < 6; i++)
+  for (uint32_t i = 0; i < PM_MEMORIES; i++)
     mask |= (uint32_t)(m->doubt[i].lo < m->doubt[i].hi) << i;
   return mask;
 }
@@ -137,7 +173,7 @@ static inline uint32_t pm_poison(const pm *m) {
 static inline uint32_t pm_verdict(const pm *m) {
   uint32_t opcode = (m->header[0] >> 16) & 255, length = m->header[1], argument = m->header[3];
   uint64_t address = m->header[2];
-  bool question = opcode >= 1 && opcode <= 4, load = opcode >= 0x10 && opcode <= 0x15;
+  bool question = opcode >= 1 && opcode <= 4, load = pm_is_load(opcode);
   if (!question && !load && opcode != 0x20 && opcode != 0x21) return BL_STATUS_OPCODE;
   if (question) return length == 0 ? BL_STATUS_OK : BL_STATUS_LENGTH;
   if (opcode == 0x20) return length == BL_DESCRIPTOR_WORDS * 4 ? BL_STATUS_OK : BL_STATUS_LENGTH;
@@ -147,12 +183,13 @@ static inline uint32_t pm_verdict(const pm *m) {
       return BL_STATUS_LENGTH;
     return address + words <= m->config->act_depth ? BL_STATUS_OK : BL_STATUS_ADDRESS;
   }
-  uint32_t columns, unit = pm_unit(m, opcode - 0x10, argument, &columns);
-  if (unit == 0 || length == 0 || length > BL_CONTRACT_MAX_PAYLOAD ||
-      length % (unit * columns) != 0)
+  uint32_t columns, unit = pm_unit(m, opcode, argument, &columns);
+  uint32_t book = opcode == BL_OP_LOAD_CODES ? PM_BOOK : 0;
+  if (unit == 0 || length <= book || length > BL_CONTRACT_MAX_PAYLOAD ||
+      (length - book) % (unit * columns) != 0)
     return BL_STATUS_LENGTH;
-  return address + length / (unit * columns) <= pm_depth(m, opcode - 0x10) ? BL_STATUS_OK
-                                                                           : BL_STATUS_ADDRESS;
+  uint64_t end = address + (length - book) / (unit * columns) + pm_span(opcode, argument);
+  return end <= pm_depth(m, pm_memory(opcode)) ? BL_STATUS_OK : BL_STATUS_ADDRESS;
 }
 
 static inline void pm_busy(pm *m, uint32_t lo, uint32_t hi) {
@@ -207,12 +244,31 @@ static inline uint64_t pm_unit_hash(uint32_t memory, uint32_t address, uint32_t 
   return hash ^ hash >> 29;
 }
 
-static inline void pm_load(pm *m, bool sound) {
-  uint32_t memory = ((m->header[0] >> 16) & 255) - 0x10, columns;
-  uint32_t unit = pm_unit(m, memory, m->header[3], &columns), first = m->header[2];
+// Weight words from codes; a number for each byte written.
+static inline void pm_expand(pm *m, const uint8_t *book, uint32_t units, uint32_t columns) {
+  uint32_t argument = m->header[3], lanes = m->config->lanes, rank = 0;
+  const uint8_t *codes = book + PM_BOOK;
+  for (uint32_t plane = 0; plane < 8; plane++) {
+    if (((argument >> (16 + plane)) & 1u) == 0) continue;
+    for (uint32_t k = 0; k < units; k++)
+      for (uint32_t b = 0; b < lanes / 8; b++) {
+        uint8_t byte = 0;
+        for (uint32_t l = 0; l < 8; l++) {
+          uint32_t at = k * lanes + b * 8 + l, code = (codes[at / 2] >> (at % 2 * 4)) & 15u;
+          byte |= (uint8_t)(((book[code] >> plane) & 1u) << l);
+        }
+        uint32_t address = m->header[2] + rank * (argument & 0xFFFF) + k / columns;
+        m->load_sum += pm_unit_hash(16 + b, address, k % columns, &byte, 1);
+      }
+    rank++;
+  }
+}
+
+static inline void pm_load_units(pm *m, uint32_t memory, uint32_t unit, uint32_t units,
+                                 uint32_t columns, bool sound) {
   const uint8_t *bytes = (const uint8_t *)m->body;
-  for (uint32_t i = 0; i < m->header[1] / unit; i++, bytes += unit) {
-    uint32_t address = first + i / columns, column = i % columns;
+  for (uint32_t i = 0; i < units; i++, bytes += unit) {
+    uint32_t address = m->header[2] + i / columns, column = i % columns;
     if (memory == 5) {
       m->act[address] = 0;
       for (uint32_t b = 0; b < unit; b++)
@@ -225,7 +281,18 @@ static inline void pm_load(pm *m, bool sound) {
     if (memory == 1) memcpy(m->param0[column], bytes, 9);
     if (memory == 1) m->param0_sound[column] = sound;
   }
-  uint32_t end = first + m->header[1] / unit / columns;
+}
+
+static inline void pm_load(pm *m, bool sound) {
+  uint32_t opcode = (m->header[0] >> 16) & 255, memory = pm_memory(opcode), columns;
+  uint32_t unit = pm_unit(m, opcode, m->header[3], &columns), first = m->header[2];
+  bool codes = opcode == BL_OP_LOAD_CODES;
+  uint32_t units = (m->header[1] - (codes ? PM_BOOK : 0)) / unit;
+  if (codes)
+    pm_expand(m, (const uint8_t *)m->body, units, columns);
+  else
+    pm_load_units(m, memory, unit, units, columns, sound);
+  uint32_t end = first + units / columns + pm_span(opcode, m->header[3]);
   pm_doubt *d = &m->doubt[memory];
   if (!sound) {
     pm_fail(m, memory, first, end, columns);
@@ -235,8 +302,8 @@ static inline void pm_load(pm *m, bool sound) {
   }
 }
 
-// The one kind of layer; code = (bias >> shift) clamped to 0..255.
-static inline void pm_run_layer(pm *m, const bl_descriptor *d) {
+// The one kind of layer; code = (bias >> shift) clamped to 0..255. Returns its signature.
+static inline uint32_t pm_run_layer(pm *m, const bl_descriptor *d) {
   for (uint32_t i = 0; i < d->out_planes; i++)
     m->act[d->out_base + i] = 0;
   for (uint32_t c = 0; c < d->out_last_cols; c++) {
@@ -249,9 +316,14 @@ static inline void pm_run_layer(pm *m, const bl_descriptor *d) {
     for (uint32_t i = 0; i < d->out_planes; i++)
       m->act[d->out_base + i] |= (uint64_t)((code >> i) & 1) << c;
   }
+  uint32_t signature = 0;
+  for (uint32_t i = 0; i < d->out_planes; i++)
+    signature += pm_crc_bytes(pm_crc_bytes(0, d->out_base + i, 4), m->act[d->out_base + i],
+                              m->config->lanes / 8);
   pm_busy(m, d->out_base, d->out_base + d->out_planes);
   m->runs_out = true;
   m->runs++;
+  return signature;
 }
 
 static inline void pm_run(pm *m, bool sound) {
@@ -259,13 +331,15 @@ static inline void pm_run(pm *m, bool sound) {
   bl_descriptor_unpack(m->body, &d);
   if (!sound) {
     (void)pm_expect(m, PM_OTHER, BL_STATUS_PAYLOAD, 0);
-  } else if (d.in_h == 0 || d.tiles == 0 || d.out_planes > 8 || d.out_last_cols > m->config->cols) {
+  } else if (d.in_h == 0 || d.tiles == 0 || d.out_planes > 8 || d.out_last_cols > m->config->cols ||
+             d.gather_mode == 3 || d.in_last_bytes == 0) {
     (void)pm_expect(m, PM_OTHER, BL_STATUS_DESCRIPTOR, 0);
   } else if (pm_poison(m) != 0) {
     (void)pm_expect(m, PM_OTHER, BL_STATUS_POISONED, pm_poison(m));
   } else {
-    (void)pm_expect(m, PM_RUN, BL_STATUS_OK, 0);
-    pm_run_layer(m, &d);
+    pm_answer *a = pm_expect(m, PM_RUN, BL_STATUS_OK, 0);
+    uint32_t signature = pm_run_layer(m, &d);
+    if (PM_SIGNED != 0) pm_payload(m, a, signature);
   }
 }
 
@@ -276,9 +350,9 @@ static inline void pm_take_header(pm *m) {
   m->left = m->header[1] == 0 ? 0 : ((m->header[1] & 0xFFFFFF) + 3) / 4 + 1;
   m->refused = status != BL_STATUS_OK;
   if (m->refused) {
-    bool load = opcode >= 0x10 && opcode <= 0x15;
-    if (load)
-      pm_fail(m, opcode - 0x10, 0, pm_depth(m, opcode - 0x10), opcode < 0x12 ? m->config->cols : 1);
+    uint32_t memory = pm_memory(opcode);
+    if (pm_is_load(opcode))
+      pm_fail(m, memory, 0, pm_depth(m, memory), memory < 2 ? m->config->cols : 1);
     (void)pm_expect(m, PM_OTHER, status, 0);
   } else if (opcode == BL_OP_SEND) {
     pm_send(m);
@@ -355,35 +429,49 @@ static inline void pm_fill(pm *m, uint32_t *words, uint32_t count) {
     words[i] = pm_random(m, UINT32_MAX);
 }
 
-static inline void pm_some_load(pm *m, uint32_t memory, int damage) {
-  static const uint32_t most[6] = {40, 4, 60, 20, 20, 60};
-  uint32_t payload[2400], columns = 1 + pm_random(m, m->config->cols), depth = pm_depth(m, memory);
-  uint32_t upper = memory < 2 ? columns : 1 + pm_random(m, m->config->lanes / 8);
-  uint32_t used, unit = pm_unit(m, memory, upper << 24, &used),
-                 count = 1 + pm_random(m, most[memory]);
-  uint32_t address = pm_random(m, 3) == 0 ? 0 : pm_random(m, depth - count + 1);
-  uint32_t bytes = count * used * unit;
-  pm_fill(m, payload, (bytes + 3) / 4);
-  if (memory == 3 || memory == 4) memset(payload, 0, 8);
-  for (uint32_t i = 0; memory == 1 && i < count * used; i++) {
+// Bytes 16-23 and 0-15 of a load of codes: any planes, a stride that often stays in the memory.
+static inline uint32_t pm_some_planes(pm *m, uint32_t depth) {
+  uint32_t planes = 1 + pm_random(m, 255);
+  uint32_t stride = pm_random(m, pm_random(m, 8) == 0 ? depth : depth / 8);
+  return planes << 16 | stride;
+}
+
+static inline void pm_some_params(pm *m, uint32_t *payload, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
     uint32_t words[BL_PARAM_WORDS];
     bl_param param = {1 << 15, ((int64_t)pm_random(m, 400) - 50) * (1 << PM_SHIFT), PM_SHIFT};
     (void)bl_param_pack(&param, words);
     memcpy((uint8_t *)payload + 9 * (size_t)i, words, 9);
   }
+}
+
+// kind: a memory, or PM_CODES.
+static inline void pm_some_load(pm *m, uint32_t kind, int damage) {
+  static const uint32_t most[8] = {40, 4, 60, 20, 20, 60, 300, 12};
+  uint32_t opcode = kind == PM_CODES ? BL_OP_LOAD_CODES : BL_OP_LOAD_WEIGHTS + kind;
+  uint32_t payload[2400], memory = pm_memory(opcode), depth = pm_depth(m, memory);
+  uint32_t upper = 1 + pm_random(m, memory < 2 ? m->config->cols : m->config->lanes / 8);
+  uint32_t argument = upper << 24 | pm_random(m, 1 << 24);
+  if (kind == PM_CODES) argument = upper << 24 | pm_some_planes(m, depth);
+  uint32_t used, unit = pm_unit(m, opcode, argument, &used),
+                 count = 1 + pm_random(m, most[kind == PM_CODES ? 7 : kind]);
+  uint32_t address = pm_random(m, 3) == 0 ? 0 : pm_random(m, depth - count + 1);
+  uint32_t bytes = count * used * unit + (kind == PM_CODES ? PM_BOOK : 0);
+  pm_fill(m, payload, (bytes + 3) / 4);
+  if (memory == 3 || memory == 4) memset(payload, 0, 8);
+  if (memory == 1) pm_some_params(m, payload, count * used);
   bool touches = memory != 5 ? m->runs_out : address < m->busy_hi && m->busy_lo < address + count;
   if (touches) pm_fence(m);
-  pm_packet(m, (uint8_t)(BL_OP_LOAD_WEIGHTS + memory), address, upper << 24 | pm_random(m, 1 << 24),
-            payload, bytes, damage);
+  pm_packet(m, (uint8_t)opcode, address, argument, payload, bytes, damage);
 }
 
 // A load of everything that is in doubt or that a run uses, in every memory.
 static inline void pm_mend(pm *m) {
   static uint32_t payload[PM_ROOM / 2];
   pm_fence(m);
-  for (uint32_t memory = 0; memory < 6; memory++) {
+  for (uint32_t memory = 0; memory < PM_MEMORIES; memory++) {
     uint32_t cols = m->config->cols, used, argument = (memory < 2 ? cols : 1) << 24;
-    uint32_t unit = pm_unit(m, memory, argument, &used);
+    uint32_t unit = pm_unit(m, BL_OP_LOAD_WEIGHTS + memory, argument, &used);
     uint32_t count = memory == 1 || memory == 3 || memory == 4 ? 1 : 0;
     if (m->doubt[memory].hi > count) count = m->doubt[memory].hi;
     if (count == 0 || count * unit * used > sizeof payload - 4) continue;
@@ -412,6 +500,7 @@ static inline void pm_some_run(pm *m, int damage) {
   uint32_t at = pm_random(m, m->config->act_depth - 8);
   bl_descriptor d = {.in_planes = 1,
                      .in_last_lanes = 1,
+                     .in_last_bytes = 1,
                      .in_h = 1,
                      .in_w = 1,
                      .in_words = 1,
@@ -439,10 +528,12 @@ static inline void pm_some_run(pm *m, int damage) {
   d.out_last_cols = (uint8_t)(1 + pm_random(m, m->config->cols));
   if (at < m->busy_hi && m->busy_lo < at + planes) pm_fence(m);
   if (pm_random(m, 6) == 0) {
-    uint32_t which = pm_random(m, 4);
+    uint32_t which = pm_random(m, PM_ALL ? 6 : 4);
     if (which == 0) d.in_h = 0;
     if (which == 1) d.tiles = 0;
     if (which == 2) d.out_planes = 9;
+    if (which == 4) d.gather_mode = 3;
+    if (which == 5) d.in_last_bytes = 0;
     if (which == 3) d.out_last_cols = (uint8_t)(m->config->cols + 1);
   }
   (void)bl_descriptor_pack(&d, words);
@@ -460,10 +551,10 @@ static inline void pm_some_send(pm *m, int damage) {
 
 // A header that is sound and asks for what is not allowed.
 static inline void pm_some_refused(pm *m) {
-  static const uint8_t opcodes[] = {0,    0x05, 0x16, 0x1F, 0x22, 0xFF, 0x01, 0x02, 0x03,
-                                    0x04, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20};
+  static const uint8_t opcodes[] = {0,    0x05, 0x17, 0x1F, 0x22, 0xFF, 0x01, 0x02, 0x03, 0x04,
+                                    0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x16, 0x18};
   uint32_t payload[64], bytes = pm_random(m, 200);
-  uint8_t opcode = opcodes[pm_random(m, sizeof opcodes)];
+  uint8_t opcode = opcodes[pm_random(m, sizeof opcodes - (PM_ALL ? 0 : 2))];
   pm_fill(m, payload, 64);
   if (opcode >= 0x10 && opcode <= 0x15 && bytes % 9 == 0) bytes++; // a load by chance would race
   uint32_t address = 0x10000 + pm_random(m, UINT32_MAX - 0x10000);
@@ -477,7 +568,7 @@ static inline void pm_something(pm *m) {
   int broken = damage < 3 ? (int)damage + 1 : 0;
   m->out_have = 0;
   if (choice < 30)
-    pm_some_load(m, pm_random(m, 6), broken);
+    pm_some_load(m, pm_random(m, PM_MEMORIES + (PM_ALL ? 1 : 0)), broken);
   else if (choice < 50)
     pm_some_run(m, broken);
   else if (choice < 70)
