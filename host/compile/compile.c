@@ -5,13 +5,13 @@
 
 #include <string.h>
 
-enum { MAX_CHUNKS = 64, SLOTS = 3 };
+enum { MAX_PIECES = 64, SLOTS = 3, MODES = 2 };
 
 typedef struct {
   const bl_int_graph *graph;
   const bl_config *config;
   bl_arena *arena;         // of everything that the program does not keep
-  bl_mapping *mappings[2]; // [0] input as it is, [1] in windows; NULL: not possible
+  bl_mapped mapped[MODES]; // [0] input as it is, [1] in windows; no operations: not possible
   bl_region *regions, *best_regions;
   bool found;
   uint32_t used, needed;
@@ -29,90 +29,107 @@ static bl_status no_memory(bl_error *err) {
 bool bl_may_pack(const bl_int_graph *graph, const bl_config *config) {
   uint32_t readers = 0;
   for (uint32_t l = 0; l < graph->layer_count; l++)
-    readers += graph->layers[l].input == 0;
+    readers += (graph->layers[l].input == 0 ? 1u : 0u) +
+               (graph->layers[l].addend_weight != NULL && graph->layers[l].addend == 0 ? 1u : 0u);
   const bl_int_layer *first = &graph->layers[0];
   uint64_t taps = (uint64_t)first->kernel_h * first->kernel_w, c = graph->tensors[0].c;
-  return readers == 1 && first->groups == 1 && taps > 1 && c <= config->lanes / 2 &&
-         taps * c <= BL_INT_MAX_DIM;
+  return readers == 1 && first->groups == 1 && !first->upsample && taps > 1 &&
+         c <= config->lanes / 2 && taps * c <= BL_INT_MAX_DIM;
 }
 
 static bl_status map_all(chooser *ch, int mode, bl_error *err) {
   const bl_int_graph *graph = ch->graph;
-  bl_mapping *m = bl_arena_alloc(ch->arena, graph->layer_count, sizeof *m);
-  if (m == NULL) return no_memory(err);
+  bl_mapped mapped = {.region_count = graph->tensor_count};
   for (uint32_t l = 0; l < graph->layer_count; l++) {
     bool window = mode == 1 && graph->layers[l].input == 0;
-    BL_TRY(bl_map_layer(graph, l, ch->config, window, ch->arena, &m[l], err));
+    BL_TRY(bl_map_layer(graph, l, ch->config, window, ch->arena, &mapped, err));
   }
-  ch->mappings[mode] = m;
+  ch->mapped[mode] = mapped;
   return BL_OK;
 }
 
-// Cycles of one image times 256, in batches of `images`: the layers, and loading the input, which
-// goes on beside the first layer where the input comes in pieces.
-static uint64_t cycles(const chooser *ch, const bl_mapping *m, const bl_input_packing *input,
+static uint64_t pixels_of(const bl_piece *p, const bl_mapping *m) {
+  return (uint64_t)p->images * (p->row1 - p->row0) * m->out->w;
+}
+
+// Cycles of one image times 256, in batches of `images`: the operations, and loading the input,
+// which goes on beside them where it comes in pieces.
+static uint64_t cycles(const chooser *ch, const bl_mapped *mapped, const bl_cut *cut,
                        uint32_t images) {
-  uint64_t sum = 0, issue, chunks = 1;
-  for (uint32_t l = 0; l < ch->graph->layer_count; l++) {
-    uint64_t pieces = bl_chunk_count(&m[l], input, images);
-    uint64_t pixels = (uint64_t)images * m[l].out->h * m[l].out->w;
-    sum += pieces * bl_estimate(&m[l], pixels / pieces, &issue);
-    if (pieces > chunks) chunks = pieces;
+  uint64_t sum = 0, issue, piece_run = 0;
+  for (uint32_t i = 0; i < mapped->count; i++) {
+    const bl_mapping *m = &mapped->ops[i];
+    uint32_t pieces = bl_piece_count(cut, i), middle = pieces / 2;
+    bl_piece p = bl_piece_at(mapped, cut, images, i, middle);
+    uint64_t one = bl_estimate(m, pixels_of(&p, m), &issue);
+    if (i < cut->ops) piece_run += one;
+    sum += pieces * one;
   }
-  uint64_t load = (uint64_t)ch->regions[0].words * ch->regions[0].load_bytes / 4 / chunks;
-  uint64_t run = bl_estimate(&m[0], (uint64_t)images * m[0].out->h * m[0].out->w / chunks, &issue);
-  sum += load + (load > run ? (load - run) * (chunks - 1) : 0);
+  uint64_t pieces = bl_piece_count(cut, 0);
+  uint64_t load = (uint64_t)ch->regions[0].image_stride * images * ch->regions[0].load_bytes / 4;
+  load /= pieces;
+  sum += load + (load > piece_run ? (load - piece_run) * (pieces - 1) : 0);
   return sum * 256 / images;
 }
 
-static void consider(chooser *ch, int mode, const bl_input_packing *input, uint32_t images) {
-  uint32_t used, needed;
-  bool fits =
-      bl_plan_memory(ch->graph, ch->mappings[mode], images, input, ch->regions, &used, &needed);
-  if (!fits) {
+static void consider(chooser *ch, int mode, const bl_cut *cut, uint32_t images) {
+  const bl_mapped *mapped = &ch->mapped[mode];
+  uint32_t used, needed, slots = cut->pieces < SLOTS ? cut->pieces : SLOTS;
+  if (!bl_plan_memory(ch->graph, mapped, cut, images, slots, false, ch->regions, &used, &needed)) {
     if (ch->needed == 0 || needed < ch->needed) ch->needed = needed;
     return;
   }
-  uint64_t cost = cycles(ch, ch->mappings[mode], input, images);
+  uint64_t cost = cycles(ch, mapped, cut, images);
   if (ch->found && cost >= ch->best_cycles) return;
   ch->found = true;
   ch->best_cycles = cost;
   ch->best_images = images;
   ch->best_mode = mode;
-  ch->best_input = *input;
+  bl_fill_packing(&mapped->ops[0], &ch->best_input);
+  ch->best_input.cut_ops = cut->ops;
+  ch->best_input.pieces = cut->pieces;
+  ch->best_input.slots = slots;
+  ch->best_input.slot_words = cut->ops == 0 ? 0 : ch->regions[0].words / slots;
   ch->used = used;
-  memcpy(ch->best_regions, ch->regions, ch->graph->tensor_count * sizeof *ch->regions);
+  memcpy(ch->best_regions, ch->regions, mapped->region_count * sizeof *ch->regions);
 }
 
-static const bl_mapping *input_reader(const chooser *ch, const bl_mapping *m) {
-  for (uint32_t l = 0; l < ch->graph->layer_count; l++)
-    if (ch->graph->layers[l].input == 0) return &m[l];
-  return m;
-}
-
-// The input in one piece, and in as many pieces as rows and pooling windows allow.
-static void consider_pieces(chooser *ch, int mode, uint32_t images) {
-  if (ch->mappings[mode] == NULL) return;
-  const bl_mapping *m = input_reader(ch, ch->mappings[mode]);
-  uint32_t lanes = ch->config->lanes, total = images * m->in_h;
-  uint32_t load_bytes = m->in_c < lanes ? bl_div_up(m->in_c, 8) : lanes / 8;
-  bl_input_packing input;
-  bl_fill_packing(m, mode == 1, &input);
-  consider(ch, mode, &input, images);
-  for (uint32_t chunks = 2; chunks <= MAX_CHUNKS && chunks <= total; chunks++) {
-    if (total % chunks != 0 || !bl_chunk_possible(ch->graph, m, images, total / chunks, load_bytes))
-      continue;
-    input.chunk_rows = total / chunks;
-    input.slots = chunks < SLOTS ? chunks : SLOTS;
-    consider(ch, mode, &input, images);
+// Every cut of the first `ops` operations that their rows and images allow.
+static void consider_cuts(chooser *ch, int mode, uint32_t ops, uint32_t images) {
+  const bl_mapped *mapped = &ch->mapped[mode];
+  const bl_mapping *first = &mapped->ops[0];
+  uint32_t lanes = ch->config->lanes;
+  uint32_t load_bytes = first->in_c < lanes ? bl_div_up(first->in_c, 8) : lanes / 8;
+  uint32_t up = first->layer->upsample && !first->host_windows ? 1 : 0;
+  uint64_t words = (uint64_t)bl_div_up(first->in_c, lanes) * first->in_planes;
+  uint64_t row_bytes = (first->in_w >> up) * words * load_bytes;
+  if (row_bytes > UINT32_MAX) return;
+  for (uint32_t pieces = 2; pieces <= MAX_PIECES; pieces++) {
+    bl_cut cut = {ops, pieces};
+    if (bl_cut_possible(mapped, ch->graph, &cut, images, (uint32_t)row_bytes))
+      consider(ch, mode, &cut, images);
   }
+}
+
+// The batch whole, with its first operation in pieces so that the input loads beside it, and, while
+// nothing fits, with more and more operations in pieces.
+static void consider_all(chooser *ch, int mode, uint32_t images) {
+  const bl_mapped *mapped = &ch->mapped[mode];
+  const bl_cut whole = {0, 1};
+  if (mapped->count == 0) return;
+  for (uint32_t i = 0; i < mapped->count; i++)
+    bl_choose_spread(&mapped->ops[i], images);
+  consider(ch, mode, &whole, images);
+  consider_cuts(ch, mode, 1, images);
+  for (uint32_t ops = 2; ops <= mapped->count && !ch->found; ops++)
+    consider_cuts(ch, mode, ops, images);
 }
 
 static bl_status choose(chooser *ch, uint32_t batch, bl_error *err) {
   uint32_t first = batch > 0 ? batch : 1, last = batch > 0 ? batch : BL_PROGRAM_AUTO_BATCH;
   for (uint32_t images = first; images <= last; images++)
-    for (int mode = 0; mode < 2; mode++)
-      consider_pieces(ch, mode, images);
+    for (int mode = 0; mode < MODES; mode++)
+      consider_all(ch, mode, images);
   if (ch->found) return BL_OK;
   if (ch->needed == UINT32_MAX)
     return bl_fail(err, BL_ERR_UNSUPPORTED,
@@ -125,18 +142,19 @@ static bl_status choose(chooser *ch, uint32_t batch, bl_error *err) {
                  ch->graph->name, first, ch->needed, ch->config->name, ch->config->act_depth);
 }
 
-void bl_fill_packing(const bl_mapping *m, bool window, bl_input_packing *in) {
+void bl_fill_packing(const bl_mapping *m, bl_input_packing *in) {
   const bl_int_layer *l = m->layer;
+  const uint32_t up = l->upsample && !m->host_windows ? 1 : 0;
   *in = (bl_input_packing){.window_h = 1,
                            .window_w = 1,
                            .stride_h = 1,
                            .stride_w = 1,
                            .dilation_h = 1,
                            .dilation_w = 1,
-                           .h = m->in_h,
-                           .w = m->in_w,
+                           .h = m->in_h >> up,
+                           .w = m->in_w >> up,
                            .c = m->in_c};
-  if (!window) return;
+  if (!m->host_windows) return;
   in->window_h = l->kernel_h;
   in->window_w = l->kernel_w;
   in->stride_h = l->stride_h;
@@ -148,37 +166,51 @@ void bl_fill_packing(const bl_mapping *m, bool window, bl_input_packing *in) {
   in->pad_value = l->pad_value;
 }
 
-static bl_status fill_program(const chooser *ch, bl_program *p, bl_error *err) {
+static void count_steps(const bl_mapped *mapped, bl_program *p) {
+  const bl_cut cut = {p->input.cut_ops, p->input.pieces};
+  for (uint32_t i = 0; i < mapped->count; i++) {
+    const bl_mapping *m = &mapped->ops[i];
+    for (uint32_t k = 0; k < bl_piece_count(&cut, i); k++) {
+      bl_piece piece = bl_piece_at(mapped, &cut, p->images, i, k);
+      uint64_t issue;
+      (void)bl_estimate(m, pixels_of(&piece, m), &issue);
+      p->layer_issue[m->index] += issue;
+      p->figures.issue_steps += issue;
+    }
+  }
+}
+
+static bl_status fill_program(chooser *ch, bl_program *p, bl_error *err) {
   const bl_int_graph *graph = ch->graph;
-  const bl_mapping *m = ch->mappings[ch->best_mode];
+  const bl_mapped *mapped = &ch->mapped[ch->best_mode];
+  for (uint32_t i = 0; i < mapped->count; i++)
+    bl_choose_spread(&mapped->ops[i], ch->best_images);
   p->config = *ch->config;
   p->images = ch->best_images;
   p->tensor_count = graph->tensor_count;
   p->output = graph->output;
-  p->regions = bl_arena_alloc(p->arena, graph->tensor_count, sizeof *p->regions);
+  p->regions = bl_arena_alloc(p->arena, mapped->region_count, sizeof *p->regions);
   p->layer_issue = bl_arena_alloc(p->arena, graph->layer_count, sizeof *p->layer_issue);
   p->layer_parts = bl_arena_alloc(p->arena, graph->layer_count, sizeof *p->layer_parts);
   if (p->regions == NULL || p->layer_issue == NULL || p->layer_parts == NULL) return no_memory(err);
-  memcpy(p->regions, ch->best_regions, graph->tensor_count * sizeof *p->regions);
+  memcpy(p->regions, ch->best_regions, mapped->region_count * sizeof *p->regions);
   p->input = ch->best_input;
   p->figures.used[BL_MEMORY_ACTIVATIONS] = ch->used;
-  for (uint32_t l = 0; l < graph->layer_count; l++) {
-    p->layer_issue[l] = bl_issue_steps(&m[l], &p->input, p->images);
-    p->figures.issue_steps += p->layer_issue[l];
-  }
-  return bl_stream(p, m, graph->layer_count, err);
+  count_steps(mapped, p);
+  return bl_stream(p, graph, mapped, err);
 }
 
 static bl_status compile_in(chooser *ch, uint32_t batch, bl_program *program, bl_error *err) {
-  size_t tensors = ch->graph->tensor_count;
-  ch->regions = bl_arena_alloc(ch->arena, tensors, sizeof *ch->regions);
-  ch->best_regions = bl_arena_alloc(ch->arena, tensors, sizeof *ch->regions);
-  if (ch->regions == NULL || ch->best_regions == NULL) return no_memory(err);
   // A layer that cannot run as it is may still run on packed windows, and the other way round.
   bool pack = bl_may_pack(ch->graph, ch->config);
   bl_status packed = pack ? map_all(ch, 1, err) : BL_ERR_UNSUPPORTED;
   bl_status direct = map_all(ch, 0, err);
   if (packed != BL_OK && direct != BL_OK) return direct;
+  uint32_t regions = ch->mapped[0].region_count;
+  if (ch->mapped[1].region_count > regions) regions = ch->mapped[1].region_count;
+  ch->regions = bl_arena_alloc(ch->arena, regions, sizeof *ch->regions);
+  ch->best_regions = bl_arena_alloc(ch->arena, regions, sizeof *ch->regions);
+  if (ch->regions == NULL || ch->best_regions == NULL) return no_memory(err);
   BL_TRY(choose(ch, batch, err));
   return fill_program(ch, program, err);
 }

@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// One part of a layer as the descriptor of a RUN. Fields that do not depend on addresses were
-// checked by bl_map_check_fields; addresses lie in memories of at most 2^16 words.
+// One part of an operation, on one piece of the batch, as the descriptor of a RUN. Fields that do
+// not depend on addresses were checked by bl_map_check_fields; addresses lie in memories of at most
+// 2^16 words.
 #include "host/compile/internal.h"
 
-static void describe_input(const bl_region *in, const bl_mapping *m, const bl_part *part,
-                           bl_descriptor *d) {
-  const uint32_t lanes = m->config->lanes;
-  const bool last = part->word0 + part->words == m->in_words && m->in_c % lanes != 0;
-  d->in_base = (uint16_t)(in->address + part->word0 * m->in_planes);
+static void describe_input(const bl_region *in, const bl_mapping *m, bl_descriptor *d) {
+  const uint32_t up = m->layer->upsample && !m->host_windows ? 1 : 0;
+  const uint32_t ky0 = m->tap0 / m->kernel_w; // only without padding at the top
+  d->in_base = (uint16_t)(in->address + (in->lane0 / m->config->lanes + m->in_word0) * in->planes +
+                          (ky0 * m->dilation_h >> up) * in->row_stride);
   d->in_planes = (uint8_t)m->in_planes;
-  d->in_last_lanes = (uint8_t)(last ? m->in_c % lanes : lanes);
-  d->in_last_bytes = (uint8_t)(lanes / 8);
-  d->in_h = (uint16_t)m->in_h;
+  d->in_last_lanes = (uint8_t)m->in_last_lanes;
+  d->in_last_bytes = (uint8_t)bl_div_up(m->in_last_lanes, 8);
+  d->in_h = (uint16_t)(m->in_h - ky0 * m->dilation_h);
   d->in_w = (uint16_t)m->in_w;
-  d->in_words = (uint16_t)part->words;
+  d->in_words = (uint16_t)m->in_words;
   d->pad_value = (uint8_t)(m->in_bipolar ? m->layer->pad_value > 0 : m->layer->pad_value);
   d->in_pixel_stride = (uint16_t)in->pixel_stride;
   d->in_row_stride = (uint16_t)in->row_stride;
   d->in_image_stride = (uint16_t)in->image_stride;
+  d->gather_mode = (uint8_t)m->gather;
+  d->in_up = (uint8_t)up;
+  d->in_signed = m->in_signed;
+  if (m->gather == BL_GATHER_ROTATED) d->group_stride = (uint16_t)(m->region_words * m->in_planes);
 }
 
 static void describe_window(const bl_mapping *m, bl_descriptor *d) {
@@ -40,10 +45,22 @@ static void describe_window(const bl_mapping *m, bl_descriptor *d) {
   d->conv_end_w = (int32_t)(m->conv_w * m->stride_w) - (int32_t)m->pad_left;
 }
 
+// The words of the second source that belong to the operation's tiles.
+static void describe_second(const bl_region *res, const bl_mapping *m, bl_descriptor *d) {
+  if (m->res_planes == 0) return;
+  uint32_t lane = m->partial_bytes > 0 ? 0 : res->lane0 + m->tile0 * m->config->cols;
+  d->res_planes = (uint8_t)m->res_planes;
+  d->res_words = (uint16_t)m->res_words;
+  d->res_base = (uint16_t)(res->address + lane / m->config->lanes * res->planes);
+  d->res_pixel_stride = (uint16_t)res->pixel_stride;
+  d->res_offset = (uint16_t)m->window_words;
+}
+
 static void describe_output(const bl_region *out, const bl_mapping *m, const bl_part *part,
                             bl_descriptor *d) {
   const bl_config *c = m->config;
-  uint32_t lane = part->tile0 * bl_listings(m) * c->cols;
+  uint32_t tile = m->last ? part->tile0 : part->tile0 - m->tile0;
+  uint32_t lane = out->lane0 + tile * bl_listings(m) * c->cols;
   d->out_h = (uint16_t)m->out->h;
   d->out_w = (uint16_t)m->out->w;
   d->out_base = (uint16_t)(out->address + lane / c->lanes * m->out_planes);
@@ -56,7 +73,7 @@ static void describe_output(const bl_region *out, const bl_mapping *m, const bl_
   d->out_last_cols = (uint8_t)(end > m->out->c ? c->cols - (end - m->out->c) : c->cols);
 }
 
-static void describe_clamp(const bl_mapping *m, bl_descriptor *d) {
+static void describe_clamp(const bl_mapping *m, uint32_t table, bl_descriptor *d) {
   if (m->acc_bytes > 0) return;
   if (m->out->format.kind == BL_FORMAT_B1) { // bit = (product >= 0)
     d->out_lo = -1;
@@ -67,22 +84,60 @@ static void describe_clamp(const bl_mapping *m, bl_descriptor *d) {
   d->out_lo = (int16_t)(m->layer->lo - m->out->zero_point);
   d->out_hi = (int16_t)(m->layer->hi - m->out->zero_point);
   d->out_offset = (int16_t)m->out->zero_point;
+  d->out_table = (uint8_t)table;
 }
 
-bl_status bl_describe(const bl_program *program, const bl_mapping *m, const bl_part *part,
-                      uint32_t chunk, uint32_t tile_base, uint32_t param_base, bl_descriptor *d,
-                      bl_error *err) {
-  *d = (bl_descriptor){.images = (uint16_t)program->images,
-                       .tiles = (uint16_t)((part->tile1 - part->tile0) * bl_listings(m)),
+// Offset of a piece's first word in a region.
+static uint32_t region_offset(const bl_region *r, const bl_piece *p, uint32_t row, uint32_t first) {
+  if (r->pieces) return (row - first) * r->row_stride;
+  return p->image0 * r->image_stride + row * r->row_stride;
+}
+
+// The rows that the piece makes, from the rows that its input holds: coordinates count from the
+// first row held, and what lies outside of it is padding.
+static void describe_piece(const bl_program *program, const bl_mapped *mapped, uint32_t op,
+                           uint32_t piece, bl_descriptor *d) {
+  const bl_mapping *m = &mapped->ops[op];
+  const bl_cut cut = {program->input.cut_ops, program->input.pieces};
+  const uint32_t up = d->in_up;
+  bl_piece p = bl_piece_at(mapped, &cut, program->images, op, piece);
+  const bl_region *in = &program->regions[m->in_region], *out = &program->regions[m->out_region];
+  uint32_t h = m->in_h >> up, skip = p.in_row0 << up, ky0 = m->tap0 / m->kernel_w;
+  d->images = (uint16_t)p.images;
+  if (op >= cut.ops) return;
+  uint32_t first = bl_piece_first_row(mapped, &cut, program->images, m->in_region, h, piece);
+  uint32_t slot = m->in_region == 0 ? piece % program->input.slots * program->input.slot_words : 0;
+  d->in_base = (uint16_t)(d->in_base + slot + region_offset(in, &p, p.in_row0, first));
+  d->in_h = (uint16_t)(((p.in_row1 - p.in_row0) << up) - ky0 * m->dilation_h);
+  d->origin_h = (uint16_t)(d->origin_h + skip - p.row0 * d->step_h);
+  d->pad_top = (uint16_t)(d->pad_top + skip);
+  d->conv_end_h -= (int32_t)skip;
+  d->out_h = (uint16_t)(p.row1 - p.row0);
+  first = bl_piece_first_row(mapped, &cut, program->images, m->out_region, m->out->h, piece);
+  d->out_base = (uint16_t)(d->out_base + region_offset(out, &p, p.row0, first));
+  if (m->res_planes == 0) return;
+  const bl_region *res = &program->regions[m->res_region];
+  first = bl_piece_first_row(mapped, &cut, program->images, m->res_region, m->out->h, piece);
+  d->res_base = (uint16_t)(d->res_base + region_offset(res, &p, p.row0, first));
+}
+
+bl_status bl_describe(const bl_program *program, const bl_mapped *mapped, uint32_t op,
+                      const bl_part *part, uint32_t piece, uint32_t tile_base, uint32_t param_base,
+                      uint32_t table, bl_descriptor *d, bl_error *err) {
+  const bl_mapping *m = &mapped->ops[op];
+  *d = (bl_descriptor){.tiles = (uint16_t)((part->tile1 - part->tile0) * bl_listings(m)),
                        .tile_base = (uint16_t)tile_base,
                        .param_base = (uint16_t)param_base};
-  describe_input(&program->regions[m->layer->input], m, part, d);
+  describe_input(&program->regions[m->in_region], m, d);
   describe_window(m, d);
-  describe_output(&program->regions[m->layer->output], m, part, d);
-  describe_clamp(m, d);
-  bl_chunk_describe(program, m, chunk, d);
+  if (m->res_region != BL_NONE) describe_second(&program->regions[m->res_region], m, d);
+  describe_output(&program->regions[m->out_region], m, part, d);
+  // Only the end of a whole tensor has lanes above it that must be zero.
+  d->out_keep = m->out->parent != 0 && !(m->ends_tensor && part->tile1 == bl_tile_total(m));
+  describe_clamp(m, table, d);
+  describe_piece(program, mapped, op, piece, d);
   uint32_t words[BL_DESCRIPTOR_WORDS];
-  if (!bl_descriptor_pack(d, words))
+  if (d->pad_top > 4095 || !bl_descriptor_pack(d, words))
     return bl_fail(err, BL_ERR_UNSUPPORTED, "layer %s: a descriptor field does not fit",
                    m->layer->name);
   return BL_OK;

@@ -1,24 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the files of the compiler share: a layer as the device will run it, cut into channel tiles
-// and parts. Nobody outside host/compile includes this.
+// What the files of the compiler share. A layer becomes one or more *operations*, each a RUN's
+// worth of arithmetic: a layer whose window is longer than a row buffer is cut along its reduction,
+// a grouped one over its groups. An operation is cut further into *parts* (channel tiles that the
+// list memories hold at once) and *pieces* (rows of images). Nobody outside host/compile includes
+// this.
 #ifndef BITLOOM_HOST_COMPILE_INTERNAL_H
 #define BITLOOM_HOST_COMPILE_INTERNAL_H
 
 #include "host/compile/program.h"
 
 enum {
-  BL_COMPILE_ARENA = 1 << 29,
-  BL_MAX_PASSES = 128,                      // of one tile: 8 x 8 pairs, and shifts between places
+  BL_COMPILE_ARENA = 1 << 30,
+  BL_MAX_PASSES = 512,                      // of one tile
+  BL_MAX_TERMS = 4,                         // words of the second source that a tile adds
   BL_LIST_MEMORIES = BL_MEMORY_ACTIVATIONS, // memories that hold what a layer needs besides input
+  BL_MAX_PIECES = 4096,
 };
 
-// One channel tile: COLS output channels. Its reduction words are, for each tap, the channel words
-// word0 .. word0+words-1 of the input.
+#define BL_NONE UINT32_MAX
+
+// How a window is laid out; the values are those of the descriptor's gather_mode.
+typedef enum { BL_GATHER_PACKED, BL_GATHER_ROTATED, BL_GATHER_SPREAD } bl_gather;
+
+// A word of the second source, and what its lanes lane0 .. lane0+COLS-1 are multiplied with in a
+// channel tile: column c with `scale`, or with the layer's addend_weight where scale is 0.
+typedef struct {
+  uint32_t word, lane0; // channel word of the second source, and lane of column 0
+  uint32_t place;       // of plane pair (0, 0)
+  bool is_signed;       // its uppermost plane counts negative
+  int32_t scale;
+} bl_term;
+
+// One channel tile: COLS output channels.
 typedef struct {
   uint32_t plane_mask; // weight planes that are issued
   int sign_plane;      // the one that counts negative; -1: none
-  uint32_t word0, words;
-  uint32_t weight_words; // planes * taps * words
+  uint32_t *ids;       // [words] window words that are issued, ascending; see bl_lane
+  uint32_t words;
+  uint32_t term_count, term_words; // term_words: weight words of the terms
+  uint32_t weight_words;           // of everything
   uint32_t passes;
   uint8_t post;
   uint64_t steps; // cycles of one pixel tile at one pooling offset (once, also for acc bytes)
@@ -28,26 +48,58 @@ typedef struct {
   const bl_config *config;
   const bl_int_layer *layer;
   const bl_int_tensor *in, *out;
-  uint32_t index;
-  // The input as the device sees it: tensor in, or its windows when the host packs them.
-  uint32_t in_h, in_w, in_c, in_words, in_planes;
+  const bl_int_tensor *addend;                // NULL: none
+  uint32_t index;                             // of the layer
+  uint32_t in_region, out_region, res_region; // res_region: BL_NONE without a second source
+  bool first, last;                           // operation of its layer
+  bool ends_tensor;                           // its output ends its concatenation, if any
+  bool host_windows;                          // the host packs the windows of the input
+  // The input as the device sees it: tensor in, or its windows when the host packs them. Channel
+  // words in_word0 .. in_word0+in_words-1 are read, lane 0 of the first being channel in_channel0.
+  uint32_t in_h, in_w, in_c, in_word0, in_words, in_last_lanes, in_planes;
+  int32_t in_channel0;
   bool in_bipolar, in_signed;
-  uint32_t groups, group_in, taps;
+  uint32_t groups, group_in, taps, tap0; // tap0: of the layer's taps, the first one here
   uint32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   uint32_t conv_h, conv_w, pool_stride_h, pool_stride_w;
+  bl_gather gather;
+  uint32_t tap_bytes;     // packed: bytes of a tap
+  uint32_t region_words;  // rotated: window words of a group and channel word, one plane
+  uint32_t window_words;  // of the whole window, all planes
+  uint32_t partial_bytes; // second source: bytes of the sums of the operation before; 0: none
+  uint32_t res_planes, res_words; // second source
   uint32_t out_planes, out_words; // out_words: words of one pixel, all planes
   uint32_t acc_bytes;             // 0: requantised; 1..4: int32 bytes
   bool weights_bipolar;           // carried as one plane of -1 and 1
-  uint32_t place;                 // of plane pair (0, 0): bipolar operands of a word
-  uint32_t tile_count;
-  bl_tile_plan *tiles;
-  int64_t *constant; // [out c]: accumulator - what the array computes
+  bool codes;                     // weights travel as codes
+  uint32_t place;                 // of plane pair (0, 0): bipolar operands of a word, and raise
+  uint32_t tile0, tile1;          // channel tiles of the layer
+  bl_tile_plan *tiles;            // [tile1 - tile0], index tile - tile0
+  int64_t *constant;              // [out c]: accumulator - what the array computes
 } bl_mapping;
 
-// Channel tiles tile0 .. tile1-1, over channel words word0 .. word0+words-1.
+// The operations of a network for one way of packing its input, in execution order.
 typedef struct {
-  uint32_t tile0, tile1, word0, words;
+  bl_mapping *ops;
+  uint32_t count, room;
+  uint32_t region_count; // tensors, then partial sums
+} bl_mapped;
+
+// Channel tiles tile0 .. tile1-1.
+typedef struct {
+  uint32_t tile0, tile1;
 } bl_part;
+
+// Output rows row0 .. row1-1 of `images` images from `image0` on, and the input rows they need.
+typedef struct {
+  uint32_t image0, images, row0, row1, in_row0, in_row1;
+} bl_piece;
+
+// How a batch is cut: the first `ops` operations run piece by piece, `pieces` of them; ops is 0
+// when all run whole.
+typedef struct {
+  uint32_t ops, pieces;
+} bl_cut;
 
 static inline uint32_t bl_div_up(uint32_t a, uint32_t b) {
   return a / b + (a % b != 0);
@@ -62,18 +114,22 @@ static inline uint32_t bl_listings(const bl_mapping *m) {
   return m->acc_bytes == 0 ? 1 : m->acc_bytes;
 }
 
-// The weight of output channel n at a tap and input channel c; 0 outside the channel's group.
-static inline int8_t bl_weight(const bl_mapping *m, uint32_t n, uint32_t tap, uint32_t c) {
-  uint32_t first = n / (m->out->c / m->groups) * m->group_in;
-  if (c - first >= m->group_in) return 0;
-  return m->layer->weights[((size_t)n * m->taps + tap) * m->group_in + (c - first)];
+static inline const bl_tile_plan *bl_tile_at(const bl_mapping *m, uint32_t t) {
+  return &m->tiles[t - m->tile0];
 }
 
-// map_layer.c: fills everything of a mapping. window: the host packs the layer's windows.
+static inline uint32_t bl_tile_total(const bl_mapping *m) {
+  return bl_div_up(m->out->c, m->config->cols);
+}
+
+// map_layer.c: adds the layer's operations. host_windows: the host packs the layer's windows.
 BL_MUST_USE bl_status bl_map_layer(const bl_int_graph *graph, uint32_t index,
-                                   const bl_config *config, bool window, bl_arena *arena,
-                                   bl_mapping *m, bl_error *err);
-// Fails unless every descriptor field that does not depend on addresses fits.
+                                   const bl_config *config, bool host_windows, bl_arena *arena,
+                                   bl_mapped *mapped, bl_error *err);
+// Spreads planes over rows where that takes fewer cycles for `images` images.
+void bl_choose_spread(bl_mapping *m, uint32_t images);
+
+// fields.c: fails unless every descriptor field that does not depend on addresses fits.
 BL_MUST_USE bl_status bl_map_check_fields(const bl_mapping *m, bl_error *err);
 
 // overflow.c: constants of bipolar inputs, the overflow proof, bytes of an int32 output.
@@ -81,19 +137,40 @@ BL_MUST_USE bl_status bl_map_ranges(bl_mapping *m, bl_arena *arena, bl_error *er
 // Parameter rows of a part, bl_listings() rows a tile, COLS parameters of 9 bytes each a row.
 void bl_emit_params(const bl_mapping *m, const bl_part *part, uint8_t *bytes);
 
+// lanes.c: what the lanes of window words hold.
+// Number of window words (of one plane) that may be issued; ids are 0 .. this-1.
+uint32_t bl_window_ids(const bl_mapping *m);
+// Tap (of the layer) and input channel of lane `lane` of window word `id`; false: nothing real.
+bool bl_lane(const bl_mapping *m, uint32_t id, uint32_t lane, uint32_t *tap, uint32_t *channel);
+// Row-buffer address of plane 0 of a window word.
+uint32_t bl_window_address(const bl_mapping *m, uint32_t id);
+// The weight of output channel n at that lane; 0 where there is none.
+int8_t bl_lane_weight(const bl_mapping *m, uint32_t n, uint32_t id, uint32_t lane);
+// Terms of a tile.
+uint32_t bl_tile_terms(const bl_mapping *m, uint32_t tile, bl_term terms[BL_MAX_TERMS]);
+// A term's factor for column c of the tile; 0 beyond the layer's channels.
+int32_t bl_term_factor(const bl_mapping *m, const bl_term *term, uint32_t tile, uint32_t c);
+// Planes of a term's factors: those that are issued, the negative one or -1.
+uint32_t bl_term_planes(const bl_mapping *m, const bl_term *term, uint32_t tile, int *sign_plane);
+
 // lists.c
-// Passes of a tile in Horner order; returns their number, at most BL_MAX_PASSES.
-uint32_t bl_list_passes(const bl_mapping *m, const bl_tile_plan *tile,
+// Passes of a tile in Horner order; returns their number, at most BL_MAX_PASSES, else 0.
+// rank_stride: weight words from a plane's words to the next plane's; 0: the tile's own.
+uint32_t bl_list_passes(const bl_mapping *m, uint32_t tile, uint32_t rank_stride,
                         bl_pass passes[BL_MAX_PASSES], uint8_t *post);
-// Row-buffer addresses of a tile's taps * words reduction words, 2 bytes each.
-void bl_emit_k_list(const bl_mapping *m, const bl_part *part, const bl_tile_plan *tile,
-                    uint8_t *bytes);
+// Row-buffer addresses of a tile's words, then of its terms, 2 bytes each.
+uint32_t bl_k_words(const bl_mapping *m, uint32_t tile);
+void bl_emit_k_list(const bl_mapping *m, uint32_t tile, uint8_t *bytes);
 
 // tile_weights.c
-// Planes, channel words, passes and steps of every tile.
+// Planes, window words, passes and steps of every tile.
 BL_MUST_USE bl_status bl_plan_tiles(bl_mapping *m, bl_arena *arena, bl_error *err);
-// Weight words of a part's tiles: word by word, COLS columns of LANES/8 bytes each.
-void bl_emit_weights(const bl_mapping *m, const bl_part *part, uint8_t *bytes);
+// Passes and steps again, after `gather` has changed.
+void bl_plan_passes(bl_mapping *m);
+// Weight words of a tile: plane by plane its words, then its terms; COLS columns of LANES/8 bytes.
+void bl_emit_weights(const bl_mapping *m, uint32_t tile, uint8_t *bytes);
+// 4-bit codes of a tile's words, COLS columns of LANES/2 bytes each.
+void bl_emit_codes(const bl_mapping *m, uint32_t tile, uint8_t *bytes);
 
 // parts.c: the longest part from tile0 on within `limit` words of each list memory (at least one
 // tile, up to the memory's depth). Errors: UNSUPPORTED.
@@ -101,50 +178,51 @@ BL_MUST_USE bl_status bl_next_part(const bl_mapping *m, uint32_t tile0,
                                    const uint32_t limit[BL_LIST_MEMORIES], bl_part *part,
                                    bl_error *err);
 
-// memory_plan.c: regions of all tensors for a batch; input_words is what tensor 0 takes. False when
-// they do not fit; *needed is then the number of words that the plan would take.
-bool bl_plan_memory(const bl_int_graph *graph, const bl_mapping *mappings, uint32_t images,
-                    const bl_input_packing *input, bl_region *regions, uint32_t *used,
-                    uint32_t *needed);
+// pieces.c: may the batch be cut so?
+bool bl_cut_possible(const bl_mapped *mapped, const bl_int_graph *graph, const bl_cut *cut,
+                     uint32_t images, uint32_t row_bytes); // row_bytes: of an input row's load
+// Pieces of operation `op`: 1 beyond the cut.
+uint32_t bl_piece_count(const bl_cut *cut, uint32_t op);
+// What operation `op` computes in piece `piece`.
+bl_piece bl_piece_at(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t op,
+                     uint32_t piece);
+// Is region `region` held piece by piece?
+bool bl_in_pieces(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);
+// Most rows (of all a piece's images) that it holds at once, of a tensor of `height` rows, and the
+// first of them in a piece.
+uint32_t bl_piece_rows(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t region,
+                       uint32_t height);
+uint32_t bl_piece_first_row(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
+                            uint32_t region, uint32_t height, uint32_t piece);
+// The load of the input for piece `piece`.
+bl_step bl_input_load(const bl_program *program, const bl_mapped *mapped, uint32_t piece);
 
-// Strides and sizes of all tensors, without addresses; false when one is too large by itself.
-bool bl_shape_regions(const bl_int_graph *graph, const bl_mapping *mappings, uint32_t images,
-                      bl_region *regions);
-// Do all regions lie in the memory, and apart from those that live at the same time?
-bool bl_regions_sound(const bl_int_graph *graph, const bl_region *regions,
-                      const bl_input_packing *input, uint32_t depth);
+// memory_plan.c: regions of all tensors for a batch. False when they do not fit; *needed is then
+// the number of words that the plan would take. ahead: the next batch's input loads during this
+// one.
+bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
+                    uint32_t images, uint32_t slots, bool ahead, bl_region *regions, uint32_t *used,
+                    uint32_t *needed);
 
 // stream.c: bytes of a list memory's word, all columns.
 uint32_t bl_word_bytes(const bl_config *config, int memory);
 // Lists, weights and steps of a program whose regions are known.
-BL_MUST_USE bl_status bl_stream(bl_program *program, const bl_mapping *mappings,
-                                uint32_t layer_count, bl_error *err);
+BL_MUST_USE bl_status bl_stream(bl_program *program, const bl_int_graph *graph,
+                                const bl_mapped *mapped, bl_error *err);
 
-// compile.c: how the host packs tensor 0 for the layer that reads it.
-void bl_fill_packing(const bl_mapping *m, bool window, bl_input_packing *in);
+// compile.c: how the host packs tensor 0 for the operation that reads it.
+void bl_fill_packing(const bl_mapping *m, bl_input_packing *in);
 // May the host pack windows of the input?
 bool bl_may_pack(const bl_int_graph *graph, const bl_config *config);
 
-// input_chunks.c: may the first layer run on pieces of `rows` rows of its input?
-bool bl_chunk_possible(const bl_int_graph *graph, const bl_mapping *m, uint32_t images,
-                       uint32_t rows, uint32_t load_bytes);
-// Pieces of a layer's input: 1 unless it is the first and its input comes in pieces.
-uint32_t bl_chunk_count(const bl_mapping *m, const bl_input_packing *input, uint32_t images);
-// The load of piece `chunk`.
-bl_step bl_chunk_load(const bl_program *program, uint32_t chunk);
-// Turns the descriptor of the whole layer into that of piece `chunk`.
-void bl_chunk_describe(const bl_program *program, const bl_mapping *m, uint32_t chunk,
-                       bl_descriptor *d);
+// descriptor.c: the descriptor of one part on one piece.
+BL_MUST_USE bl_status bl_describe(const bl_program *program, const bl_mapped *mapped, uint32_t op,
+                                  const bl_part *part, uint32_t piece, uint32_t tile_base,
+                                  uint32_t param_base, uint32_t table, bl_descriptor *d,
+                                  bl_error *err);
 
-// descriptor.c: the descriptor of one part on one piece of the input.
-BL_MUST_USE bl_status bl_describe(const bl_program *program, const bl_mapping *m,
-                                  const bl_part *part, uint32_t chunk, uint32_t tile_base,
-                                  uint32_t param_base, bl_descriptor *d, bl_error *err);
-
-// estimate.c: cycles of a layer for a number of output pixels in one run, and how many of them
+// estimate.c: cycles of an operation for a number of output pixels in one run, and how many of them
 // issue a step.
 uint64_t bl_estimate(const bl_mapping *m, uint64_t pixels, uint64_t *issue);
-// Issue steps of a layer in one batch.
-uint64_t bl_issue_steps(const bl_mapping *m, const bl_input_packing *input, uint32_t images);
 
 #endif

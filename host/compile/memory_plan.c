@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Activation memory by lifetime: a tensor holds its words from the layer that makes it to the last
-// that reads it. Largest first, each at the lowest address free during its life.
+// Activation memory by lifetime: a region holds its words from the operation that makes it to the
+// last that reads it. Largest first, each at the lowest address free during its life.
 #include "host/compile/internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct {
-  uint32_t tensor, words, first, last, address;
+  uint32_t region, words, first, last, address;
 } life;
 
 static int larger_first(const void *a, const void *b) {
   const life *x = a, *y = b;
   if (x->words != y->words) return x->words < y->words ? 1 : -1;
-  return x->tensor < y->tensor ? -1 : 1;
+  return x->region < y->region ? -1 : 1;
 }
 
 static bool together(const life *a, const life *b) {
@@ -34,87 +35,138 @@ static uint32_t place(const life *lives, uint32_t i) {
   return address;
 }
 
+// ---- Shapes ------------------------------------------------------------------------------------
+
 static uint32_t lane_bytes(const bl_config *config, uint32_t lanes) {
   return lanes < config->lanes ? bl_div_up(lanes, 8) : config->lanes / 8;
 }
 
-static void shape(bl_region *r, uint32_t w, uint32_t pixel_words, uint32_t planes) {
+// False when one image is larger than the memory.
+static bool shape(bl_region *r, const bl_config *config, uint32_t h, uint32_t w, uint32_t lanes,
+                  uint32_t planes) {
+  uint64_t pixel = (uint64_t)bl_div_up(lanes, config->lanes) * planes;
   r->planes = planes;
-  r->pixel_stride = pixel_words;
-  r->row_stride = w * pixel_words;
-}
-
-bool bl_shape_regions(const bl_int_graph *graph, const bl_mapping *mappings, uint32_t images,
-                      bl_region *regions) {
-  for (uint32_t l = 0; l < graph->layer_count; l++) {
-    const bl_mapping *m = &mappings[l];
-    const bl_config *config = m->config;
-    uint64_t pixels = (uint64_t)m->out->h * m->out->w;
-    bl_region *out = &regions[m->layer->output];
-    shape(out, m->out->w, m->out_words, m->out_planes);
-    out->acc_bytes = m->acc_bytes;
-    out->load_bytes = lane_bytes(
-        config, m->acc_bytes > 0 ? m->tile_count * m->acc_bytes * config->cols : m->out->c);
-    if (pixels * m->out_words > config->act_depth) return false;
-    out->image_stride = (uint32_t)pixels * m->out_words;
-    if (m->layer->input != 0) continue;
-    shape(&regions[0], m->in_w, m->in_words * m->in_planes, m->in_planes);
-    regions[0].load_bytes = lane_bytes(config, m->in_c);
-    if ((uint64_t)m->in_h * regions[0].row_stride > config->act_depth) return false;
-    regions[0].image_stride = m->in_h * regions[0].row_stride;
-  }
-  for (uint32_t t = 0; t < graph->tensor_count; t++)
-    regions[t].words = regions[t].image_stride * images;
+  r->load_bytes = lane_bytes(config, lanes);
+  if (pixel * w * h > UINT32_MAX / BL_PROGRAM_MAX_BATCH || pixel * w > UINT16_MAX) return false;
+  r->pixel_stride = (uint32_t)pixel;
+  r->row_stride = w * r->pixel_stride;
+  r->image_stride = h * r->row_stride;
   return true;
 }
 
-static void lifetimes(const bl_int_graph *graph, const bl_region *regions,
-                      const bl_input_packing *input, life *lives) {
-  for (uint32_t t = 0; t < graph->tensor_count; t++)
-    lives[t] = (life){.tensor = t, .words = regions[t].words, .address = regions[t].address};
-  if (input->chunk_rows > 0)
-    lives[0].words = input->slots * input->chunk_rows * regions[0].row_stride;
-  for (uint32_t l = 0; l < graph->layer_count; l++) {
-    lives[graph->layers[l].output].first = l;
-    lives[graph->layers[l].output].last = l;
-    lives[graph->layers[l].input].last = l;
-  }
-  lives[graph->output].last = graph->layer_count;
+static bool shape_output(const bl_mapping *m, bl_region *r) {
+  const bl_config *c = m->config;
+  uint32_t tiles = m->last ? bl_tile_total(m) : m->tile1 - m->tile0;
+  uint32_t lanes = m->acc_bytes > 0 ? tiles * m->acc_bytes * c->cols : m->out->c;
+  r->acc_bytes = m->acc_bytes;
+  return shape(r, c, m->out->h, m->out->w, lanes, m->out_planes);
 }
 
-bool bl_plan_memory(const bl_int_graph *graph, const bl_mapping *mappings, uint32_t images,
-                    const bl_input_packing *input, bl_region *regions, uint32_t *used,
+// Strides of all regions, without addresses.
+static bool shape_regions(const bl_int_graph *graph, const bl_mapped *mapped, bl_region *regions) {
+  const bl_config *config = mapped->ops[0].config;
+  bool ok = true;
+  memset(regions, 0, mapped->region_count * sizeof *regions);
+  for (uint32_t i = 0; i < mapped->count; i++) {
+    const bl_mapping *m = &mapped->ops[i];
+    ok = ok && shape_output(m, &regions[m->out_region]);
+    if (m->in_region != 0) continue;
+    uint32_t up = m->layer->upsample && !m->host_windows ? 1 : 0;
+    ok = ok && shape(&regions[0], config, m->in_h >> up, m->in_w >> up, m->in_c, m->in_planes);
+  }
+  for (uint32_t t = 1; t < graph->tensor_count; t++) {
+    const bl_int_tensor *part = &graph->tensors[t], *whole = &graph->tensors[part->parent];
+    if (part->parent == 0) continue;
+    bl_region *parent = &regions[part->parent];
+    ok = ok && shape(parent, config, whole->h, whole->w, whole->c, whole->format.bits);
+  }
+  for (uint32_t t = 1; ok && t < graph->tensor_count; t++) {
+    const bl_int_tensor *part = &graph->tensors[t];
+    if (part->parent == 0) continue;
+    regions[t] = regions[part->parent];
+    regions[t].lane0 = part->parent_channel;
+  }
+  return ok;
+}
+
+static uint32_t height_of(const bl_region *r) {
+  return r->row_stride == 0 ? 0 : r->image_stride / r->row_stride;
+}
+
+static uint32_t slot_words(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
+                           const bl_region *regions) {
+  return bl_piece_rows(mapped, cut, images, 0, height_of(&regions[0])) * regions[0].row_stride;
+}
+
+static void size_regions(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
+                         uint32_t slots, bl_region *regions) {
+  for (uint32_t i = 0; i < mapped->region_count; i++) {
+    bl_region *r = &regions[i];
+    r->words = r->image_stride * images;
+    r->pieces = bl_in_pieces(mapped, cut, i);
+    if (!r->pieces) continue;
+    r->words = bl_piece_rows(mapped, cut, images, i, height_of(r)) * r->row_stride;
+    if (i == 0) r->words = slots * slot_words(mapped, cut, images, regions);
+  }
+}
+
+// ---- Lifetimes ---------------------------------------------------------------------------------
+
+// The region that holds a tensor's words.
+static uint32_t holder(const bl_int_graph *graph, uint32_t region) {
+  if (region >= graph->tensor_count) return region;
+  uint32_t parent = graph->tensors[region].parent;
+  return parent == 0 ? region : parent;
+}
+
+static void touch(life *l, uint32_t op, uint32_t cut_ops) {
+  uint32_t first = op < cut_ops ? 0 : op, last = op < cut_ops ? cut_ops - 1 : op;
+  if (first < l->first) l->first = first;
+  if (last > l->last || l->last == BL_NONE) l->last = last;
+}
+
+static void lifetimes(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
+                      bool ahead, const bl_region *regions, life *lives) {
+  for (uint32_t i = 0; i < mapped->region_count; i++)
+    lives[i] = (life){i, holder(graph, i) == i ? regions[i].words : 0, BL_NONE, BL_NONE, 0};
+  for (uint32_t i = 0; i < mapped->count; i++) {
+    const bl_mapping *m = &mapped->ops[i];
+    touch(&lives[holder(graph, m->out_region)], i, cut->ops);
+    touch(&lives[holder(graph, m->in_region)], i, cut->ops);
+    if (m->res_region != BL_NONE) touch(&lives[holder(graph, m->res_region)], i, cut->ops);
+  }
+  lives[0].first = 0;
+  life *output = &lives[holder(graph, graph->output)];
+  output->last = mapped->count;
+  if (!ahead) return;
+  lives[0].last = mapped->count;
+  output->first = 0;
+}
+
+bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
+                    uint32_t images, uint32_t slots, bool ahead, bl_region *regions, uint32_t *used,
                     uint32_t *needed) {
   *used = 0;
   *needed = UINT32_MAX;
-  if (!bl_shape_regions(graph, mappings, images, regions)) return false;
-  life *lives = calloc(graph->tensor_count, sizeof *lives);
+  if (!shape_regions(graph, mapped, regions)) return false;
+  size_regions(mapped, cut, images, slots, regions);
+  life *lives = calloc(mapped->region_count, sizeof *lives);
   if (lives == NULL) return false;
-  lifetimes(graph, regions, input, lives);
-  qsort(lives, graph->tensor_count, sizeof *lives, larger_first);
-  for (uint32_t i = 0; i < graph->tensor_count; i++) {
+  lifetimes(graph, mapped, cut, ahead, regions, lives);
+  qsort(lives, mapped->region_count, sizeof *lives, larger_first);
+  for (uint32_t i = 0; i < mapped->region_count; i++) {
     lives[i].address = place(lives, i);
-    if (lives[i].address + lives[i].words > *used) *used = lives[i].address + lives[i].words;
-    regions[lives[i].tensor].address = lives[i].address;
+    uint64_t end = (uint64_t)lives[i].address + lives[i].words;
+    if (end > UINT32_MAX / 2) {
+      free(lives);
+      return false;
+    }
+    if (end > *used) *used = (uint32_t)end;
+    regions[lives[i].region].address = lives[i].address;
   }
+  for (uint32_t t = 1; t < graph->tensor_count; t++)
+    regions[t].address = regions[holder(graph, t)].address;
   free(lives);
   *needed = *used;
-  return *used <= mappings[0].config->act_depth;
-}
-
-bool bl_regions_sound(const bl_int_graph *graph, const bl_region *regions,
-                      const bl_input_packing *input, uint32_t depth) {
-  bool sound = true;
-  life *lives = calloc(graph->tensor_count, sizeof *lives);
-  if (lives == NULL) return false;
-  lifetimes(graph, regions, input, lives);
-  for (uint32_t i = 0; i < graph->tensor_count && sound; i++) {
-    if (lives[i].words > depth || lives[i].address > depth - lives[i].words) sound = false;
-    for (uint32_t k = 0; k < i && sound; k++)
-      if (together(&lives[i], &lives[k]) && lives[i].address < lives[k].address + lives[k].words &&
-          lives[k].address < lives[i].address + lives[i].words)
-        sound = false;
-  }
-  free(lives);
-  return sound;
+  return *used <= mapped->ops[0].config->act_depth;
 }

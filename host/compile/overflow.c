@@ -6,9 +6,10 @@
 
 #include <stdlib.h>
 
-// Sum of a channel's positive and of its negative weights.
+// Sum of a channel's positive and of its negative weights, over all operations of the layer.
 static void channel_sums(const bl_mapping *m, uint32_t n, int64_t *positive, int64_t *negative) {
-  size_t count = (size_t)m->taps * m->group_in;
+  size_t taps = m->host_windows ? 1 : (size_t)m->layer->kernel_h * m->layer->kernel_w;
+  size_t count = taps * m->group_in;
   const int8_t *w = m->layer->weights + (size_t)n * count;
   int64_t plus = 0, minus = 0;
   for (size_t k = 0; k < count; k++) {
@@ -56,20 +57,49 @@ static bl_status check_channel(const bl_mapping *m, uint32_t n, int64_t lo, int6
   return BL_OK;
 }
 
+typedef struct {
+  int64_t lo, hi;
+} range;
+
+// What the accumulator may hold: the layer's sum, raised, and its addend.
+static range sum_range(const bl_mapping *m, uint32_t n, int64_t plus, int64_t minus) {
+  const int64_t lo = bl_format_min(m->in->format), hi = bl_format_max(m->in->format);
+  const int64_t scale = (int64_t)1 << m->layer->raise;
+  range r = {(plus * lo + minus * hi) * scale, (plus * hi + minus * lo) * scale};
+  if (m->addend == NULL) return r;
+  int64_t d = m->layer->addend_weight[n];
+  int64_t a = d * bl_format_min(m->addend->format), b = d * bl_format_max(m->addend->format);
+  r.lo += a < b ? a : b;
+  r.hi += a < b ? b : a;
+  return r;
+}
+
+static int64_t constant_of(const bl_mapping *m, uint32_t n, int64_t weights) {
+  int64_t constant = m->in_bipolar ? -weights * ((int64_t)1 << m->layer->raise) : 0;
+  if (m->addend != NULL && m->addend->format.kind == BL_FORMAT_B1)
+    constant -= m->layer->addend_weight[n];
+  return constant;
+}
+
 bl_status bl_map_ranges(bl_mapping *m, bl_arena *arena, bl_error *err) {
-  const int64_t lo_a = bl_format_min(m->in->format), hi_a = bl_format_max(m->in->format);
   m->constant = bl_arena_alloc(arena, m->out->c, sizeof *m->constant);
   if (m->constant == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "layer %s: no memory for its constants", m->layer->name);
-  m->acc_bytes = m->out->format.kind == BL_FORMAT_ACC ? 1 : 0;
-  uint32_t bytes = m->acc_bytes;
-  for (uint32_t n = 0; n < m->out->c; n++) {
+  uint32_t bytes = m->out->format.kind == BL_FORMAT_ACC || !m->last ? 1 : 0;
+  m->acc_bytes = bytes;
+  const uint32_t first = m->last ? 0 : m->tile0 * m->config->cols;
+  const uint32_t end = m->last ? m->out->c : m->tile1 * m->config->cols;
+  for (uint32_t n = first; n < end && n < m->out->c; n++) {
     int64_t plus, minus;
     channel_sums(m, n, &plus, &minus);
-    int64_t lo = plus * lo_a + minus * hi_a, hi = plus * hi_a + minus * lo_a;
-    if (m->in_bipolar) m->constant[n] = -(plus + minus);
-    BL_TRY(check_channel(m, n, lo, hi, err));
-    if (bytes > 0 && bytes_of(lo, hi) > bytes) bytes = bytes_of(lo, hi);
+    range r = sum_range(m, n, plus, minus);
+    m->constant[n] = constant_of(m, n, plus + minus);
+    BL_TRY(check_channel(m, n, r.lo, r.hi, err));
+    if (!m->last) { // sums leave without the constant; any part of them may come first
+      r.lo = r.lo - m->constant[n] < 0 ? r.lo - m->constant[n] : 0;
+      r.hi = r.hi - m->constant[n] > 0 ? r.hi - m->constant[n] : 0;
+    }
+    if (bytes > 0 && bytes_of(r.lo, r.hi) > bytes) bytes = bytes_of(r.lo, r.hi);
   }
   m->acc_bytes = bytes;
   return BL_OK;
@@ -96,7 +126,7 @@ void bl_emit_params(const bl_mapping *m, const bl_part *part, uint8_t *bytes) {
             param.shift = l->shift[n];
             param.bias = l->bias[n];
           }
-          param.bias += m->constant[n] * param.mult;
+          if (m->last) param.bias += m->constant[n] * param.mult;
         }
         put_param(&param, bytes);
       }

@@ -17,6 +17,8 @@ uint32_t bl_memory_depth(const bl_config *config, bl_memory_kind memory) {
     return config->pass_depth;
   case BL_MEMORY_TILES:
     return config->tile_depth;
+  case BL_MEMORY_TABLES:
+    return config->table_depth;
   default:
     return config->act_depth;
   }
@@ -27,7 +29,7 @@ void bl_program_free(bl_program *program) {
 }
 
 uint32_t bl_program_input_bytes(const bl_program *program) {
-  return program->regions[0].words * program->regions[0].load_bytes;
+  return program->images * program->regions[0].image_stride * program->regions[0].load_bytes;
 }
 
 void bl_program_send(const bl_program *program, uint32_t tensor, uint32_t *address,
@@ -181,21 +183,55 @@ static int32_t get_value(const bl_program *p, const bl_region *r, bl_format form
     }
     return sign_extend(value, 8 * r->acc_bytes);
   }
-  uint32_t code = get_code(r, lanes, bytes, word, channel);
+  uint32_t code = get_code(r, lanes, bytes, word, r->lane0 + channel);
   if (format.kind == BL_FORMAT_B1) return code != 0 ? 1 : -1;
   return format.kind == BL_FORMAT_S ? sign_extend(code, r->planes) : (int32_t)code;
+}
+
+// Rows row0 .. row0+rows-1 of an image whose first of them lies at `word` of the payload.
+static void unpack_rows(const bl_program *p, const bl_int_graph *graph, uint32_t tensor,
+                        const uint8_t *bytes, size_t word, uint32_t row0, uint32_t rows,
+                        int32_t *image) {
+  const bl_int_tensor *t = &graph->tensors[tensor];
+  const bl_region *r = &p->regions[tensor];
+  int32_t *out = image + (size_t)row0 * t->w * t->c;
+  for (uint32_t y = 0; y < rows; y++)
+    for (uint32_t x = 0; x < t->w; x++)
+      for (uint32_t c = 0; c < t->c; c++)
+        *out++ = get_value(p, r, t->format, bytes,
+                           word + (size_t)y * r->row_stride + (size_t)x * r->pixel_stride, c);
 }
 
 void bl_program_unpack(const bl_program *program, const bl_int_graph *graph, uint32_t tensor,
                        const uint32_t *payload, size_t images, int32_t *out) {
   const bl_int_tensor *t = &graph->tensors[tensor];
-  const bl_region *r = &program->regions[tensor];
-  const uint8_t *bytes = (const uint8_t *)payload;
   for (size_t n = 0; n < images; n++)
-    for (uint32_t y = 0; y < t->h; y++)
-      for (uint32_t x = 0; x < t->w; x++) {
-        size_t word = n * r->image_stride + (size_t)y * r->row_stride + (size_t)x * r->pixel_stride;
-        for (uint32_t c = 0; c < t->c; c++)
-          *out++ = get_value(program, r, t->format, bytes, word, c);
-      }
+    unpack_rows(program, graph, tensor, (const uint8_t *)payload,
+                n * program->regions[tensor].image_stride, 0, t->h, out + n * bl_int_elements(t));
+}
+
+void bl_program_look(const bl_program *program, const bl_int_graph *graph, const bl_step *step,
+                     uint32_t *address, uint32_t *argument, uint32_t *bytes) {
+  const uint32_t tensor = graph->layers[step->layer].output;
+  const bl_region *r = &program->regions[tensor];
+  bl_program_send(program, tensor, address, argument, bytes);
+  if (!r->pieces) return;
+  uint32_t words = (step->images - 1) * r->image_stride + step->rows * r->row_stride;
+  *argument = r->load_bytes << 24 | words;
+  *bytes = words * r->load_bytes;
+}
+
+void bl_program_unpack_rows(const bl_program *program, const bl_int_graph *graph,
+                            const bl_step *step, const uint32_t *payload, size_t images,
+                            int32_t *out) {
+  const uint32_t tensor = graph->layers[step->layer].output;
+  const bl_region *r = &program->regions[tensor];
+  const size_t each = bl_int_elements(&graph->tensors[tensor]);
+  for (uint32_t k = 0; k < step->images; k++) {
+    size_t n = step->image0 + k, word = (size_t)(r->pieces ? k : n) * r->image_stride;
+    if (!r->pieces) word += (size_t)step->row0 * r->row_stride;
+    if (n < images)
+      unpack_rows(program, graph, tensor, (const uint8_t *)payload, word, step->row0, step->rows,
+                  out + n * each);
+  }
 }

@@ -5,8 +5,8 @@
 // Use: send every step of `setup` once, then for each batch every step of `batch` in order, with
 // the payload of the INPUT step made by bl_program_pack_input. The steps hold every FENCE that a
 // race-free execution needs, also from one batch to the next. To look at a layer's output, send its
-// region (a SEND of your own) after the step with last_part set, then a FENCE: later layers reuse
-// the words.
+// rows (a SEND of your own, bl_program_look) after each step with rows_done set, then a FENCE:
+// later layers reuse the words.
 #ifndef BITLOOM_HOST_COMPILE_PROGRAM_H
 #define BITLOOM_HOST_COMPILE_PROGRAM_H
 
@@ -28,13 +28,14 @@ enum {
 // Layer of a step that belongs to none.
 #define BL_STEP_NO_LAYER UINT32_MAX
 
-// The memories of a device, in the order of the poison mask.
+// The memories of a device.
 typedef enum {
   BL_MEMORY_WEIGHTS,
   BL_MEMORY_PARAMS,
   BL_MEMORY_K,
   BL_MEMORY_PASSES,
   BL_MEMORY_TILES,
+  BL_MEMORY_TABLES,
   BL_MEMORY_ACTIVATIONS,
   BL_MEMORY_COUNT
 } bl_memory_kind;
@@ -48,16 +49,23 @@ typedef struct {
   bool input;        // the payload is `bytes` of the batch's packed input (LOAD_ACTIVATIONS), from
   uint32_t input_offset; // this byte of it on (a multiple of 4)
   uint32_t layer;        // index in the graph, or BL_STEP_NO_LAYER
-  uint32_t part;         // which of the layer's runs (parts of its channels, pieces of the input)
+  uint32_t part;         // which of the layer's runs (parts of its channels, pieces of the batch)
   bool last_part;        // a RUN after which the layer's output is complete
+  bool rows_done;        // a RUN after which all channels of its rows are there
+  // RUN: output rows row0 .. row0+rows-1 of images image0 .. image0+images-1
+  uint32_t image0, images, row0, rows;
 } bl_step;
 
-// Where a tensor lies in activation memory (see docs/reference/device.md) and how to read it.
+// Where a tensor lies in activation memory (see docs/reference/device.md) and how to read it. A
+// part of a concatenation has the concatenation's place and strides. A tensor in pieces is never
+// there as a whole: the region holds the rows of one RUN at a time.
 typedef struct {
   uint32_t address;                                // first word
-  uint32_t words;                                  // all images
+  uint32_t words;                                  // all images, or the largest piece
   uint32_t image_stride, row_stride, pixel_stride; // words
-  uint32_t planes;                                 // 1..8
+  uint32_t lane0;                                  // of channel 0, counted over a pixel's words
+  bool pieces;
+  uint32_t planes;     // 1..8
   uint32_t load_bytes; // bytes of each word that hold channels, argument [31:24] of SEND
   // 0: value = the code of channel c in lane c (word c/LANES).
   // 1..4: an int32 tensor in bytes: byte b of channel c is the 8-bit code in lane
@@ -71,9 +79,10 @@ typedef struct {
   uint32_t window_h, window_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   int32_t pad_value;
   uint32_t h, w, c; // of the packed tensor
-  // The input may go through a few slots of chunk_rows rows each (rows of all images one below the
-  // other), so that it loads while the first layer runs. 0 and 1: loaded in one piece.
-  uint32_t chunk_rows, slots;
+  // The first cut_ops operations of the network may run piece by piece
+  // (docs/reference/compiler.md); the pieces of the input then go through `slots` slots in turn, so
+  // that it loads while they run. cut_ops 0: all in one piece.
+  uint32_t cut_ops, pieces, slots, slot_words;
 } bl_input_packing;
 
 // Figures for reports; nothing executes them.
@@ -91,12 +100,12 @@ typedef struct {
   uint32_t images;  // of one batch
   bl_step *setup, *batch;
   uint32_t setup_count, batch_count;
-  bl_region *regions; // [tensor_count]
+  bl_region *regions; // [tensor_count], and behind them partial sums that only the compiler uses
   uint32_t tensor_count;
   bl_input_packing input;
   uint32_t output;       // tensor that the batch's SEND sends
-  uint64_t *layer_issue; // [tensor_count - 1]: issue steps of each layer in one batch
-  uint32_t *layer_parts; // [tensor_count - 1]
+  uint64_t *layer_issue; // [layer_count]: issue steps of each layer in one batch
+  uint32_t *layer_parts; // [layer_count]: its runs in one batch
   bl_program_figures figures;
 } bl_program;
 
@@ -122,9 +131,17 @@ BL_MUST_USE bl_status bl_program_pack_input(const bl_program *program, const bl_
 // What a SEND of tensor t's region takes: address, argument, and the bytes of its answer.
 void bl_program_send(const bl_program *program, uint32_t tensor, uint32_t *address,
                      uint32_t *argument, uint32_t *bytes);
-// Turns the answer of such a SEND into integers, `images` (1..program->images) times
+// What a SEND takes that looks at the rows a RUN with rows_done has made: all of the layer's output
+// where that is not in pieces.
+void bl_program_look(const bl_program *program, const bl_int_graph *graph, const bl_step *step,
+                     uint32_t *address, uint32_t *argument, uint32_t *bytes);
+// Puts the answer of such a SEND into `out`, all images' integers of the layer's output.
+void bl_program_unpack_rows(const bl_program *program, const bl_int_graph *graph,
+                            const bl_step *step, const uint32_t *payload, size_t images,
+                            int32_t *out);
+// Turns the answer of a SEND of a whole tensor into integers, `images` (1..program->images) times
 // bl_int_elements() of the tensor, index (y*w + x)*c + channel. Not for tensor 0 when it is packed
-// in windows or loaded in pieces.
+// in windows, nor for tensors in pieces.
 void bl_program_unpack(const bl_program *program, const bl_int_graph *graph, uint32_t tensor,
                        const uint32_t *payload, size_t images, int32_t *out);
 // Number of a memory's words in a configuration.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// From mapped layers to steps. Each part of a layer brings one block for each list memory (weights,
-// params, K list, pass list, tile list). A memory whose blocks all fit is loaded once a session,
-// equal lists once; another is a ring that is streamed through in every batch. A block of the ring
-// takes at most a third of it, since two runs may be under way or queued while the next part loads.
+// From operations to steps. Each part of an operation brings one block for each list memory
+// (weights, params, K list, pass list, tile list, table). A memory whose blocks all fit is loaded
+// once a session, equal lists once; another is a ring that is streamed through in every batch. A
+// block of the ring takes at most a third of it, since two runs may be under way or queued while
+// the next part loads.
 #include "host/compile/internal.h"
 
 #include <stdlib.h>
@@ -19,9 +20,18 @@ typedef struct {
   uint32_t count, room;
 } steps;
 
+// A block of weights that travels as codes: where it lies, and its payload.
+typedef struct {
+  uint32_t address, words, argument, bytes;
+  uint8_t *payload;
+} code_block;
+
 typedef struct {
   bl_program *program;
-  const bl_mapping *m; // of the layer being emitted
+  const bl_int_graph *graph;
+  const bl_mapped *mapped;
+  const bl_mapping *m; // the operation being emitted, number `op`
+  uint32_t op;
   bool streamed[BL_LIST_MEMORIES];
   int overflow;                     // the memory that turned out too small to be resident; -1: none
   uint8_t *image[BL_LIST_MEMORIES]; // resident content
@@ -31,6 +41,12 @@ typedef struct {
   span flights[FLIGHTS][BL_LIST_MEMORIES];
   span input_flights[FLIGHTS]; // words of tensor 0 that they read
   steps setup, batch;
+  code_block *codes; // resident ones, ascending
+  uint32_t code_count, code_room;
+  // Where each part of the cut's operations was placed with the first piece, for the others.
+  uint32_t (*places)[BL_LIST_MEMORIES];
+  uint32_t place_count, place_room, place_at;
+  bool again; // not the first piece
 } builder;
 
 uint32_t bl_word_bytes(const bl_config *config, int memory) {
@@ -41,6 +57,8 @@ uint32_t bl_word_bytes(const bl_config *config, int memory) {
     return config->cols * BL_CONTRACT_PARAM_BYTES;
   case BL_MEMORY_K:
     return BL_CONTRACT_K_BYTES;
+  case BL_MEMORY_TABLES:
+    return 1;
   default:
     return BL_CONTRACT_PASS_BYTES;
   }
@@ -73,17 +91,31 @@ static bl_status add_packet(builder *b, steps *list, bl_step step, const uint8_t
   return add_step(list, step, err);
 }
 
+static uint8_t load_opcode(int memory) {
+  return memory == BL_MEMORY_TABLES ? BL_OP_LOAD_TABLES : (uint8_t)(BL_OP_LOAD_WEIGHTS + memory);
+}
+
 static bl_status add_load(builder *b, steps *list, int memory, uint32_t address, uint32_t words,
                           const uint8_t *bytes, bl_error *err) {
   const bl_config *config = &b->program->config;
   bool columns = memory == BL_MEMORY_WEIGHTS || memory == BL_MEMORY_PARAMS;
-  bl_step step = {.opcode = (uint8_t)(BL_OP_LOAD_WEIGHTS + memory),
+  bl_step step = {.opcode = load_opcode(memory),
                   .address = address,
                   .argument = columns ? config->cols << 24 : 0,
                   .bytes = words * bl_word_bytes(config, memory),
                   .layer = b->m == NULL ? BL_STEP_NO_LAYER : b->m->index};
   if (list == &b->batch) b->program->figures.streamed_bytes += step.bytes;
   return add_packet(b, list, step, bytes, err);
+}
+
+static bl_status add_codes(builder *b, steps *list, const code_block *c, bl_error *err) {
+  bl_step step = {.opcode = BL_OP_LOAD_CODES,
+                  .address = c->address,
+                  .argument = c->argument,
+                  .bytes = c->bytes,
+                  .layer = b->m == NULL ? BL_STEP_NO_LAYER : b->m->index};
+  if (list == &b->batch) b->program->figures.streamed_bytes += step.bytes;
+  return add_packet(b, list, step, c->payload, err);
 }
 
 static bl_status add_fence(builder *b, bl_error *err) {
@@ -96,15 +128,16 @@ static bool overlaps(span a, span b) {
   return a.begin < b.end && b.begin < a.end;
 }
 
+// ---- Blocks ------------------------------------------------------------------------------------
+
 // Takes the next words of the ring, with a fence where an unfinished run still uses them.
-static bl_status place_streamed(builder *b, int memory, const uint8_t *bytes, uint32_t words,
-                                uint32_t *address, bl_error *err) {
+static bl_status take_streamed(builder *b, int memory, uint32_t words, uint32_t *address,
+                               bl_error *err) {
   uint32_t depth = bl_memory_depth(&b->program->config, (bl_memory_kind)memory);
   if (words > depth - b->next[memory]) b->next[memory] = 0;
   span block = {b->next[memory], b->next[memory] + words};
   for (int f = 0; f < FLIGHTS; f++)
     if (overlaps(block, b->flights[f][memory])) BL_TRY(add_fence(b, err));
-  BL_TRY(add_load(b, &b->batch, memory, block.begin, words, bytes, err));
   b->next[memory] = block.end;
   if (block.end > b->used[memory]) b->used[memory] = block.end;
   b->current[memory] = block;
@@ -112,29 +145,33 @@ static bl_status place_streamed(builder *b, int memory, const uint8_t *bytes, ui
   return BL_OK;
 }
 
-// Finds `words` words in a resident memory; UINT32_MAX when they are not there yet.
+// Finds `words` words in a resident memory; BL_NONE when they are not there yet.
 static uint32_t find(const builder *b, int memory, const uint8_t *bytes, uint32_t words) {
   uint32_t unit = bl_word_bytes(&b->program->config, memory);
-  for (uint32_t at = 0; at + words <= b->used[memory]; at++)
+  uint32_t step = memory == BL_MEMORY_TABLES ? BL_CONTRACT_TABLE_ENTRIES : 1;
+  for (uint32_t at = 0; at + words <= b->used[memory]; at += step)
     if (memcmp(b->image[memory] + (size_t)at * unit, bytes, (size_t)words * unit) == 0) return at;
-  return UINT32_MAX;
+  return BL_NONE;
 }
 
-static bl_status place_resident(builder *b, int memory, const uint8_t *bytes, uint32_t words,
-                                uint32_t *address) {
+static bool take_resident(builder *b, int memory, uint32_t words, uint32_t *address) {
   uint32_t depth = bl_memory_depth(&b->program->config, (bl_memory_kind)memory);
-  bool shared = memory == BL_MEMORY_K || memory == BL_MEMORY_PASSES;
-  *address = shared ? find(b, memory, bytes, words) : UINT32_MAX;
-  if (*address != UINT32_MAX) return BL_OK;
   *address = b->used[memory];
   if (words > depth - b->used[memory]) {
     b->overflow = memory;
-    return BL_OK;
+    return false;
   }
-  uint32_t unit = bl_word_bytes(&b->program->config, memory);
-  memcpy(b->image[memory] + (size_t)b->used[memory] * unit, bytes, (size_t)words * unit);
   b->used[memory] += words;
-  return BL_OK;
+  return true;
+}
+
+static void place_resident(builder *b, int memory, const uint8_t *bytes, uint32_t words,
+                           uint32_t *address) {
+  bool shared = memory == BL_MEMORY_K || memory == BL_MEMORY_PASSES || memory == BL_MEMORY_TABLES;
+  *address = shared ? find(b, memory, bytes, words) : BL_NONE;
+  if (*address != BL_NONE || !take_resident(b, memory, words, address)) return;
+  uint32_t unit = bl_word_bytes(&b->program->config, memory);
+  memcpy(b->image[memory] + (size_t)*address * unit, bytes, (size_t)words * unit);
 }
 
 // Places a block and frees its bytes.
@@ -142,27 +179,106 @@ static bl_status place(builder *b, int memory, uint8_t *bytes, uint32_t words, u
                        bl_error *err) {
   bl_status status = BL_OK;
   *address = 0;
-  if (words > 0)
-    status = b->streamed[memory] ? place_streamed(b, memory, bytes, words, address, err)
-                                 : place_resident(b, memory, bytes, words, address);
+  if (b->again && !b->streamed[memory]) {
+    *address = b->places[b->place_at][memory];
+  } else if (words > 0 && b->streamed[memory]) {
+    status = take_streamed(b, memory, words, address, err);
+    if (status == BL_OK) status = add_load(b, &b->batch, memory, *address, words, bytes, err);
+  } else if (words > 0) {
+    place_resident(b, memory, bytes, words, address);
+  }
+  b->places[b->place_at][memory] = *address;
   free(bytes);
   return status;
 }
 
 static uint8_t *block(const builder *b, int memory, uint32_t words) {
-  return calloc(words + 1, bl_word_bytes(&b->program->config, memory));
+  return calloc((size_t)words + 1, bl_word_bytes(&b->program->config, memory));
+}
+
+// ---- Weights -----------------------------------------------------------------------------------
+
+static uint32_t main_words(const bl_mapping *m, const bl_part *part) {
+  uint32_t words = 0;
+  for (uint32_t t = part->tile0; t < part->tile1; t++)
+    words += bl_tile_at(m, t)->words;
+  return words;
+}
+
+static uint32_t part_planes(const bl_mapping *m, const bl_part *part) {
+  uint32_t planes = 0;
+  for (uint32_t t = part->tile0; t < part->tile1; t++)
+    planes |= bl_tile_at(m, t)->plane_mask;
+  return planes;
+}
+
+static bl_status keep_codes(builder *b, const code_block *c, bl_error *err) {
+  b->places[b->place_at][BL_MEMORY_WEIGHTS] = c->address;
+  if (b->code_count == b->code_room) {
+    uint32_t room = b->code_room == 0 ? 16 : b->code_room * 2;
+    code_block *codes = realloc(b->codes, room * sizeof *codes);
+    if (codes == NULL) {
+      free(c->payload);
+      return no_memory(err);
+    }
+    b->codes = codes;
+    b->code_room = room;
+  }
+  b->codes[b->code_count++] = *c;
+  return BL_OK;
+}
+
+// Codes: the words of all tiles for one plane, then for the next.
+static bl_status place_codes(builder *b, const bl_part *part, uint32_t *address, bl_error *err) {
+  const bl_mapping *m = b->m;
+  const bl_config *config = &b->program->config;
+  uint32_t words = main_words(m, part), planes = part_planes(m, part);
+  uint32_t unit = config->cols * config->lanes / 2, total = words * bl_popcount(planes);
+  code_block c = {.words = total, .bytes = BL_CONTRACT_CODEBOOK_BYTES + words * unit};
+  c.payload = calloc(c.bytes, 1);
+  if (c.payload == NULL) return no_memory(err);
+  memcpy(c.payload, m->layer->codebook, BL_CONTRACT_CODEBOOK_BYTES);
+  uint8_t *at = c.payload + BL_CONTRACT_CODEBOOK_BYTES;
+  for (uint32_t t = part->tile0; t < part->tile1; t++) {
+    bl_emit_codes(m, t, at);
+    at += (size_t)bl_tile_at(m, t)->words * unit;
+  }
+  c.argument = config->cols << 24 | planes << 16 | words;
+  b->program->figures.weight_bytes += c.bytes;
+  bl_status status = BL_OK;
+  if (b->again && !b->streamed[BL_MEMORY_WEIGHTS]) {
+    *address = b->places[b->place_at][BL_MEMORY_WEIGHTS];
+  } else if (b->streamed[BL_MEMORY_WEIGHTS]) {
+    status = take_streamed(b, BL_MEMORY_WEIGHTS, total, address, err);
+    c.address = *address;
+    if (status == BL_OK) status = add_codes(b, &b->batch, &c, err);
+  } else if (take_resident(b, BL_MEMORY_WEIGHTS, total, address)) {
+    c.address = *address;
+    return keep_codes(b, &c, err);
+  }
+  b->places[b->place_at][BL_MEMORY_WEIGHTS] = *address;
+  free(c.payload);
+  return status;
 }
 
 static bl_status place_weights(builder *b, const bl_part *part, uint32_t *address, bl_error *err) {
   uint32_t words = 0;
   for (uint32_t t = part->tile0; t < part->tile1; t++)
-    words += b->m->tiles[t].weight_words;
-  uint8_t *bytes = block(b, BL_MEMORY_WEIGHTS, words);
+    words += bl_tile_at(b->m, t)->weight_words;
+  *address = 0;
+  if (b->m->codes && words > 0) return place_codes(b, part, address, err);
+  uint8_t *bytes = block(b, BL_MEMORY_WEIGHTS, words), *at = bytes;
   if (bytes == NULL) return no_memory(err);
-  bl_emit_weights(b->m, part, bytes);
-  b->program->figures.weight_bytes += (uint64_t)words * bl_word_bytes(&b->program->config, 0);
+  const size_t unit = bl_word_bytes(&b->program->config, BL_MEMORY_WEIGHTS);
+  for (uint32_t t = part->tile0; t < part->tile1; t++) {
+    bl_emit_weights(b->m, t, at);
+    at += bl_tile_at(b->m, t)->weight_words * unit;
+  }
+  b->program->figures.weight_bytes += (uint64_t)words * unit;
   return place(b, BL_MEMORY_WEIGHTS, bytes, words, address, err);
 }
+
+// ---- Parameters, tables, lists -----------------------------------------------------------------
 
 static bl_status place_params(builder *b, const bl_part *part, uint32_t *address, bl_error *err) {
   uint32_t words = (part->tile1 - part->tile0) * bl_listings(b->m);
@@ -172,20 +288,19 @@ static bl_status place_params(builder *b, const bl_part *part, uint32_t *address
   return place(b, BL_MEMORY_PARAMS, bytes, words, address, err);
 }
 
-// Where a tile's lists start in their block: those of an equal tile, or `*words`, which then grows.
-static uint32_t list_offset(const bl_mapping *m, const bl_part *part, uint32_t t, bool passes,
-                            const uint32_t *offsets, uint32_t *words) {
-  const bl_tile_plan *tile = &m->tiles[t];
-  for (uint32_t i = part->tile0; i < t; i++) {
-    const bl_tile_plan *other = &m->tiles[i];
-    bool same = passes ? other->plane_mask == tile->plane_mask &&
-                             other->sign_plane == tile->sign_plane && other->words == tile->words
-                       : other->word0 == tile->word0 && other->words == tile->words;
-    if (same) return offsets[i - part->tile0];
-  }
-  uint32_t offset = *words;
-  *words += passes ? tile->passes : m->taps * tile->words;
-  return offset;
+// *table is the descriptor's out_table.
+static bl_status place_table(builder *b, uint32_t *table, bl_error *err) {
+  const bl_int_layer *l = b->m->layer;
+  uint32_t address;
+  *table = 0;
+  if (l->table == NULL || !b->m->last) return BL_OK;
+  uint8_t *bytes = block(b, BL_MEMORY_TABLES, BL_CONTRACT_TABLE_ENTRIES);
+  if (bytes == NULL) return no_memory(err);
+  for (int i = 0; i < BL_CONTRACT_TABLE_ENTRIES; i++)
+    bytes[i] = (uint8_t)l->table[i];
+  BL_TRY(place(b, BL_MEMORY_TABLES, bytes, BL_CONTRACT_TABLE_ENTRIES, &address, err));
+  *table = address / BL_CONTRACT_TABLE_ENTRIES + 1;
+  return BL_OK;
 }
 
 static void put_words(uint8_t *bytes, const uint32_t words[2]) {
@@ -193,33 +308,56 @@ static void put_words(uint8_t *bytes, const uint32_t words[2]) {
     bytes[i] = (uint8_t)(words[i / 4] >> (8 * (i % 4)));
 }
 
-static void emit_list(const bl_mapping *m, const bl_part *part, const bl_tile_plan *tile,
-                      bool passes, uint8_t *bytes) {
+static void emit_list(const builder *b, const bl_part *part, uint32_t t, bool passes,
+                      uint8_t *bytes) {
   if (!passes) {
-    bl_emit_k_list(m, part, tile, bytes);
+    bl_emit_k_list(b->m, t, bytes);
     return;
   }
   bl_pass list[BL_MAX_PASSES];
   uint8_t post;
-  uint32_t count = bl_list_passes(m, tile, list, &post), words[BL_PASS_WORDS];
+  uint32_t stride = b->m->codes ? main_words(b->m, part) : 0, words[BL_PASS_WORDS];
+  uint32_t count = bl_list_passes(b->m, t, stride, list, &post);
   for (uint32_t p = 0; p < count; p++) {
     (void)bl_pass_pack(&list[p], words); // every field is as wide as its C type or checked
     put_words(bytes + (size_t)p * BL_CONTRACT_PASS_BYTES, words);
   }
 }
 
+static uint32_t list_words(const bl_mapping *m, uint32_t t, bool passes) {
+  return passes ? bl_tile_at(m, t)->passes : bl_k_words(m, t);
+}
+
+// Where a tile's list starts in the block: that of an equal one, or the block's end.
+static uint32_t share_list(const builder *b, const bl_part *part, uint32_t t, bool passes,
+                           const uint32_t *offsets, const uint8_t *bytes, uint32_t used) {
+  const size_t unit = bl_word_bytes(&b->program->config, passes ? BL_MEMORY_PASSES : BL_MEMORY_K);
+  const size_t size = list_words(b->m, t, passes) * unit;
+  for (uint32_t i = part->tile0; i < t; i++)
+    if (list_words(b->m, i, passes) * unit == size &&
+        memcmp(bytes + offsets[i - part->tile0] * unit, bytes + used * unit, size) == 0)
+      return offsets[i - part->tile0];
+  return used;
+}
+
 // K lists or pass lists of a part; offsets[t - tile0] within the block.
 static bl_status place_lists(builder *b, const bl_part *part, bool passes, uint32_t *offsets,
                              uint32_t *address, bl_error *err) {
   int memory = passes ? BL_MEMORY_PASSES : BL_MEMORY_K;
-  uint32_t words = 0, unit = bl_word_bytes(&b->program->config, memory);
+  uint32_t all = 0, used = 0, unit = bl_word_bytes(&b->program->config, memory);
   for (uint32_t t = part->tile0; t < part->tile1; t++)
-    offsets[t - part->tile0] = list_offset(b->m, part, t, passes, offsets, &words);
-  uint8_t *bytes = block(b, memory, words);
+    all += list_words(b->m, t, passes);
+  uint8_t *bytes = block(b, memory, all);
   if (bytes == NULL) return no_memory(err);
-  for (uint32_t t = part->tile0; t < part->tile1; t++)
-    emit_list(b->m, part, &b->m->tiles[t], passes, bytes + (size_t)offsets[t - part->tile0] * unit);
-  return place(b, memory, bytes, words, address, err);
+  for (uint32_t t = part->tile0; t < part->tile1; t++) {
+    uint32_t words = list_words(b->m, t, passes);
+    memset(bytes + (size_t)used * unit, 0, (size_t)words * unit);
+    emit_list(b, part, t, passes, bytes + (size_t)used * unit);
+    uint32_t at = share_list(b, part, t, passes, offsets, bytes, used);
+    offsets[t - part->tile0] = at;
+    if (at == used) used += words;
+  }
+  return place(b, memory, bytes, used, address, err);
 }
 
 static bl_status place_tiles(builder *b, const bl_part *part, const uint32_t base[3],
@@ -230,7 +368,7 @@ static bl_status place_tiles(builder *b, const bl_part *part, const uint32_t bas
   if (bytes == NULL) return no_memory(err);
   uint32_t weights = base[0];
   for (uint32_t t = part->tile0; t < part->tile1; t++) {
-    const bl_tile_plan *plan = &b->m->tiles[t];
+    const bl_tile_plan *plan = bl_tile_at(b->m, t);
     bl_tile tile = {.weight_base = (uint16_t)weights,
                     .k_base = (uint16_t)(base[1] + k_offsets[t - part->tile0]),
                     .pass_base = (uint16_t)(base[2] + pass_offsets[t - part->tile0]),
@@ -240,104 +378,171 @@ static bl_status place_tiles(builder *b, const bl_part *part, const uint32_t bas
     (void)bl_tile_pack(&tile, words);
     for (uint32_t i = 0; i < listings; i++, at += BL_CONTRACT_TILE_BYTES)
       put_words(at, words);
-    weights += plan->weight_words;
+    weights += b->m->codes ? plan->words : plan->weight_words;
   }
   return place(b, BL_MEMORY_TILES, bytes, count, address, err);
 }
 
+// ---- Runs --------------------------------------------------------------------------------------
+
+// What a part's lists turned out to be, for the runs that use them.
+typedef struct {
+  bl_part part;
+  uint32_t tile_base, param_base, table;
+  span blocks[BL_LIST_MEMORIES];
+} placed_part;
+
 // The loads of a part are behind it; what they placed stays in use until two more runs are sent.
-static void take_off(builder *b, span input) {
+static void take_off(builder *b, const placed_part *p, span input) {
   memmove(b->flights[1], b->flights[0], sizeof b->flights[0]);
-  memcpy(b->flights[0], b->current, sizeof b->current);
+  memcpy(b->flights[0], p->blocks, sizeof p->blocks);
   b->input_flights[1] = b->input_flights[0];
   b->input_flights[0] = input;
 }
 
-static span input_span(const builder *b, uint32_t chunk) {
-  bl_step load = bl_chunk_load(b->program, chunk);
+static span input_span(const builder *b, uint32_t piece) {
+  bl_step load = bl_input_load(b->program, b->mapped, piece);
   return (span){load.address, load.address + load.bytes / b->program->regions[0].load_bytes};
 }
 
-static bl_status emit_run(builder *b, const bl_part *part, uint32_t chunk, uint32_t tile_base,
-                          uint32_t param_base, bl_error *err) {
+static bl_cut cut_of(const builder *b) {
+  return (bl_cut){b->program->input.cut_ops, b->program->input.pieces};
+}
+
+// Is it the last operation that writes the layer's output?
+static bool ends_layer(const builder *b) {
+  return b->op + 1 == b->mapped->count || b->mapped->ops[b->op + 1].index != b->m->index;
+}
+
+static bl_status emit_run(builder *b, const placed_part *p, uint32_t piece, bl_error *err) {
   bl_descriptor d;
   uint32_t words[BL_DESCRIPTOR_WORDS];
-  uint32_t chunks = bl_chunk_count(b->m, &b->program->input, b->program->images);
-  BL_TRY(bl_describe(b->program, b->m, part, chunk, tile_base, param_base, &d, err));
+  const bl_cut cut = cut_of(b);
+  BL_TRY(bl_describe(b->program, b->mapped, b->op, &p->part, piece, p->tile_base, p->param_base,
+                     p->table, &d, err));
   (void)bl_descriptor_pack(&d, words); // bl_describe has packed it before
+  bl_piece where = bl_piece_at(b->mapped, &cut, b->program->images, b->op, piece);
+  bool done = p->part.tile1 == bl_tile_total(b->m) && b->m->last && ends_layer(b);
   bl_step step = {.opcode = BL_OP_RUN,
                   .bytes = sizeof words,
                   .layer = b->m->index,
                   .part = b->program->layer_parts[b->m->index]++,
-                  .last_part = part->tile1 == b->m->tile_count && chunk + 1 == chunks};
+                  .rows_done = done,
+                  .last_part = done && piece + 1 == bl_piece_count(&cut, b->op),
+                  .image0 = where.image0,
+                  .images = where.images,
+                  .row0 = where.row0,
+                  .rows = where.row1 - where.row0};
   step.payload = bl_arena_alloc(b->program->arena, BL_DESCRIPTOR_WORDS, sizeof *words);
   if (step.payload == NULL) return no_memory(err);
   memcpy(step.payload, words, sizeof words);
-  take_off(b, b->m->layer->input == 0 ? input_span(b, chunk) : (span){0, 0});
+  take_off(b, p, b->m->in_region == 0 ? input_span(b, piece) : (span){0, 0});
   return add_step(&b->batch, step, err);
 }
 
-static bl_status emit_lists(builder *b, const bl_part *part, uint32_t *offsets, uint32_t *tile_base,
-                            uint32_t *param_base, bl_error *err) {
-  uint32_t base[3] = {0}, count = part->tile1 - part->tile0;
-  memset(b->current, 0, sizeof b->current);
-  BL_TRY(place_weights(b, part, &base[0], err));
-  BL_TRY(place_params(b, part, param_base, err));
-  BL_TRY(place_lists(b, part, false, offsets, &base[1], err));
-  BL_TRY(place_lists(b, part, true, offsets + count, &base[2], err));
-  return place_tiles(b, part, base, offsets, offsets + count, tile_base, err);
-}
-
-static bl_status emit_input(builder *b, uint32_t chunk, bl_error *err) {
-  for (int f = 0; f < FLIGHTS; f++)
-    if (overlaps(input_span(b, chunk), b->input_flights[f])) BL_TRY(add_fence(b, err));
-  return add_step(&b->batch, bl_chunk_load(b->program, chunk), err);
-}
-
-// Lists of a part, then a run for each piece of the input, which loads first where it comes in
-// pieces.
-static bl_status emit_part(builder *b, const bl_part *part, bl_error *err) {
-  uint32_t tile_base = 0, param_base = 0, chunks;
-  uint32_t *offsets = calloc((size_t)(part->tile1 - part->tile0) * 2, sizeof *offsets);
+static bl_status place_part(builder *b, placed_part *p, bl_error *err) {
+  uint32_t base[3] = {0}, count = p->part.tile1 - p->part.tile0;
+  uint32_t *offsets = calloc((size_t)count * 2, sizeof *offsets);
   if (offsets == NULL) return no_memory(err);
-  bl_status status = emit_lists(b, part, offsets, &tile_base, &param_base, err);
+  memset(b->current, 0, sizeof b->current);
+  bl_status status = place_weights(b, &p->part, &base[0], err);
+  if (status == BL_OK) status = place_params(b, &p->part, &p->param_base, err);
+  if (status == BL_OK) status = place_table(b, &p->table, err);
+  if (status == BL_OK) status = place_lists(b, &p->part, false, offsets, &base[1], err);
+  if (status == BL_OK) status = place_lists(b, &p->part, true, offsets + count, &base[2], err);
+  if (status == BL_OK)
+    status = place_tiles(b, &p->part, base, offsets, offsets + count, &p->tile_base, err);
+  memcpy(p->blocks, b->current, sizeof p->blocks);
   free(offsets);
-  chunks = bl_chunk_count(b->m, &b->program->input, b->program->images);
-  for (uint32_t chunk = 0; chunk < chunks && status == BL_OK && b->overflow < 0; chunk++) {
-    if (chunks > 1) status = emit_input(b, chunk, err);
-    if (status == BL_OK) status = emit_run(b, part, chunk, tile_base, param_base, err);
-  }
   return status;
 }
 
-// A layer in several parts takes its input in pieces once for each of them.
-static bl_status emit_layer(builder *b, const bl_mapping *m, bl_error *err) {
-  uint32_t limit[BL_LIST_MEMORIES];
+static bl_status emit_input(builder *b, uint32_t piece, bl_error *err) {
+  for (int f = 0; f < FLIGHTS; f++)
+    if (overlaps(input_span(b, piece), b->input_flights[f])) BL_TRY(add_fence(b, err));
+  return add_step(&b->batch, bl_input_load(b->program, b->mapped, piece), err);
+}
+
+static void select_op(builder *b, uint32_t op, uint32_t limit[BL_LIST_MEMORIES]) {
+  b->op = op;
+  b->m = &b->mapped->ops[op];
   for (int i = 0; i < BL_LIST_MEMORIES; i++) {
     uint32_t depth = bl_memory_depth(&b->program->config, (bl_memory_kind)i);
     limit[i] = b->streamed[i] ? depth / 3 : depth;
   }
-  b->m = m;
-  b->program->layer_parts[m->index] = 0;
-  for (bl_part part = {0}; part.tile1 < m->tile_count && b->overflow < 0;) {
-    BL_TRY(bl_next_part(m, part.tile1, limit, &part, err));
-    BL_TRY(emit_part(b, &part, err));
+}
+
+// Room to note where the next part is placed.
+static bl_status next_place(builder *b, bl_error *err) {
+  if (!b->again) b->place_at = b->place_count++;
+  if (b->place_at < b->place_room) return BL_OK;
+  uint32_t room = b->place_room == 0 ? 64 : b->place_room * 2;
+  void *places = realloc(b->places, room * sizeof *b->places);
+  if (places == NULL) return no_memory(err);
+  b->places = places;
+  b->place_room = room;
+  return BL_OK;
+}
+
+// One operation on one piece: its parts, each with its lists and a run.
+static bl_status emit_op(builder *b, uint32_t op, uint32_t piece, bl_error *err) {
+  uint32_t limit[BL_LIST_MEMORIES];
+  select_op(b, op, limit);
+  for (placed_part p = {.part = {0, b->m->tile0}}; p.part.tile1 < b->m->tile1 && b->overflow < 0;) {
+    BL_TRY(bl_next_part(b->m, p.part.tile1, limit, &p.part, err));
+    BL_TRY(next_place(b, err));
+    BL_TRY(place_part(b, &p, err));
+    if (b->overflow < 0) BL_TRY(emit_run(b, &p, piece, err));
+    b->place_at++;
   }
   return BL_OK;
 }
 
-static bl_status emit_batch(builder *b, const bl_mapping *mappings, uint32_t layer_count,
-                            bl_error *err) {
+// ---- The program -------------------------------------------------------------------------------
+
+// Piece by piece through the cut's operations. What stays on the device is placed with the first
+// piece; the others find it there.
+static bl_status emit_cut(builder *b, bl_error *err) {
+  const bl_cut cut = cut_of(b);
+  for (uint32_t piece = 0; piece < cut.pieces && b->overflow < 0; piece++) {
+    b->again = piece > 0;
+    b->place_at = 0;
+    BL_TRY(emit_input(b, piece, err));
+    for (uint32_t op = 0; op < cut.ops && b->overflow < 0; op++)
+      BL_TRY(emit_op(b, op, piece, err));
+  }
+  b->again = false;
+  return BL_OK;
+}
+
+static bl_status emit_batch(builder *b, bl_error *err) {
   bl_program *p = b->program;
   uint32_t address, argument, bytes;
   BL_TRY(add_fence(b, err)); // the batch before may still read what this one loads
-  if (p->input.chunk_rows == 0) BL_TRY(emit_input(b, 0, err));
-  for (uint32_t l = 0; l < layer_count && b->overflow < 0; l++)
-    BL_TRY(emit_layer(b, &mappings[l], err));
+  if (p->input.cut_ops == 0) BL_TRY(emit_input(b, 0, err));
+  BL_TRY(emit_cut(b, err));
+  for (uint32_t op = p->input.cut_ops; op < b->mapped->count && b->overflow < 0; op++)
+    BL_TRY(emit_op(b, op, 0, err));
   bl_program_send(p, p->output, &address, &argument, &bytes);
   bl_step send = {
       .opcode = BL_OP_SEND, .address = address, .argument = argument, .layer = BL_STEP_NO_LAYER};
   return add_step(&b->batch, send, err);
+}
+
+// Loads words begin .. end-1 of a resident memory, leaving out what travels as codes.
+static bl_status load_resident(builder *b, int memory, bl_error *err) {
+  const uint32_t unit = bl_word_bytes(&b->program->config, memory);
+  uint32_t at = 0, blocks = memory == BL_MEMORY_WEIGHTS ? b->code_count : 0;
+  for (uint32_t i = 0; i <= blocks; i++) {
+    uint32_t end = i < blocks ? b->codes[i].address : b->used[memory];
+    if (end > at)
+      BL_TRY(
+          add_load(b, &b->setup, memory, at, end - at, b->image[memory] + (size_t)at * unit, err));
+    if (i == blocks) break;
+    BL_TRY(add_codes(b, &b->setup, &b->codes[i], err));
+    at = b->codes[i].address + b->codes[i].words;
+  }
+  return BL_OK;
 }
 
 static bl_status emit_setup(builder *b, bl_error *err) {
@@ -345,8 +550,7 @@ static bl_status emit_setup(builder *b, bl_error *err) {
   for (int i = 0; i < BL_LIST_MEMORIES; i++) {
     b->program->figures.used[i] = b->used[i];
     b->program->figures.resident[i] = !b->streamed[i];
-    if (!b->streamed[i] && b->used[i] > 0)
-      BL_TRY(add_load(b, &b->setup, i, 0, b->used[i], b->image[i], err));
+    if (!b->streamed[i] && b->used[i] > 0) BL_TRY(load_resident(b, i, err));
   }
   return BL_OK;
 }
@@ -361,33 +565,40 @@ static bl_status take_steps(bl_arena *arena, const steps *from, bl_step **to, ui
 }
 
 // One attempt with the memories in `streamed` streamed; b->overflow names one more, or is -1.
-static bl_status attempt(builder *b, const bl_mapping *mappings, uint32_t layer_count,
-                         bl_error *err) {
+static bl_status attempt(builder *b, bl_error *err) {
+  bl_program *p = b->program;
   for (int i = 0; i < BL_LIST_MEMORIES; i++) {
-    uint32_t depth = bl_memory_depth(&b->program->config, (bl_memory_kind)i);
-    b->image[i] = block(b, i, depth);
+    b->image[i] = block(b, i, bl_memory_depth(&p->config, (bl_memory_kind)i));
     if (b->image[i] == NULL) return no_memory(err);
   }
-  b->program->figures.weight_bytes = b->program->figures.streamed_bytes = 0;
-  BL_TRY(emit_batch(b, mappings, layer_count, err));
+  p->figures.weight_bytes = p->figures.streamed_bytes = 0;
+  memset(p->layer_parts, 0, b->graph->layer_count * sizeof *p->layer_parts);
+  BL_TRY(emit_batch(b, err));
   if (b->overflow >= 0) return BL_OK;
   BL_TRY(emit_setup(b, err));
-  bl_program *p = b->program;
   BL_TRY(take_steps(p->arena, &b->setup, &p->setup, &p->setup_count, err));
   return take_steps(p->arena, &b->batch, &p->batch, &p->batch_count, err);
 }
 
-bl_status bl_stream(bl_program *program, const bl_mapping *mappings, uint32_t layer_count,
+static void free_builder(builder *b) {
+  for (int i = 0; i < BL_LIST_MEMORIES; i++)
+    free(b->image[i]);
+  for (uint32_t i = 0; i < b->code_count; i++)
+    free(b->codes[i].payload);
+  free(b->codes);
+  free(b->places);
+  free(b->setup.items);
+  free(b->batch.items);
+}
+
+bl_status bl_stream(bl_program *program, const bl_int_graph *graph, const bl_mapped *mapped,
                     bl_error *err) {
   bool streamed[BL_LIST_MEMORIES] = {false};
   for (;;) {
-    builder b = {.program = program, .overflow = -1};
+    builder b = {.program = program, .graph = graph, .mapped = mapped, .overflow = -1};
     memcpy(b.streamed, streamed, sizeof streamed);
-    bl_status status = attempt(&b, mappings, layer_count, err);
-    for (int i = 0; i < BL_LIST_MEMORIES; i++)
-      free(b.image[i]);
-    free(b.setup.items);
-    free(b.batch.items);
+    bl_status status = attempt(&b, err);
+    free_builder(&b);
     if (status != BL_OK || b.overflow < 0) return status;
     streamed[b.overflow] = true;
   }

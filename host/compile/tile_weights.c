@@ -1,90 +1,158 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weight planes of channel tiles. A tile issues only the planes that its own weights need: the
-// narrowest two's complement that holds them, without planes that are zero throughout.
+// Weight words of channel tiles. A tile issues only the planes that its own weights need, the
+// narrowest two's complement without planes that are zero throughout, and only the window words in
+// which some column has a weight: pruned blocks, other groups' channels and padding take no time.
 #include "host/compile/internal.h"
 
 #include <string.h>
 
-// Planes of the weights of channels n0 .. n1-1.
-static void find_planes(const bl_mapping *m, uint32_t n0, uint32_t n1, bl_tile_plan *tile) {
+// What the weights of one tile are like, over the words that hold any.
+typedef struct {
+  int8_t lo, hi;
+  uint32_t any;
+} span_of_values;
+
+static bool word_is_empty(const bl_mapping *m, uint32_t t, uint32_t id, span_of_values *s) {
+  const uint32_t cols = m->config->cols;
+  bool empty = true;
+  for (uint32_t lane = 0; lane < m->config->lanes; lane++)
+    for (uint32_t c = 0; c < cols; c++) {
+      int8_t w = bl_lane_weight(m, t * cols + c, id, lane);
+      empty = empty && w == 0;
+      s->any |= (uint8_t)w;
+      if (w < s->lo) s->lo = w;
+      if (w > s->hi) s->hi = w;
+    }
+  return empty;
+}
+
+static void choose_planes(const bl_mapping *m, const span_of_values *s, bl_tile_plan *tile) {
   tile->sign_plane = -1;
-  tile->plane_mask = 1;
-  if (m->weights_bipolar) return;
-  size_t each = (size_t)m->taps * m->group_in;
-  const int8_t *w = m->layer->weights + n0 * each;
-  int8_t lo = 0, hi = 0;
-  uint32_t any = 0;
-  for (size_t i = 0; i < (n1 - n0) * each; i++) {
-    any |= (uint8_t)w[i];
-    if (w[i] < lo) lo = w[i];
-    if (w[i] > hi) hi = w[i];
-  }
-  tile->plane_mask = any;
-  if (lo == 0) return;
+  tile->plane_mask = m->weights_bipolar ? 1 : s->any;
+  if (m->weights_bipolar || s->lo == 0) return;
   int width = 1;
-  while (lo < -(1 << (width - 1)) || hi >= 1 << (width - 1))
+  while (s->lo < -(1 << (width - 1)) || s->hi >= 1 << (width - 1))
     width++;
   tile->sign_plane = width - 1;
-  tile->plane_mask = any & ((1u << width) - 1);
+  tile->plane_mask = s->any & ((1u << width) - 1);
 }
 
-static void find_words(const bl_mapping *m, uint32_t n0, uint32_t n1, bl_tile_plan *tile) {
-  uint32_t group_out = m->out->c / m->groups, lanes = m->config->lanes;
-  uint32_t first = n0 / group_out * m->group_in;
-  uint32_t last = ((n1 - 1) / group_out + 1) * m->group_in - 1;
-  tile->word0 = first / lanes;
-  tile->words = last / lanes - tile->word0 + 1;
-}
-
-bl_status bl_plan_tiles(bl_mapping *m, bl_arena *arena, bl_error *err) {
-  const bl_config *c = m->config;
-  m->tiles = bl_arena_alloc(arena, m->tile_count, sizeof *m->tiles);
-  if (m->tiles == NULL)
-    return bl_fail(err, BL_ERR_MEMORY, "layer %s: no memory for its tiles", m->layer->name);
-  for (uint32_t t = 0; t < m->tile_count; t++) {
-    bl_tile_plan *tile = &m->tiles[t];
-    uint32_t n0 = t * c->cols, n1 = n0 + c->cols < m->out->c ? n0 + c->cols : m->out->c;
-    find_planes(m, n0, n1, tile);
-    find_words(m, n0, n1, tile);
-    uint64_t window = (uint64_t)m->taps * tile->words * m->in_planes;
-    if (window > c->row_depth)
-      return bl_fail(err, BL_ERR_UNSUPPORTED,
-                     "layer %s: its window takes %llu words of a row buffer of %u (%s); use fewer "
-                     "activation bits, input channels or kernel positions",
-                     m->layer->name, (unsigned long long)window, c->row_depth, c->name);
-    tile->weight_words = bl_popcount(tile->plane_mask) * m->taps * tile->words;
-    bl_pass passes[BL_MAX_PASSES];
-    tile->passes = bl_list_passes(m, tile, passes, &tile->post);
-    for (uint32_t p = 0; p < tile->passes; p++)
-      tile->steps += passes[p].count > 0 ? passes[p].count : 1;
+// Codes carry all planes of the codebook's two's complement.
+static void widen_to_codebook(const bl_mapping *m, bl_tile_plan *tile) {
+  span_of_values s = {0};
+  for (int i = 0; i < 16; i++) {
+    int8_t w = m->layer->codebook[i];
+    s.any |= (uint8_t)w;
+    if (w < s.lo) s.lo = w;
+    if (w > s.hi) s.hi = w;
   }
+  choose_planes(m, &s, tile);
+}
+
+static bl_status plan_tile(bl_mapping *m, uint32_t t, bl_arena *arena, bl_error *err) {
+  bl_tile_plan *tile = &m->tiles[t - m->tile0];
+  const uint32_t ids = bl_window_ids(m);
+  span_of_values s = {0};
+  tile->ids = bl_arena_alloc(arena, ids + 1u, sizeof *tile->ids);
+  if (tile->ids == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "layer %s: no memory for its tiles", m->layer->name);
+  for (uint32_t id = 0; id < ids; id++)
+    if (!word_is_empty(m, t, id, &s)) tile->ids[tile->words++] = id;
+  choose_planes(m, &s, tile);
+  if (m->codes && tile->words > 0) widen_to_codebook(m, tile);
+  bl_term terms[BL_MAX_TERMS];
+  tile->term_count = bl_tile_terms(m, t, terms);
+  for (uint32_t k = 0; k < tile->term_count; k++) {
+    int sign_plane;
+    tile->term_words += bl_popcount(bl_term_planes(m, &terms[k], t, &sign_plane));
+  }
+  tile->weight_words = bl_popcount(tile->plane_mask) * tile->words + tile->term_words;
   return BL_OK;
 }
 
-// One tap of one channel: bits of every channel word, plane after plane `plane_bytes` apart.
-static void emit_tap(const bl_mapping *m, const bl_tile_plan *tile, uint32_t n, uint32_t tap,
-                     uint8_t *bytes, size_t plane_bytes) {
-  const uint32_t lanes = m->config->lanes, word_bytes = m->config->cols * lanes / 8;
-  uint32_t c0 = tile->word0 * lanes, c1 = c0 + tile->words * lanes;
-  if (c1 > m->in_c) c1 = m->in_c;
-  for (uint32_t c = c0; c < c1; c++) {
-    int8_t w = bl_weight(m, n, tap, c);
-    uint32_t code = m->weights_bipolar ? w > 0 : (uint8_t)w;
-    uint8_t *at = bytes + (size_t)((c - c0) / lanes) * word_bytes + c % lanes / 8;
-    for (uint32_t mask = tile->plane_mask; mask != 0; mask &= mask - 1, at += plane_bytes)
-      *at |= (uint8_t)((code >> __builtin_ctz(mask) & 1) << (c % 8));
+bl_status bl_plan_tiles(bl_mapping *m, bl_arena *arena, bl_error *err) {
+  uint32_t count = m->tile1 - m->tile0;
+  m->tiles = bl_arena_alloc(arena, count, sizeof *m->tiles);
+  if (m->tiles == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "layer %s: no memory for its tiles", m->layer->name);
+  for (uint32_t t = m->tile0; t < m->tile1; t++)
+    BL_TRY(plan_tile(m, t, arena, err));
+  bl_plan_passes(m);
+  for (uint32_t t = m->tile0; t < m->tile1; t++)
+    if (bl_tile_at(m, t)->passes == 0)
+      return bl_fail(err, BL_ERR_UNSUPPORTED,
+                     "layer %s: a channel tile takes more than %d passes; use fewer bits",
+                     m->layer->name, (int)BL_MAX_PASSES);
+  return BL_OK;
+}
+
+void bl_plan_passes(bl_mapping *m) {
+  bl_pass passes[BL_MAX_PASSES];
+  for (uint32_t t = m->tile0; t < m->tile1; t++) {
+    bl_tile_plan *tile = &m->tiles[t - m->tile0];
+    tile->passes = bl_list_passes(m, t, 0, passes, &tile->post);
+    tile->steps = 0;
+    for (uint32_t p = 0; p < tile->passes; p++)
+      tile->steps += passes[p].count > 0 ? passes[p].count : 1;
   }
 }
 
-void bl_emit_weights(const bl_mapping *m, const bl_part *part, uint8_t *bytes) {
+static void set_bit(uint8_t *word, uint32_t lane) {
+  word[lane / 8] |= (uint8_t)(1 << lane % 8);
+}
+
+static void emit_main(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
+  const bl_tile_plan *tile = bl_tile_at(m, t);
+  const uint32_t cols = m->config->cols, lanes = m->config->lanes, word_bytes = cols * lanes / 8;
+  for (uint32_t w = 0; w < tile->words; w++)
+    for (uint32_t c = 0; c < cols; c++)
+      for (uint32_t lane = 0; lane < lanes; lane++) {
+        int8_t value = bl_lane_weight(m, t * cols + c, tile->ids[w], lane);
+        uint32_t code = m->weights_bipolar ? value > 0 : (uint8_t)value;
+        uint8_t *at = bytes + (size_t)w * word_bytes + c * lanes / 8;
+        for (uint32_t mask = tile->plane_mask; code != 0 && mask != 0; mask &= mask - 1) {
+          if (code >> __builtin_ctz(mask) & 1) set_bit(at, lane);
+          at += (size_t)tile->words * word_bytes;
+        }
+      }
+}
+
+// The diagonals of the second source, one word for each plane of each term's factors.
+static void emit_terms(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
   const uint32_t cols = m->config->cols, lane_bytes = m->config->lanes / 8;
-  for (uint32_t t = part->tile0; t < part->tile1; t++) {
-    const bl_tile_plan *tile = &m->tiles[t];
-    size_t tap_bytes = (size_t)tile->words * cols * lane_bytes;
-    for (uint32_t c = 0; c < cols && t * cols + c < m->out->c; c++)
-      for (uint32_t tap = 0; tap < m->taps; tap++)
-        emit_tap(m, tile, t * cols + c, tap, bytes + tap * tap_bytes + c * lane_bytes,
-                 tap_bytes * m->taps);
-    bytes += (size_t)tile->weight_words * cols * lane_bytes;
+  bl_term terms[BL_MAX_TERMS];
+  uint32_t count = bl_tile_terms(m, t, terms);
+  for (uint32_t k = 0; k < count; k++) {
+    int sign_plane;
+    uint32_t mask = bl_term_planes(m, &terms[k], t, &sign_plane);
+    for (; mask != 0; mask &= mask - 1, bytes += (size_t)cols * lane_bytes)
+      for (uint32_t c = 0; c < cols; c++)
+        if ((uint32_t)bl_term_factor(m, &terms[k], t, c) >> __builtin_ctz(mask) & 1)
+          set_bit(bytes + (size_t)c * lane_bytes, terms[k].lane0 + c);
   }
+}
+
+void bl_emit_weights(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
+  const bl_tile_plan *tile = bl_tile_at(m, t);
+  emit_main(m, t, bytes);
+  size_t own = tile->weight_words - tile->term_words;
+  emit_terms(m, t, bytes + own * m->config->cols * m->config->lanes / 8);
+}
+
+static uint32_t code_of(const bl_int_layer *layer, int8_t weight) {
+  uint32_t code = 0;
+  while (code < 15 && layer->codebook[code] != weight)
+    code++;
+  return code;
+}
+
+void bl_emit_codes(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
+  const bl_tile_plan *tile = bl_tile_at(m, t);
+  const uint32_t cols = m->config->cols, lanes = m->config->lanes;
+  for (uint32_t w = 0; w < tile->words; w++)
+    for (uint32_t c = 0; c < cols; c++, bytes += lanes / 2)
+      for (uint32_t lane = 0; lane < lanes; lane++) {
+        int8_t value = bl_lane_weight(m, t * cols + c, tile->ids[w], lane);
+        bytes[lane / 2] |= (uint8_t)(code_of(m->layer, value) << (lane % 2 * 4));
+      }
 }
