@@ -15,9 +15,9 @@ enum {
   BL_SECTION_INFO = 1,
   BL_SECTION_GRAPH = 2,
   BL_SECTION_PROGRAM = 3,
-  BL_STEP_BYTES = 26, // of a step without its payload
-  BL_STEP_INPUT = 1,  // flags
+  BL_STEP_INPUT = 1, // flags
   BL_STEP_LAST_PART = 2,
+  BL_STEP_ROWS_DONE = 4,
   BL_LAYER_REQUANT = 1, // flags
   BL_LAYER_REAL = 2,
   BL_LAYER_CODEBOOK = 4,
@@ -38,13 +38,9 @@ BL_MUST_USE bl_status bl_read_info(const char *name, bl_reader *r, bl_bloom_info
 // Also bl_int_check.
 BL_MUST_USE bl_status bl_read_graph(const char *name, bl_reader *r, bl_arena *arena,
                                     bl_int_graph **graph, bl_error *err);
-// Lengths only; bl_program_check does the rest.
-BL_MUST_USE bl_status bl_read_program(const char *name, bl_reader *r, bl_program *program,
-                                      bl_error *err);
-// Is this program one that the graph compiles to? Every step is parsed, every load is put into an
-// image of its memory, and for every RUN the descriptor and what the images hold at its lists are
-// compared with what the layer needs. Fills layer_issue, layer_parts and figures.
-BL_MUST_USE bl_status bl_program_check(bl_program *program, const bl_int_graph *graph,
-                                       bl_error *err);
+// Compiles the graph for the configuration and batch that the section names; its bytes must be the
+// ones that this program has. So nothing in a file but its graph is ever trusted.
+BL_MUST_USE bl_status bl_read_program(const char *name, bl_reader *r, const bl_int_graph *graph,
+                                      bl_program **program, bl_error *err);
 
 #endif

@@ -195,93 +195,29 @@ bl_status bl_read_graph(const char *name, bl_reader *r, bl_arena *arena, bl_int_
   return bl_int_check(g, err);
 }
 
-static bool get_config(bl_reader *r, bl_arena *arena, bl_config *config) {
-  const char *name = bl_get_text(r, arena);
-  uint32_t fields[12];
-  for (int i = 0; i < 12; i++)
-    fields[i] = bl_get32(r);
-  for (int i = 0; !r->failed && i < BL_CONFIG_COUNT; i++) {
-    const bl_config *c = &BL_CONFIGS[i];
-    const uint32_t known[] = {c->rows,         c->cols,        c->lanes,     c->acc_w,
-                              c->weight_depth, c->param_depth, c->k_depth,   c->pass_depth,
-                              c->tile_depth,   c->act_depth,   c->row_depth, c->table_depth};
-    if (strcmp(name, c->name) != 0 || memcmp(fields, known, sizeof known) != 0) continue;
-    *config = *c;
-    return true;
-  }
-  return false;
+static const bl_config *find_config(const char *name) {
+  for (int i = 0; i < BL_CONFIG_COUNT; i++)
+    if (strcmp(name, BL_CONFIGS[i].name) == 0) return &BL_CONFIGS[i];
+  return NULL;
 }
 
-static void get_step(bl_reader *r, bl_arena *arena, bl_step *s) {
-  s->opcode = (uint8_t)bl_get(r, 1);
-  uint64_t flags = bl_get(r, 1);
-  s->input = (flags & BL_STEP_INPUT) != 0;
-  s->last_part = (flags & BL_STEP_LAST_PART) != 0;
-  s->address = bl_get32(r);
-  s->argument = bl_get32(r);
-  s->layer = bl_get32(r);
-  s->part = bl_get32(r);
-  s->bytes = bl_get32(r);
-  s->input_offset = bl_get32(r);
-  if (flags > (BL_STEP_INPUT | BL_STEP_LAST_PART)) r->failed = true;
-  if (s->input || s->bytes == 0) return;
-  const uint8_t *bytes = bl_get_bytes(r, s->bytes);
-  if (bytes == NULL) return;
-  s->payload = bl_arena_alloc(arena, bl_div_up(s->bytes, 4), sizeof *s->payload);
-  if (s->payload == NULL) {
-    r->failed = true;
-    return;
-  }
-  for (uint32_t i = 0; i < s->bytes; i++)
-    s->payload[i / 4] |= (uint32_t)bytes[i] << (i % 4 * 8);
-}
-
-static bl_step *get_steps(bl_reader *r, bl_arena *arena, uint32_t count) {
-  if (count > BL_PROGRAM_MAX_STEPS || count > bl_left(r) / BL_STEP_BYTES) r->failed = true;
-  bl_step *steps = r->failed ? NULL : bl_arena_alloc(arena, count, sizeof *steps);
-  if (steps == NULL) r->failed = true;
-  for (uint32_t i = 0; i < count && !r->failed; i++)
-    get_step(r, arena, &steps[i]);
-  return steps;
-}
-
-static void get_packing(bl_reader *r, bl_input_packing *in) {
-  uint32_t *const fields[] = {&in->window_h,   &in->window_w,   &in->stride_h, &in->stride_w,
-                              &in->dilation_h, &in->dilation_w, &in->pad_top,  &in->pad_left};
-  for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-    *fields[i] = bl_get32(r);
-  in->pad_value = bl_get_signed32(r);
-  in->h = bl_get32(r);
-  in->w = bl_get32(r);
-  in->c = bl_get32(r);
-  in->chunk_rows = bl_get32(r);
-  in->slots = bl_get32(r);
-}
-
-bl_status bl_read_program(const char *name, bl_reader *r, bl_program *p, bl_error *err) {
-  if (!get_config(r, p->arena, &p->config))
+bl_status bl_read_program(const char *name, bl_reader *r, const bl_int_graph *graph,
+                          bl_program **program, bl_error *err) {
+  bl_writer again = {0};
+  uint32_t images = bl_get32(r);
+  const char *config_name = bl_get_text(r, graph->arena);
+  const bl_config *config = r->failed ? NULL : find_config(config_name);
+  if (config == NULL)
     return damaged(name, "it is for a device configuration that this program does not know", err);
-  p->images = bl_get32(r);
-  get_packing(r, &p->input);
-  p->tensor_count = bl_get32(r);
-  if (r->failed || p->tensor_count > BL_INT_MAX_TENSORS || p->tensor_count > bl_left(r) / 8)
-    return damaged(name, "its program has no sensible number of tensors", err);
-  p->regions = bl_arena_alloc(p->arena, p->tensor_count, sizeof *p->regions);
-  p->layer_issue = bl_arena_alloc(p->arena, p->tensor_count, sizeof *p->layer_issue);
-  p->layer_parts = bl_arena_alloc(p->arena, p->tensor_count, sizeof *p->layer_parts);
-  if (p->regions == NULL || p->layer_issue == NULL || p->layer_parts == NULL)
-    return bl_fail(err, BL_ERR_MEMORY, "%s: no memory for its program", name);
-  for (uint32_t t = 0; t < p->tensor_count; t++) {
-    p->regions[t].address = bl_get32(r);
-    p->regions[t].acc_bytes = bl_get32(r);
-  }
-  p->setup_count = bl_get32(r);
-  p->batch_count = bl_get32(r);
-  p->setup = get_steps(r, p->arena, p->setup_count);
-  p->batch = get_steps(r, p->arena, p->batch_count);
-  if (r->failed || bl_left(r) != 0)
-    return damaged(name, "its program is cut short or too long", err);
-  return BL_OK;
+  if (images < 1 || images > BL_PROGRAM_MAX_BATCH)
+    return damaged(name, "its batch makes no sense", err);
+  BL_TRY(bl_compile(graph, &(bl_compile_options){config, images}, program, err));
+  bl_put_program(&again, *program);
+  bool failed = again.failed;
+  bool same = !failed && again.size == r->size && memcmp(again.bytes, r->bytes, r->size) == 0;
+  free(again.bytes);
+  if (failed) return bl_fail(err, BL_ERR_MEMORY, "%s: no memory to check its program", name);
+  return same ? BL_OK : damaged(name, "its program is not what its graph compiles to", err);
 }
 
 static bl_status check_header(const char *name, bl_reader *r, bl_error *err) {
@@ -329,20 +265,12 @@ static bl_status parse(const char *name, const uint8_t *bytes, size_t size, bl_b
   BL_TRY(open_section(name, &file, BL_SECTION_PROGRAM, &program, err));
   if (bl_left(&file) != 0) return damaged(name, "something follows its last section", err);
   // What is kept is little more than what is read, but each piece is rounded up.
-  const size_t cap = size * 16 + (1 << 20);
   bloom->file_bytes = size;
-  bloom->arena = bl_arena_new(cap);
-  bl_arena *arena = bl_arena_new(cap);
-  if (arena != NULL) bloom->program = bl_arena_alloc(arena, 1, sizeof *bloom->program);
-  if (bloom->arena == NULL || bloom->program == NULL) {
-    bl_arena_free(arena);
-    return bl_fail(err, BL_ERR_MEMORY, "%s: no memory to load it", name);
-  }
-  bloom->program->arena = arena;
+  bloom->arena = bl_arena_new(size * 16 + (1 << 20));
+  if (bloom->arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "%s: no memory to load it", name);
   BL_TRY(bl_read_info(name, &info, &bloom->info, err));
   BL_TRY(bl_read_graph(name, &graph, bloom->arena, &bloom->graph, err));
-  BL_TRY(bl_read_program(name, &program, bloom->program, err));
-  return bl_program_check(bloom->program, bloom->graph, err);
+  return bl_read_program(name, &program, bloom->graph, &bloom->program, err);
 }
 
 bl_status bl_bloom_parse(const char *name, const uint8_t *bytes, size_t size, bl_bloom *bloom,

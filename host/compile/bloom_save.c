@@ -111,13 +111,20 @@ void bl_put_graph(bl_writer *w, const bl_int_graph *graph) {
 
 static void put_step(bl_writer *w, const bl_step *s) {
   bl_put(w, s->opcode, 1);
-  bl_put(w, (s->input ? BL_STEP_INPUT : 0u) | (s->last_part ? BL_STEP_LAST_PART : 0u), 1);
+  bl_put(w,
+         (s->input ? BL_STEP_INPUT : 0u) | (s->last_part ? BL_STEP_LAST_PART : 0u) |
+             (s->rows_done ? BL_STEP_ROWS_DONE : 0u),
+         1);
   bl_put(w, s->address, 4);
   bl_put(w, s->argument, 4);
   bl_put(w, s->layer, 4);
   bl_put(w, s->part, 4);
   bl_put(w, s->bytes, 4);
   bl_put(w, s->input_offset, 4);
+  bl_put(w, s->image0, 4);
+  bl_put(w, s->images, 4);
+  bl_put(w, s->row0, 4);
+  bl_put(w, s->rows, 4);
   for (uint32_t i = 0; !s->input && i < s->bytes; i++)
     bl_put(w, s->payload[i / 4] >> (i % 4 * 8) & 0xFF, 1);
 }
@@ -133,13 +140,14 @@ static void put_config(bl_writer *w, const bl_config *c) {
 
 void bl_put_program(bl_writer *w, const bl_program *p) {
   const bl_input_packing *in = &p->input;
-  const uint32_t packing[] = {in->window_h,   in->window_w,   in->stride_h,
-                              in->stride_w,   in->dilation_h, in->dilation_w,
-                              in->pad_top,    in->pad_left,   (uint32_t)in->pad_value,
-                              in->h,          in->w,          in->c,
-                              in->chunk_rows, in->slots};
-  put_config(w, &p->config);
+  const uint32_t packing[] = {in->window_h,  in->window_w,   in->stride_h,
+                              in->stride_w,  in->dilation_h, in->dilation_w,
+                              in->pad_top,   in->pad_left,   (uint32_t)in->pad_value,
+                              in->h,         in->w,          in->c,
+                              in->cut_ops,   in->pieces,     in->slots,
+                              in->slot_words};
   bl_put(w, p->images, 4);
+  put_config(w, &p->config);
   for (size_t i = 0; i < sizeof packing / sizeof packing[0]; i++)
     bl_put(w, packing[i], 4);
   bl_put(w, p->tensor_count, 4);

@@ -14,10 +14,11 @@ struct bl_session {
   const bl_int_graph *graph;
   const bl_program *program;
   uint32_t fault_layer;
-  uint32_t *input;                      // payload of the INPUT step
-  uint32_t *answer;                     // payload of the batch's SEND
-  uint32_t *peek;                       // payload of a layer's SEND
-  int32_t *values;                      // a layer's output as integers
+  uint32_t *input;  // payload of the INPUT step
+  uint32_t *answer; // payload of the batch's SEND
+  uint32_t *peek;   // payload of a layer's SEND
+  int32_t *values;  // a layer's output as integers
+  size_t *offsets;  // [layer_count]: where in `values` a layer in pieces collects
   uint32_t faulty[BL_DESCRIPTOR_WORDS]; // a changed descriptor
   uint32_t answer_words, peek_words;
   uint64_t *layer_cycles;
@@ -76,17 +77,25 @@ static bl_status send_step(bl_session *s, const bl_step *step, bl_error *err) {
   return bl_device_check(&s->device, result, describe(s, step, where, sizeof where), err);
 }
 
-// A layer's output while it is still there.
-static bl_status look_at(bl_session *s, uint32_t layer, size_t images, bl_layer_sink sink,
+// A layer's output while it is still there: all of it after its last run, or the rows of each run
+// where it is never there as a whole.
+static bl_status look_at(bl_session *s, const bl_step *step, size_t images, bl_layer_sink sink,
                          void *context, bl_error *err) {
-  uint32_t address, argument, bytes, tensor = s->graph->layers[layer].output;
-  bl_program_send(s->program, tensor, &address, &argument, &bytes);
+  uint32_t address, argument, bytes, tensor = s->graph->layers[step->layer].output;
+  bool pieces = s->program->regions[tensor].pieces;
+  if (pieces ? !step->rows_done : !step->last_part) return BL_OK;
+  bl_program_look(s->program, s->graph, step, &address, &argument, &bytes);
   bl_driver_result result = bl_driver_request(&s->device.driver, BL_OP_SEND, address, argument,
                                               NULL, 0, s->peek, s->peek_words, NULL);
   if (result == BL_DRIVER_OK) result = bl_driver_fence(&s->device.driver);
   BL_TRY(bl_device_check(&s->device, result, "sending a layer's output", err));
-  bl_program_unpack(s->program, s->graph, tensor, s->peek, images, s->values);
-  sink(context, layer, s->values);
+  if (pieces)
+    bl_program_unpack_rows(s->program, s->graph, step, s->peek, images,
+                           s->values + s->offsets[step->layer]);
+  else
+    bl_program_unpack(s->program, s->graph, tensor, s->peek, images, s->values);
+  if (step->last_part)
+    sink(context, step->layer, s->values + (pieces ? s->offsets[step->layer] : 0));
   return BL_OK;
 }
 
@@ -129,8 +138,8 @@ bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images, 
   for (uint32_t i = 0; i < program->batch_count; i++) {
     const bl_step *step = &program->batch[i];
     BL_TRY(traced_step(session, step, err));
-    if (sink != NULL && step->opcode == BL_OP_RUN && step->last_part)
-      BL_TRY(look_at(session, step->layer, images, sink, context, err));
+    if (sink != NULL && step->opcode == BL_OP_RUN)
+      BL_TRY(look_at(session, step, images, sink, context, err));
   }
   BL_TRY(fence(session, "finishing a batch", err));
   session->trace = NULL;
@@ -156,17 +165,27 @@ static uint32_t words_of_send(const bl_session *s, uint32_t tensor) {
 static bl_status take_buffers(bl_session *s, bl_error *err) {
   const bl_program *p = s->program;
   size_t most_values = 0;
+  s->offsets = bl_arena_alloc(s->arena, s->graph->layer_count, sizeof *s->offsets);
+  if (s->offsets == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for the program's buffers");
   for (uint32_t i = 0; i < s->graph->layer_count; i++) {
     uint32_t tensor = s->graph->layers[i].output, words = words_of_send(s, tensor);
     size_t values = p->images * bl_int_elements(&s->graph->tensors[tensor]);
     if (words > s->peek_words) s->peek_words = words;
     if (values > most_values) most_values = values;
   }
+  // Layers in pieces collect side by side, behind the room that the others share.
+  size_t all_values = most_values;
+  for (uint32_t i = 0; i < s->graph->layer_count; i++) {
+    uint32_t tensor = s->graph->layers[i].output;
+    if (!p->regions[tensor].pieces) continue;
+    s->offsets[i] = all_values;
+    all_values += p->images * bl_int_elements(&s->graph->tensors[tensor]);
+  }
   s->answer_words = words_of_send(s, p->output);
   s->input = bl_arena_alloc(s->arena, (bl_program_input_bytes(p) + 3) / 4, sizeof(uint32_t));
   s->answer = bl_arena_alloc(s->arena, s->answer_words, sizeof(uint32_t));
   s->peek = bl_arena_alloc(s->arena, s->peek_words, sizeof(uint32_t));
-  s->values = bl_arena_alloc(s->arena, most_values, sizeof(int32_t));
+  s->values = bl_arena_alloc(s->arena, all_values, sizeof(int32_t));
   s->layer_cycles = bl_arena_alloc(s->arena, s->graph->layer_count, sizeof(uint64_t));
   if (s->input == NULL || s->answer == NULL || s->peek == NULL || s->values == NULL ||
       s->layer_cycles == NULL)

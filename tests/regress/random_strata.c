@@ -61,7 +61,7 @@ static uint32_t output_cell(bl_format f) {
 
 static uint32_t input_cell(const bl_program *program, const bl_int_layer *l) {
   if (l->input != 0) return 0;
-  if (program->input.chunk_rows > 0) return 2;
+  if (program->input.cut_ops > 0) return 2;
   return program->input.window_h * program->input.window_w > 1;
 }
 

@@ -13,7 +13,7 @@ typedef struct {
   const bl_program *program;
   const int32_t *inputs;
   uint32_t images;
-  int32_t **expected; // [tensor]: all images
+  int32_t **expected, **got; // [tensor]: all images
   uint32_t *input_payload, *answer;
   bl_case_result *result;
   char *text;
@@ -71,9 +71,8 @@ static bool check(job *j, bl_driver_result result, const char *what) {
   return say(j, what, why);
 }
 
-static void compare(job *j, uint32_t layer, uint32_t tensor, int32_t *got) {
+static void compare(job *j, uint32_t layer, uint32_t tensor, const int32_t *got) {
   size_t each = bl_int_elements(&j->graph->tensors[tensor]);
-  bl_program_unpack(j->program, j->graph, tensor, j->answer, j->images, got);
   for (size_t i = 0; i < each * j->images; i++) {
     j->result->compared++;
     if (got[i] == j->expected[tensor][i]) continue;
@@ -86,36 +85,56 @@ static void compare(job *j, uint32_t layer, uint32_t tensor, int32_t *got) {
   }
 }
 
-// Reads a tensor back and compares it.
-static bool look(job *j, uint32_t layer, uint32_t tensor) {
-  uint32_t address, argument, bytes;
-  bl_program_send(j->program, tensor, &address, &argument, &bytes);
+static bool fetch(job *j, uint32_t address, uint32_t argument, uint32_t bytes) {
   size_t words = ((size_t)bytes + 3) / 4;
-  j->answer = malloc(words * 4 + 4);
-  int32_t *got = calloc(bl_int_elements(&j->graph->tensors[tensor]) * j->images, sizeof *got);
-  bool ok = j->answer != NULL && got != NULL;
-  if (!ok) say(j, "look", "no memory");
-  ok = ok && check(j,
-                   bl_driver_request(j->driver, BL_OP_SEND, address, argument, NULL, 0, j->answer,
-                                     (uint32_t)words, NULL),
-                   "send");
-  ok = ok && check(j, bl_driver_fence(j->driver), "fence");
-  if (ok) compare(j, layer, tensor, got);
-  free(got);
   free(j->answer);
-  return ok;
+  j->answer = malloc(words * 4 + 4);
+  if (j->answer == NULL) return say(j, "look", "no memory");
+  return check(j,
+               bl_driver_request(j->driver, BL_OP_SEND, address, argument, NULL, 0, j->answer,
+                                 (uint32_t)words, NULL),
+               "send") &&
+         check(j, bl_driver_fence(j->driver), "fence");
+}
+
+static int32_t *values_of(job *j, uint32_t tensor) {
+  size_t count = bl_int_elements(&j->graph->tensors[tensor]) * j->images;
+  if (j->got[tensor] == NULL) j->got[tensor] = calloc(count, sizeof **j->got);
+  if (j->got[tensor] == NULL) say(j, "look", "no memory");
+  return j->got[tensor];
+}
+
+// Reads back what a run has made, and compares a layer's output when it is complete.
+static bool look(job *j, const bl_step *s) {
+  uint32_t address, argument, bytes, tensor = j->graph->layers[s->layer].output;
+  if (!s->rows_done) return true;
+  int32_t *got = values_of(j, tensor);
+  bl_program_look(j->program, j->graph, s, &address, &argument, &bytes);
+  if (got == NULL || !fetch(j, address, argument, bytes)) return false;
+  bl_program_unpack_rows(j->program, j->graph, s, j->answer, j->images, got);
+  if (s->last_part) compare(j, s->layer, tensor, got);
+  return true;
+}
+
+static bool look_at_output(job *j) {
+  uint32_t address, argument, bytes, tensor = j->program->output;
+  int32_t *got = values_of(j, tensor);
+  bl_program_send(j->program, tensor, &address, &argument, &bytes);
+  if (got == NULL || !fetch(j, address, argument, bytes)) return false;
+  bl_program_unpack(j->program, j->graph, tensor, j->answer, j->images, got);
+  compare(j, j->graph->layer_count - 1, tensor, got);
+  return true;
 }
 
 static bool send_step(job *j, const bl_step *s, bool verify) {
   const uint32_t *payload = s->input ? j->input_payload + s->input_offset / 4 : s->payload;
-  if (s->opcode == BL_OP_SEND) return look(j, j->graph->layer_count - 1, j->program->output);
+  if (s->opcode == BL_OP_SEND) return look_at_output(j);
   if (!check(j,
              bl_driver_request(j->driver, s->opcode, s->address, s->argument, payload, s->bytes,
                                NULL, 0, NULL),
              s->opcode == BL_OP_RUN ? "run" : "load"))
     return false;
-  if (!verify || !s->last_part) return true;
-  return look(j, s->layer, j->graph->layers[s->layer].output);
+  return !verify || s->opcode != BL_OP_RUN || look(j, s);
 }
 
 static bool run_device(job *j, uint32_t rounds) {
@@ -143,12 +162,17 @@ bool bl_run_case(bl_driver *driver, const bl_int_graph *graph, const bl_program 
            .inputs = inputs,
            .images = images,
            .expected = calloc(graph->tensor_count, sizeof *j.expected),
+           .got = calloc(graph->tensor_count, sizeof *j.got),
            .result = result,
            .text = text};
-  bool ok = j.expected != NULL && run_reference(&j) && run_device(&j, rounds);
+  bool ok = j.expected != NULL && j.got != NULL && run_reference(&j) && run_device(&j, rounds);
   for (uint32_t t = 0; j.expected != NULL && t < graph->tensor_count; t++)
     free(j.expected[t]);
+  for (uint32_t t = 0; j.got != NULL && t < graph->tensor_count; t++)
+    free(j.got[t]);
   free(j.expected);
+  free(j.got);
+  free(j.answer);
   free(j.input_payload);
   return ok;
 }
