@@ -106,8 +106,9 @@ static void describe_piece(const bl_program *program, const bl_mapped *mapped, u
   d->images = (uint16_t)p.images;
   if (op >= cut.ops) return;
   uint32_t first = bl_piece_first_row(mapped, &cut, program->images, m->in_region, h, piece);
-  uint32_t slot = m->in_region == 0 ? piece % program->input.slots * program->input.slot_words : 0;
-  d->in_base = (uint16_t)(d->in_base + slot + region_offset(in, &p, p.in_row0, first));
+  const uint32_t slot = piece % program->input.slots * program->input.slot_words;
+  d->in_base = (uint16_t)(d->in_base + (m->in_region == 0 ? slot : 0) +
+                          region_offset(in, &p, p.in_row0, first));
   d->in_h = (uint16_t)(((p.in_row1 - p.in_row0) << up) - ky0 * m->dilation_h);
   d->origin_h = (uint16_t)(d->origin_h + skip - p.row0 * d->step_h);
   d->pad_top = (uint16_t)(d->pad_top + skip);
@@ -118,7 +119,8 @@ static void describe_piece(const bl_program *program, const bl_mapped *mapped, u
   if (m->res_planes == 0) return;
   const bl_region *res = &program->regions[m->res_region];
   first = bl_piece_first_row(mapped, &cut, program->images, m->res_region, m->out->h, piece);
-  d->res_base = (uint16_t)(d->res_base + region_offset(res, &p, p.row0, first));
+  d->res_base = (uint16_t)(d->res_base + (m->res_region == 0 ? slot : 0) +
+                           region_offset(res, &p, p.row0, first));
 }
 
 bl_status bl_describe(const bl_program *program, const bl_mapped *mapped, uint32_t op,

@@ -156,6 +156,9 @@ bool bl_cut_possible(const bl_mapped *mapped, const bl_int_graph *graph, const b
     return images % cut->pieces == 0 &&
            (uint64_t)images / cut->pieces * first->in_h * row_bytes % 4 == 0;
   if (cut->pieces % images != 0 || cut->pieces / images > last->out->h) return false;
+  // rows that start in the middle of an up-sampled one would need a negative origin
+  for (uint32_t i = 0; i < cut->ops; i++)
+    if (mapped->ops[i].layer->upsample) return false;
   return row_bytes % 4 == 0;
 }
 
