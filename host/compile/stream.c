@@ -596,6 +596,10 @@ bl_status bl_stream(bl_program *program, const bl_int_graph *graph, const bl_map
   bool streamed[BL_LIST_MEMORIES] = {false};
   for (;;) {
     builder b = {.program = program, .graph = graph, .mapped = mapped, .overflow = -1};
+    // Tiles hold the places of the other lists, so where those move from piece to piece, tiles do.
+    if (program->input.cut_ops > 0 && (streamed[BL_MEMORY_WEIGHTS] || streamed[BL_MEMORY_K] ||
+                                       streamed[BL_MEMORY_PASSES]))
+      streamed[BL_MEMORY_TILES] = true;
     memcpy(b.streamed, streamed, sizeof streamed);
     bl_status status = attempt(&b, err);
     free_builder(&b);
