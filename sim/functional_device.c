@@ -12,7 +12,8 @@ enum { IDENTITY_WORDS = 14 };
 
 static uint32_t depth_of(const bl_config *config, bl_memory memory) {
   const uint32_t depths[MEM_COUNT] = {config->weight_depth, config->param_depth, config->k_depth,
-                                      config->pass_depth,   config->tile_depth,  config->act_depth};
+                                      config->pass_depth,   config->tile_depth,  config->act_depth,
+                                      config->table_depth};
   return depths[memory];
 }
 
@@ -24,13 +25,44 @@ static uint32_t crc_words(const uint32_t *words, size_t count) {
 // ---------------------------------------------------------------------------
 
 static size_t longest_load(const bl_config *c) {
-  size_t weights = (size_t)c->weight_depth * c->cols * c->lanes / 8;
+  size_t weights =
+      (size_t)c->weight_depth * c->cols * c->lanes / 2 + BL_CONTRACT_CODEBOOK_BYTES; // codes
   size_t params = (size_t)c->param_depth * c->cols * BL_CONTRACT_PARAM_BYTES;
   size_t act = (size_t)c->act_depth * c->lanes / 8;
   size_t longest = weights > act ? weights : act;
   longest = longest > params ? longest : params;
   size_t lists = (size_t)(c->pass_depth > c->tile_depth ? c->pass_depth : c->tile_depth) * 8;
   return longest > lists ? longest : lists;
+}
+
+// Slicing by eight (Kounavis and Berry 2005).
+static void make_crc_table(uint32_t table[8][256]) {
+  for (uint32_t i = 0; i < 256; i++) {
+    uint32_t crc = i;
+    for (int bit = 0; bit < 8; bit++)
+      crc = (crc >> 1) ^ ((crc & 1u) != 0 ? 0xEDB88320u : 0u);
+    table[0][i] = crc;
+  }
+  for (uint32_t i = 0; i < 256; i++)
+    for (int k = 1; k < 8; k++)
+      table[k][i] = (table[k - 1][i] >> 8) ^ table[0][table[k - 1][i] & 255u];
+}
+
+// Four bytes, with `behind` more bytes to come in the same step.
+static uint32_t slice(const bl_functional *d, uint32_t bytes, int behind) {
+  return d->crc_table[behind + 3][bytes & 255u] ^ d->crc_table[behind + 2][bytes >> 8 & 255u] ^
+         d->crc_table[behind + 1][bytes >> 16 & 255u] ^ d->crc_table[behind][bytes >> 24];
+}
+
+uint32_t bl_functional_word_crc(const bl_functional *d, uint32_t address, uint64_t word) {
+  const uint32_t low = (uint32_t)word;
+  if (d->config.lanes == 16) {
+    uint32_t crc = slice(d, ~address, 0) ^ low; // two bytes are left
+    return ~(d->crc_table[1][crc & 255u] ^ d->crc_table[0][crc >> 8 & 255u] ^ crc >> 16);
+  }
+  uint32_t crc = slice(d, ~address, 4) ^ slice(d, low, 0);
+  if (d->config.lanes == 64) crc = slice(d, crc ^ (uint32_t)(word >> 32), 0);
+  return ~crc;
 }
 
 static bool allocate(bl_functional *d) {
@@ -47,13 +79,14 @@ static bool allocate(bl_functional *d) {
   d->passes = calloc(c->pass_depth, sizeof *d->passes);
   d->tiles = calloc(c->tile_depth, sizeof *d->tiles);
   d->act = calloc(c->act_depth, sizeof *d->act);
+  d->tables = calloc(c->table_depth + 1u, sizeof *d->tables);
   d->payload_capacity = (uint32_t)(longest_load(c) / 4 + 2);
   d->payload = calloc(d->payload_capacity, sizeof *d->payload);
   d->out_capacity = 2 * ((size_t)c->act_depth * c->lanes / 32 + 64);
   d->out = calloc(d->out_capacity, sizeof *d->out);
   return (d->weights32 != NULL || d->weights64 != NULL) && d->params != NULL && d->k != NULL &&
-         d->passes != NULL && d->tiles != NULL && d->act != NULL && d->payload != NULL &&
-         d->out != NULL;
+         d->passes != NULL && d->tiles != NULL && d->act != NULL && d->tables != NULL &&
+         d->payload != NULL && d->out != NULL;
 }
 
 bl_functional *bl_functional_open(const bl_config *config, bl_popcount popcount) {
@@ -61,6 +94,7 @@ bl_functional *bl_functional_open(const bl_config *config, bl_popcount popcount)
   if (d == NULL) return NULL;
   d->config = *config;
   d->planted_run = -1;
+  make_crc_table(d->crc_table);
   if (!bl_kernel_choose(config, popcount, &d->kernels) || !allocate(d)) {
     bl_functional_close(d);
     return NULL;
@@ -70,8 +104,8 @@ bl_functional *bl_functional_open(const bl_config *config, bl_popcount popcount)
 
 void bl_functional_close(bl_functional *d) {
   if (d == NULL) return;
-  void *const parts[] = {d->weights32, d->weights64, d->params,  d->k,  d->passes,
-                         d->tiles,     d->act,       d->payload, d->out};
+  void *const parts[] = {d->weights32, d->weights64, d->params, d->k,       d->passes,
+                         d->tiles,     d->act,       d->tables, d->payload, d->out};
   for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
     free(parts[i]);
   free(d);
@@ -144,6 +178,12 @@ static void answer_counters(bl_functional *d) {
   if ((d->header[3] & 1) != 0) d->steps = 0;
 }
 
+static void answer_signature(bl_functional *d, uint32_t info, uint32_t signature) {
+  answer_header(d, d->header[0], 4, BL_STATUS_OK, info);
+  put_word(d, signature);
+  close_payload(d, 1);
+}
+
 static void answer_region(bl_functional *d, uint32_t address, uint32_t words, uint32_t unit) {
   uint32_t bytes = words * unit, out_words = (bytes + 3) / 4;
   answer_header(d, d->header[0], bytes, BL_STATUS_OK, 0);
@@ -213,11 +253,12 @@ static uint32_t poison_mask(const bl_functional *d) {
 }
 
 static bl_memory memory_of(uint8_t opcode) {
-  return (bl_memory)(opcode - BL_OP_LOAD_WEIGHTS);
+  return opcode == BL_OP_LOAD_CODES ? MEM_WEIGHTS : (bl_memory)(opcode - BL_OP_LOAD_WEIGHTS);
 }
 
 static bool is_load(uint8_t opcode) {
-  return opcode >= BL_OP_LOAD_WEIGHTS && opcode <= BL_OP_LOAD_ACTIVATIONS;
+  return (opcode >= BL_OP_LOAD_WEIGHTS && opcode <= BL_OP_LOAD_TABLES) ||
+         opcode == BL_OP_LOAD_CODES;
 }
 
 // Bytes of a unit, and into how many columns units are dealt; 0 when the argument is out of range.
@@ -230,6 +271,12 @@ static uint32_t unit_of(const bl_functional *d, uint8_t opcode, uint32_t *column
     *columns = upper;
     if (upper < 1 || upper > d->config.cols) return 0;
     return opcode == BL_OP_LOAD_WEIGHTS ? d->config.lanes / 8 : BL_CONTRACT_PARAM_BYTES;
+  case BL_OP_LOAD_CODES:
+    *columns = upper;
+    if (upper < 1 || upper > d->config.cols || (d->header[3] >> 16 & 255) == 0) return 0;
+    return d->config.lanes / 2;
+  case BL_OP_LOAD_TABLES:
+    return 1;
   case BL_OP_LOAD_K_LIST:
     return BL_CONTRACT_K_BYTES;
   case BL_OP_LOAD_PASS_LIST:
@@ -272,6 +319,9 @@ static void store_unit(bl_functional *d, bl_memory memory, uint32_t address, uin
   case MEM_PASS:
     bl_pass_unpack(words, &d->passes[address]);
     return;
+  case MEM_TABLES:
+    d->tables[address] = (uint8_t)value;
+    return;
   default:
     bl_tile_unpack(words, &d->tiles[address]);
   }
@@ -293,16 +343,56 @@ static void store_activations(bl_functional *d, uint32_t address, const uint8_t 
   }
 }
 
+// Words of weight memory from the first to the last that a load of `rows` rows of codes writes.
+static uint64_t code_words(const bl_functional *d, uint64_t rows) {
+  uint32_t planes = (uint32_t)__builtin_popcount(d->header[3] >> 16 & 255);
+  return (planes - 1u) * (uint64_t)(d->header[3] & 0xFFFF) + rows;
+}
+
+// One unit of codes: a weight word for each plane of the codebook's values.
+static void store_codes(bl_functional *d, uint32_t address, uint32_t column, const uint8_t *codes,
+                        const uint8_t *codebook) {
+  for (uint32_t mask = d->header[3] >> 16 & 255; mask != 0; mask &= mask - 1) {
+    uint64_t word = 0;
+    for (uint32_t lane = 0; lane < d->config.lanes; lane++) {
+      uint8_t value = codebook[codes[lane / 2] >> (lane % 2 * 4) & 15];
+      word |= (uint64_t)(value >> __builtin_ctz(mask) & 1) << lane;
+    }
+    if (d->config.lanes == 64)
+      d->weights64[(size_t)address * d->config.cols + column] = word;
+    else
+      d->weights32[(size_t)address * d->config.cols + column] = (uint32_t)word;
+    address += d->header[3] & 0xFFFF;
+  }
+}
+
+static void store_units(bl_functional *d, uint8_t opcode, uint32_t count, uint32_t columns,
+                        uint32_t unit) {
+  const uint8_t *bytes = (const uint8_t *)d->payload;
+  const bl_memory memory = memory_of(opcode);
+  if (memory == MEM_ACT) {
+    store_activations(d, d->header[2], bytes, count, unit);
+    return;
+  }
+  const uint8_t *first = bytes + (opcode == BL_OP_LOAD_CODES ? BL_CONTRACT_CODEBOOK_BYTES : 0);
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t address = d->header[2] + i / columns;
+    if (opcode == BL_OP_LOAD_CODES)
+      store_codes(d, address, i % columns, first + (size_t)i * unit, bytes);
+    else
+      store_unit(d, memory, address, i % columns, first + (size_t)i * unit, unit);
+  }
+}
+
 static void finish_load(bl_functional *d, uint8_t opcode, bool sound) {
   bl_memory memory = memory_of(opcode);
   uint32_t columns, unit = unit_of(d, opcode, &columns);
   if (unit == 0) return; // length_ok has seen to that
-  uint32_t count = d->header[1] / unit;
-  bl_span span = {d->header[2], d->header[2] + count / columns};
-  const uint8_t *bytes = (const uint8_t *)d->payload;
-  if (memory == MEM_ACT) store_activations(d, d->header[2], bytes, count, unit);
-  for (uint32_t i = 0; memory != MEM_ACT && i < count; i++)
-    store_unit(d, memory, d->header[2] + i / columns, i % columns, bytes + (size_t)i * unit, unit);
+  bool codes = opcode == BL_OP_LOAD_CODES;
+  uint32_t count = (d->header[1] - (codes ? BL_CONTRACT_CODEBOOK_BYTES : 0)) / unit;
+  uint32_t rows = count / columns;
+  bl_span span = {d->header[2], d->header[2] + (codes ? (uint32_t)code_words(d, rows) : rows)};
+  store_units(d, opcode, count, columns, unit);
   if (load_races(d, memory, span)) answer(d, BL_FUNCTIONAL_RACE, memory);
   bl_span *p = &d->poison[memory];
   if (!sound) {
@@ -324,8 +414,12 @@ static bool descriptor_ok(const bl_config *c, const bl_descriptor *l) {
   for (size_t i = 0; i < sizeof at_least_one / sizeof at_least_one[0]; i++)
     if (at_least_one[i] == 0) return false;
   return l->in_planes >= 1 && l->in_planes <= 8 && l->out_planes >= 1 && l->out_planes <= 8 &&
-         l->in_last_lanes >= 1 && l->in_last_lanes <= c->lanes && l->out_last_cols >= 1 &&
-         l->out_last_cols <= c->cols && l->out_slot < c->lanes / c->cols;
+         l->in_last_lanes >= 1 && l->in_last_lanes <= c->lanes && l->in_last_bytes >= 1 &&
+         l->in_last_bytes <= c->lanes / 8 && l->out_last_cols >= 1 && l->out_last_cols <= c->cols &&
+         l->out_slot < c->lanes / c->cols && l->gather_mode <= 2 &&
+         (l->gather_mode != 2 || (l->in_planes <= c->rows && l->res_planes == 0)) &&
+         l->res_planes <= 8 && (l->res_planes == 0 || l->res_words >= 1) &&
+         l->out_table * (uint32_t)BL_CONTRACT_TABLE_ENTRIES <= c->table_depth;
 }
 
 static void finish_run(bl_functional *d, bool sound) {
@@ -348,7 +442,7 @@ static void finish_run(bl_functional *d, bool sound) {
   bool race = run_races(d, &use);
   remember(d->runs, &use);
   uint64_t steps = 0;
-  uint32_t faults = bl_functional_run(d, &layer, &steps);
+  uint32_t signature = 0, faults = bl_functional_run(d, &layer, &steps, &signature);
   d->steps += steps;
   if (faults == BL_RUN_NO_MEMORY)
     answer(d, BL_FUNCTIONAL_MEMORY, 0);
@@ -357,7 +451,7 @@ static void finish_run(bl_functional *d, bool sound) {
   else if (race)
     answer(d, BL_FUNCTIONAL_RACE, MEM_ACT);
   else
-    answer(d, BL_STATUS_OK, (uint32_t)steps);
+    answer_signature(d, (uint32_t)steps, signature);
 }
 
 // ---- Parser
@@ -374,6 +468,10 @@ static bool length_ok(const bl_functional *d, uint8_t opcode) {
   }
   if (!is_load(opcode)) return length == 0;
   uint32_t unit = unit_of(d, opcode, &columns);
+  if (opcode == BL_OP_LOAD_CODES) {
+    if (length <= BL_CONTRACT_CODEBOOK_BYTES) return false;
+    length -= BL_CONTRACT_CODEBOOK_BYTES;
+  }
   return unit != 0 && length != 0 && length % (unit * columns) == 0;
 }
 
@@ -383,7 +481,10 @@ static bool address_ok(const bl_functional *d, uint8_t opcode) {
   if (!is_load(opcode)) return true;
   uint32_t columns, unit = unit_of(d, opcode, &columns);
   if (unit == 0) return false;
-  return address + d->header[1] / (unit * columns) <= depth_of(&d->config, memory_of(opcode));
+  uint64_t words = d->header[1] / (unit * columns);
+  if (opcode == BL_OP_LOAD_CODES)
+    words = code_words(d, (d->header[1] - BL_CONTRACT_CODEBOOK_BYTES) / (unit * columns));
+  return address + words <= depth_of(&d->config, memory_of(opcode));
 }
 
 static bool opcode_ok(uint8_t opcode) {

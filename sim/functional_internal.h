@@ -49,7 +49,16 @@ typedef struct {
 bool bl_kernel_choose(const bl_config *config, bl_popcount popcount, bl_kernels *kernels);
 
 // The memories, in the contract's order.
-typedef enum { MEM_WEIGHTS, MEM_PARAMS, MEM_K, MEM_PASS, MEM_TILE, MEM_ACT, MEM_COUNT } bl_memory;
+typedef enum {
+  MEM_WEIGHTS,
+  MEM_PARAMS,
+  MEM_K,
+  MEM_PASS,
+  MEM_TILE,
+  MEM_ACT,
+  MEM_TABLES,
+  MEM_COUNT
+} bl_memory;
 
 typedef struct {
   uint32_t lo, hi; // words lo .. hi-1; empty when lo >= hi
@@ -72,6 +81,8 @@ struct bl_functional {
   bl_pass *passes;
   bl_tile *tiles;
   uint64_t *act;
+  uint8_t *tables;
+  uint32_t crc_table[8][256]; // slicing by eight
   // parser
   uint32_t header[BL_CONTRACT_HEADER_WORDS];
   uint32_t header_have;
@@ -95,9 +106,12 @@ struct bl_functional {
 };
 
 // Executes a checked descriptor. Returns the mask of faults (0: done), or BL_RUN_NO_MEMORY; *steps
-// counts array steps.
+// counts array steps; *signature is valid when there is no fault.
 enum { BL_RUN_NO_MEMORY = 1 << 16 };
-uint32_t bl_functional_run(bl_functional *device, const bl_descriptor *layer, uint64_t *steps);
+uint32_t bl_functional_run(bl_functional *device, const bl_descriptor *layer, uint64_t *steps,
+                           uint32_t *signature);
+// CRC-32 of an address (four bytes) and a word (LANES/8 bytes), low bytes first.
+uint32_t bl_functional_word_crc(const bl_functional *device, uint32_t address, uint64_t word);
 // The words that the run may touch, as bounds.
 bl_use bl_functional_use(const bl_functional *device, const bl_descriptor *layer);
 
