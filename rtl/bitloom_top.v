@@ -86,8 +86,9 @@ module bitloom_top #(
   logic [7:0]  unit_column;
   logic [15:0] unit_address, tag, address;
   logic [31:0] argument;
-  logic        run, run_take, send, send_take, all_idle, clear_counters, settle, packet_busy, list_load;
+  logic        run, run_take, send, send_take, all_idle, packet_busy, list_load;
   logic [`BITLOOM_DESCRIPTOR_BITS-1:0] desc;
+  logic        snapshot, snapshot_clear, snapshot_done;
   logic        answer, answer_take, answer_word_take;
   logic [7:0]  answer_opcode, answer_status;
   logic [15:0] answer_tag;
@@ -104,8 +105,8 @@ module bitloom_top #(
     .tag_o(tag), .address_o(address), .argument_o(argument), .all_idle_i(all_idle),
     .answer_o(answer), .answer_take_i(answer_take), .answer_opcode_o(answer_opcode),
     .answer_tag_o(answer_tag), .answer_status_o(answer_status), .answer_info_o(answer_info),
-    .answer_length_o(answer_length), .clear_counters_o(clear_counters), .settle_o(settle),
-    .busy_o(packet_busy),
+    .answer_length_o(answer_length), .snapshot_o(snapshot),
+    .snapshot_clear_o(snapshot_clear), .snapshot_done_i(snapshot_done), .busy_o(packet_busy),
     .list_load_o(list_load), .poison_o(poison)
   );
 
@@ -249,20 +250,15 @@ module bitloom_top #(
     .word_valid_o(send_word_valid), .word_ready_i(send_word_ready), .word_o(send_word)
   );
 
-  // Words of the command processor's own answers: the identity, or the counters as they were.
-  logic [4:0]  word_index_q;
+  // Words of the command processor's own answers: the identity, or the counters as they were. A
+  // counter comes from its memory one cycle after its index.
+  logic [4:0]  word_index_q, word_index_d;
   logic [31:0] identity, snapshot_word;
-  logic [`BITLOOM_COUNTER_COUNT*64-1:0] counters, snapshot_q;
   logic        counters_answer_q;
   always_ff @(posedge clk_i)
     if (answer_take) counters_answer_q <= answer_opcode == `BITLOOM_OP_COUNTERS;
-  always_ff @(posedge clk_i)
-    if (settle) snapshot_q <= counters;
-    else if (answer_word_take) snapshot_q <= snapshot_q >> 32;
-  always_ff @(posedge clk_i)
-    if (rst || answer_take) word_index_q <= '0;
-    else if (answer_word_take) word_index_q <= word_index_q + 5'd1;
-  assign snapshot_word = snapshot_q[31:0];
+  assign word_index_d = answer_take ? '0 : word_index_q + {4'd0, answer_word_take};
+  always_ff @(posedge clk_i) word_index_q <= word_index_d;
 
   bitloom_answer u_answer (
     .clk_i, .rst_i(rst),
@@ -287,10 +283,15 @@ module bitloom_top #(
   assign all_idle = !queued_q && !running_q && !ended_q && send_idle && !answering_q;
 
   // ---- Counters and registers ----------------------------------------------------------------------
+  logic [4:0]  counter_index;
+  logic [31:0] counter;
+  logic        counter_take;
   bitloom_counters u_counters (
-    .clk_i, .rst_i(rst), .clear_i(clear_counters), .run_i(engine_active), .issue_i(issue),
+    .clk_i, .rst_i, .clear_i(rst), .run_i(engine_active), .issue_i(issue),
     .requant_i(stall_requant), .gather_i(stall_gather), .list_load_i(list_load),
-    .packet_i(packet_busy), .send_i(send_active), .counters_o(counters)
+    .packet_i(packet_busy), .send_i(send_active), .snapshot_i(snapshot),
+    .snapshot_clear_i(snapshot_clear), .snapshot_done_o(snapshot_done), .word_i(word_index_d),
+    .word_o(snapshot_word), .live_i(counter_index), .live_take_o(counter_take), .live_o(counter)
   );
 
   logic [7:0] last_status_q;
@@ -310,7 +311,8 @@ module bitloom_top #(
     .s_axil_arvalid, .s_axil_arready, .s_axil_araddr, .s_axil_rvalid, .s_axil_rready,
     .s_axil_rdata, .s_axil_rresp, .control_o(control),
     .status_i({8'd0, last_status_q, 1'd0, poison, 5'd0, packet_busy, send_active, running_q}),
-    .irq_set_i({error, run_answer_take}), .irq_o, .counters_i(counters),
+    .irq_set_i({error, run_answer_take}), .irq_o, .counter_o(counter_index),
+    .counter_take_i(counter_take), .counter_i(counter),
     .identity_index_i(word_index_q[3:0]), .identity_o(identity)
   );
 
