@@ -20,6 +20,7 @@ module bitloom_answer (
   input  logic [15:0] run_tag_i,
   input  logic [7:0]  run_status_i,
   input  logic [31:0] run_info_i,
+  input  logic [31:0] run_word_i,        // payload of a sound run
   // a send
   input  logic        send_i,
   output logic        send_take_o,
@@ -48,24 +49,28 @@ module bitloom_answer (
   state_t state_q;
 
   logic [127:0] header_q;
+  logic [31:0]  word_q;  // payload of a run
   logic [1:0]   index_q;
   logic [29:0]  left_q;  // payload words
-  logic         from_send_q, moved;
-  logic [31:0]  crc, length;
+  logic         from_send_q, from_run_q, moved;
+  logic [31:0]  crc, length, run_length;
   assign moved = m_valid_o && m_ready_i;
 
   assign run_take_o     = state_q == IDLE && run_i;
   assign send_take_o    = state_q == IDLE && !run_i && send_i;
   assign command_take_o = state_q == IDLE && !run_i && !send_i && command_i;
-  assign length         = run_i ? '0 : send_i ? send_length_i : command_length_i;
+  assign run_length     = run_status_i == `BITLOOM_STATUS_OK ? 32'd4 : '0;
+  assign length         = run_i ? run_length : send_i ? send_length_i : command_length_i;
 
   always_ff @(posedge clk_i)
     if (state_q == IDLE) begin
       index_q     <= '0;
       from_send_q <= send_take_o;
+      from_run_q  <= run_take_o;
+      word_q      <= run_word_i;
       left_q      <= 30'((33'(length) + 33'd3) >> 2);
       if (run_i)
-        header_q <= {run_info_i, 24'd0, run_status_i, 32'd0,
+        header_q <= {run_info_i, 24'd0, run_status_i, run_length,
                      8'(`BITLOOM_ANSWER_MAGIC), `BITLOOM_OP_RUN, run_tag_i};
       else if (send_i)
         header_q <= {32'd0, 24'd0, `BITLOOM_STATUS_OK, send_length_i,
@@ -103,10 +108,11 @@ module bitloom_answer (
   assign m_valid_o = state_q == HEADER || state_q == CHECK || state_q == TAIL ||
                      (state_q == PAYLOAD && (!from_send_q || send_word_valid_i));
   assign m_data_o = state_q == HEADER ? header_q[31:0]
-                  : state_q == PAYLOAD ? (from_send_q ? send_word_i : command_word_i) : crc;
+                  : state_q == PAYLOAD ? (from_send_q ? send_word_i : from_run_q ? word_q : command_word_i)
+                  : crc;
   assign m_last_o = state_q == TAIL || (state_q == CHECK && left_q == '0);
   assign send_word_ready_o   = state_q == PAYLOAD && from_send_q && m_ready_i;
-  assign command_word_take_o = state_q == PAYLOAD && !from_send_q && moved;
+  assign command_word_take_o = state_q == PAYLOAD && !from_send_q && !from_run_q && moved;
 endmodule
 
 `default_nettype wire

@@ -47,7 +47,10 @@ module bitloom_axil #(
   input  logic [31:0] status_i,
   input  logic [1:0]  irq_set_i,
   output logic        irq_o,
-  input  logic [`BITLOOM_COUNTER_COUNT*64-1:0] counters_i,
+  // the counters: word counter_o is taken where counter_take_i is 1 and there in the next cycle
+  output logic [4:0]  counter_o,
+  input  logic        counter_take_i,
+  input  logic [31:0] counter_i,
   // the identity words, for the stream's answer
   input  logic [3:0]  identity_index_i,
   output logic [31:0] identity_o
@@ -120,29 +123,41 @@ module bitloom_axil #(
   assign irq_o = control_o[1] && irq_q != '0;
 
   // ---- Reads -------------------------------------------------------------------------------------
+  // The address is kept, so that a counter has time to come from its memory.
+  logic        reading_q, fetched_q, is_counter, is_word, ready;
+  logic [7:2]  araddr_q;
   logic [31:0] value;
-  logic [5:0]  word;  // of the counters
-  assign word = 6'((s_axil_araddr - `BITLOOM_REG_COUNTER_BASE) >> 2);
+  assign is_counter = araddr_q >= 6'(`BITLOOM_REG_COUNTER_BASE >> 2);
+  assign counter_o  = araddr_q[6:2];
+  assign is_word    = counter_o < 5'(2 * `BITLOOM_COUNTER_COUNT);
+  assign ready      = reading_q && (!is_counter || fetched_q);
   always_comb
-    if (s_axil_araddr >= `BITLOOM_REG_COUNTER_BASE)
-      value = word < 6'(2 * `BITLOOM_COUNTER_COUNT) ? counters_i[word*32+:32] : '0;
-    else if (s_axil_araddr <= `BITLOOM_REG_TABLE_DEPTH) value = identity(s_axil_araddr[5:2]);
+    if (is_counter) value = is_word ? counter_i : '0;
+    else if (araddr_q <= 6'(`BITLOOM_REG_TABLE_DEPTH >> 2)) value = identity(araddr_q[5:2]);
     else
-      case (s_axil_araddr)
-        `BITLOOM_REG_CONTROL: value = {30'd0, control_o};
-        `BITLOOM_REG_STATUS: value = status_i;
-        `BITLOOM_REG_IRQ: value = {30'd0, irq_q};
+      case (araddr_q)
+        6'(`BITLOOM_REG_CONTROL >> 2): value = {30'd0, control_o};
+        6'(`BITLOOM_REG_STATUS >> 2): value = status_i;
+        6'(`BITLOOM_REG_IRQ >> 2): value = {30'd0, irq_q};
         default: value = '0;
       endcase
-  assign s_axil_arready = !s_axil_rvalid;
+  assign s_axil_arready = !reading_q && !s_axil_rvalid;
   assign s_axil_rresp   = 2'b00;
   always_ff @(posedge clk_i)
-    if (rst_i) s_axil_rvalid <= 1'b0;
-    else if (s_axil_arvalid && s_axil_arready) s_axil_rvalid <= 1'b1;
-    else if (s_axil_rready) s_axil_rvalid <= 1'b0;
-  always_ff @(posedge clk_i) if (s_axil_arvalid && s_axil_arready) s_axil_rdata <= value;
+    if (rst_i) begin
+      reading_q     <= 1'b0;
+      fetched_q     <= 1'b0;
+      s_axil_rvalid <= 1'b0;
+    end else begin
+      reading_q <= (reading_q && !ready) || (s_axil_arvalid && s_axil_arready);
+      fetched_q <= reading_q && counter_take_i && !ready;
+      if (ready) s_axil_rvalid <= 1'b1;
+      else if (s_axil_rready) s_axil_rvalid <= 1'b0;
+    end
+  always_ff @(posedge clk_i) if (s_axil_arvalid && s_axil_arready) araddr_q <= s_axil_araddr[7:2];
+  always_ff @(posedge clk_i) if (ready) s_axil_rdata <= value;
 
-  wire unused = &{1'b0, wdata_q, s_axil_wstrb, 1'b0};
+  wire unused = &{1'b0, wdata_q, s_axil_wstrb, s_axil_araddr, 1'b0};
 endmodule
 
 `default_nettype wire

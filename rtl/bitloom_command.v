@@ -58,8 +58,10 @@ module bitloom_command #(
   output logic [7:0]              answer_status_o,
   output logic [31:0]             answer_info_o,
   output logic [31:0]             answer_length_o,
-  output logic                    settle_o,          // nothing is under way: the counters stand still
-  output logic                    clear_counters_o,  // together with settle_o
+  // the counters, once nothing is under way: held until snapshot_done_i
+  output logic                    snapshot_o,
+  output logic                    snapshot_clear_o,
+  input  logic                    snapshot_done_i,
   // for the counters and the status register
   output logic                    busy_o,
   output logic                    list_load_o,
@@ -199,7 +201,8 @@ module bitloom_command #(
     JUDGE,    // a run's payload was read
     RUN,      // offer the run
     SEND,     // offer the send
-    SETTLE,   // wait until nothing is under way, then answer
+    SETTLE,   // wait until nothing is under way
+    SNAPSHOT, // have the counters read, cleared or both
     ANSWER    // give an answer
   } state_t;
   state_t state_q, after_q;  // after_q: where to go when the answer is taken
@@ -218,13 +221,16 @@ module bitloom_command #(
   assign list_load_o   = (state_q == LOAD || state_q == CLOSE) && memory != 3'd5;
 
   // a packet that waits for its turn is not the stream's time
-  assign busy_o        = packet_busy && state_q != SETTLE && state_q != RUN && state_q != SEND;
+  assign busy_o        = packet_busy && state_q != SETTLE &&
+                           state_q != SNAPSHOT && state_q != RUN && state_q != SEND;
   assign divide        = state_q == PACKET && head;
   assign payload_ready = state_q == LOAD ? unpack_ready : state_q == DROP || state_q == DESC;
   assign shift_desc    = state_q == DESC && payload_valid;
   assign run_o         = state_q == RUN;
   assign send_o        = state_q == SEND;
 
+  logic is_fence;
+  assign is_fence = opcode == `BITLOOM_OP_FENCE;
   logic refused, load_failed, load_sound, reset_now;
   assign refused     = state_q == DECIDE && verdict != `BITLOOM_STATUS_OK;
   assign load_failed = state_q == CLOSE && unpack_idle && !sound;
@@ -250,7 +256,8 @@ module bitloom_command #(
                 (state_q == CLOSE && unpack_idle) ||
                 (state_q == JUDGE && run_verdict != `BITLOOM_STATUS_OK) ||
                 (state_q == RUN && run_take_i) || (state_q == SEND && send_take_i) ||
-                (state_q == SETTLE && all_idle_i);
+                (state_q == SETTLE && all_idle_i && is_fence) ||
+                (state_q == SNAPSHOT && snapshot_done_i);
 
   logic [7:0]  run_verdict;
   assign run_verdict = !sound ? `BITLOOM_STATUS_PAYLOAD
@@ -300,16 +307,17 @@ module bitloom_command #(
         SEND: if (send_take_i) state_q <= PACKET;
         SETTLE:
         if (all_idle_i) begin
-          state_q <= ANSWER;
+          state_q <= is_fence ? ANSWER : SNAPSHOT;
           after_q <= PACKET;
         end
+        SNAPSHOT: if (snapshot_done_i) state_q <= ANSWER;
         default: if (answer_take_i) state_q <= after_q;
       endcase
 
   // ---- Answers -----------------------------------------------------------------------------------
   assign answer_o         = state_q == ANSWER;
-  assign settle_o         = state_q == SETTLE && all_idle_i;
-  assign clear_counters_o = settle_o && (reset_now || (opcode == `BITLOOM_OP_COUNTERS && argument[0]));
+  assign snapshot_o       = state_q == SNAPSHOT;
+  assign snapshot_clear_o = opcode == `BITLOOM_OP_RESET || argument[0];
   always_ff @(posedge clk_i)
     if (state_q != ANSWER) begin
       answer_opcode_o <= state_q == PACKET ? '0 : opcode;
@@ -322,7 +330,7 @@ module bitloom_command #(
                        : state_q == CLOSE ? `BITLOOM_STATUS_PAYLOAD
                        : state_q == JUDGE ? run_verdict : `BITLOOM_STATUS_OK;
       answer_length_o <= state_q == DECIDE && verdict == `BITLOOM_STATUS_OK ? 32'd56
-                       : state_q == SETTLE && opcode == `BITLOOM_OP_COUNTERS
+                       : state_q == SNAPSHOT && opcode == `BITLOOM_OP_COUNTERS
                          ? 32'(`BITLOOM_COUNTER_COUNT * 8) : '0;
     end
 endmodule

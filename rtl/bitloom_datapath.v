@@ -12,7 +12,7 @@
 // Contract: see the engine for the order of tiles; meta_* are taken with step_last_i. Row r's buffer
 // is read in cycle t + r for a step in cycle t. layer_start_i comes before the first step, with the
 // descriptor's out_*, tiles and param_base fields stable until busy_o falls.
-// Latency from a last step to its codes at pack: ROWS + COLS + 7 cycles (row ROWS-1 first).
+// Latency from a last step to its codes at pack: ROWS + COLS + 8 cycles (row ROWS-1 first).
 `default_nettype none
 `include "bitloom_contract.vh"
 
@@ -67,9 +67,13 @@ module bitloom_datapath #(
     output logic [COLS-1:0]                     param_re_o,
     output logic [COLS*16-1:0]                  param_addr_o,
     input  logic [COLS*72-1:0]                  param_data_i,
+    output logic [COLS-1:0]                     table_re_o,
+    output logic [COLS*16-1:0]                  table_addr_o,
+    input  logic [COLS*8-1:0]                   table_data_i,
     output logic [LANES/8-1:0]                  act_we_o,
     output logic [15:0]                         act_waddr_o,
     output logic [LANES-1:0]                    act_wdata_o,
+    output logic [31:0]                         signature_o,  // stands once busy_o has fallen
     output logic                                busy_o,
     output logic [7:0]                          faults_o
 );
@@ -79,13 +83,19 @@ module bitloom_datapath #(
   logic [15:0] out_base, out_pixel_stride, out_lo, out_hi, out_offset, param_base;
   logic [3:0]  out_planes, out_slot;
   logic [7:0]  out_last_cols;
-  logic        out_signed, out_wrap;
+  logic        out_signed, out_wrap, out_keep, in_signed, spread;
+  logic [3:0]  out_table, in_planes;
   assign out_base         = desc_i[`BITLOOM_DESCRIPTOR_OUT_BASE_LSB+:16];
   assign out_pixel_stride = desc_i[`BITLOOM_DESCRIPTOR_OUT_PIXEL_STRIDE_LSB+:16];
   assign out_planes       = desc_i[`BITLOOM_DESCRIPTOR_OUT_PLANES_LSB+:4];
   assign out_slot         = desc_i[`BITLOOM_DESCRIPTOR_OUT_SLOT_LSB+:4];
   assign out_signed       = desc_i[`BITLOOM_DESCRIPTOR_OUT_SIGNED_LSB];
   assign out_wrap         = desc_i[`BITLOOM_DESCRIPTOR_OUT_WRAP_LSB];
+  assign out_keep         = desc_i[`BITLOOM_DESCRIPTOR_OUT_KEEP_LSB];
+  assign out_table        = desc_i[`BITLOOM_DESCRIPTOR_OUT_TABLE_LSB+:4];
+  assign in_planes        = desc_i[`BITLOOM_DESCRIPTOR_IN_PLANES_LSB+:4];
+  assign in_signed        = desc_i[`BITLOOM_DESCRIPTOR_IN_SIGNED_LSB];
+  assign spread           = desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2] == 2'd2;
   assign out_last_cols    = desc_i[`BITLOOM_DESCRIPTOR_OUT_LAST_COLS_LSB+:8];
   assign out_lo           = desc_i[`BITLOOM_DESCRIPTOR_OUT_LO_LSB+:16];
   assign out_hi           = desc_i[`BITLOOM_DESCRIPTOR_OUT_HI_LSB+:16];
@@ -167,6 +177,11 @@ module bitloom_datapath #(
     end
   end
 
+  // Planes on rows: row i holds plane i, rows beyond the planes nothing.
+  logic uppermost0, below0;
+  assign uppermost0 = spread && 4'(left_q) == in_planes - 4'd1;
+  assign below0     = spread && 4'(left_q) < in_planes - 4'd1;
+
   // Codes leave skewed; lane c waits COLS-1-c cycles for the last one.
   logic [COLS*8-1:0] codes;
   genvar c;
@@ -174,28 +189,32 @@ module bitloom_datapath #(
     for (c = 0; c < COLS; c = c + 1) begin : gen_lane
       localparam WAIT = COLS - 1 - c;
       // What the lane works with, passed on by its western neighbour.
-      logic             valid, param_re;
+      logic             valid, param_re, combine, negate;
       logic [1:0]       post;
       logic [ACC_W-1:0] row_sum;
       logic [15:0]      param_addr;
       if (c == 0) begin : gen_first
         assign valid      = lane0_q;
         assign param_re   = param0_q;
+        assign combine    = below0;
+        assign negate     = uppermost0 && in_signed;
         assign post       = post0_q;
         assign row_sum    = s;
         assign param_addr = param_base + tile0_q;
       end else begin : gen_next
-        logic             valid_q, param_re_q;
+        logic             valid_q, param_re_q, combine_q, negate_q;
         logic [1:0]       post_q;
         logic [ACC_W-1:0] row_sum_q;
         logic [15:0]      param_addr_q;
         assign {valid, param_re, post} = {valid_q, param_re_q, post_q};
         assign {row_sum, param_addr}   = {row_sum_q, param_addr_q};
+        assign {combine, negate}       = {combine_q, negate_q};
         always_ff @(posedge clk_i)
           if (rst_i) {valid_q, param_re_q} <= '0;
           else {valid_q, param_re_q} <= {gen_lane[c-1].valid, gen_lane[c-1].param_re};
         always_ff @(posedge clk_i) begin
           post_q <= gen_lane[c-1].post;
+          {combine_q, negate_q} <= {gen_lane[c-1].combine, gen_lane[c-1].negate};
           if (gen_lane[c-1].valid) row_sum_q <= gen_lane[c-1].row_sum;
           if (gen_lane[c-1].param_re) param_addr_q <= gen_lane[c-1].param_addr;
         end
@@ -210,6 +229,8 @@ module bitloom_datapath #(
           .p_i(p[c*ACC_W+:ACC_W]),
           .s_i(row_sum),
           .post_i(post),
+          .combine_i(combine),
+          .negate_i(negate),
           .mult_i(param_data_i[c*72+`BITLOOM_PARAM_MULT_LSB+:`BITLOOM_PARAM_MULT_W]),
           .bias_i(param_data_i[c*72+`BITLOOM_PARAM_BIAS_LSB+:`BITLOOM_PARAM_BIAS_W]),
           .shift_i(param_data_i[c*72+`BITLOOM_PARAM_SHIFT_LSB+:`BITLOOM_PARAM_SHIFT_W]),
@@ -219,23 +240,31 @@ module bitloom_datapath #(
           .wrap_i(out_wrap),
           .code_o(code)
       );
+
+      // Table, or the code as it is.
+      logic [7:0] code_q, final_code;
+      assign table_re_o[c]          = out_table != '0;
+      assign table_addr_o[c*16+:16] = {4'd0, out_table - 4'd1, code};
+      assign final_code             = out_table != '0 ? table_data_i[c*8+:8] : code_q;
+      always_ff @(posedge clk_i) code_q <= code;
+
       if (WAIT == 0) begin : gen_now
-        assign codes[c*8+:8] = code;
+        assign codes[c*8+:8] = final_code;
       end else begin : gen_wait
         logic [WAIT*8-1:0] wait_q;
-        always_ff @(posedge clk_i) wait_q <= (WAIT*8)'({wait_q, code});
+        always_ff @(posedge clk_i) wait_q <= (WAIT*8)'({wait_q, final_code});
         assign codes[c*8+:8] = wait_q[WAIT*8-1-:8];
       end
     end
   endgenerate
 
   // ---- Pool and pack -----------------------------------------------------------------------------
-  logic [COLS+1:0] aligned_q;  // lane 0's valid, COLS + 2 cycles on
+  logic [COLS+2:0] aligned_q;  // lane 0's valid, COLS + 3 cycles on
   always_ff @(posedge clk_i)
     if (rst_i) aligned_q <= '0;
-    else aligned_q <= {aligned_q[COLS:0], lane0_q};
+    else aligned_q <= {aligned_q[COLS+1:0], lane0_q};
   logic row_valid;
-  assign row_valid = aligned_q[COLS+1];
+  assign row_valid = aligned_q[COLS+2];
 
   logic [RW-1:0] row_q;  // counts down from ROWS-1
   always_ff @(posedge clk_i)
@@ -283,6 +312,8 @@ module bitloom_datapath #(
       .out_planes_i(out_planes),
       .out_slot_i(out_slot),
       .out_last_cols_i(out_last_cols),
+      .out_keep_i(out_keep),
+      .one_row_i(spread),
       .valid_i(pooled_valid),
       .row_i(pooled_row),
       .last_tile_i(pooled_last_tile_q),
@@ -291,6 +322,17 @@ module bitloom_datapath #(
       .group_done_o(group_done),
       .act_we_o, .act_waddr_o, .act_wdata_o,
       .fault_o(write_fault)
+  );
+
+  logic signature_busy;
+  bitloom_signature #(.LANES(LANES)) u_signature (
+      .clk_i, .rst_i,
+      .clear_i(layer_start_i),
+      .enable_i(act_we_o),
+      .address_i(act_waddr_o),
+      .data_i(act_wdata_o),
+      .busy_o(signature_busy),
+      .sum_o(signature_o)
   );
 
   // ---- Credit ------------------------------------------------------------------------------------
@@ -322,7 +364,8 @@ module bitloom_datapath #(
     else groups_q <= groups_q + 2'(group_taken) - 2'(group_done);
   assign tile_ready_o = spaced && (!opens_q || groups_q < 2'd2);
 
-  assign busy_o = meta_in_q != meta_pool_q || groups_q != '0 || aligned_q != '0;
+  assign busy_o = meta_in_q != meta_pool_q || groups_q != '0 || aligned_q != '0 ||
+                  signature_busy;
 
   // ---- Faults ------------------------------------------------------------------------------------
   logic weight_fault, param_fault;

@@ -59,6 +59,10 @@ module bitloom_engine #(
     output logic                                act_re_o,
     output logic [15:0]                         act_raddr_o,
     input  logic [LANES-1:0]                    act_rdata_i,
+    output logic [COLS-1:0]                     table_re_o,
+    output logic [COLS*16-1:0]                  table_addr_o,
+    input  logic [COLS*8-1:0]                   table_data_i,
+    output logic [31:0]                         signature_o,  // valid with done_o
     output logic [LANES/8-1:0]                  act_we_o,
     output logic [15:0]                         act_waddr_o,
     output logic [LANES-1:0]                    act_wdata_o
@@ -148,6 +152,7 @@ module bitloom_engine #(
       .tile_ready_o(tile_ready),
       .weight_re_o, .weight_addr_o, .weight_data_i,
       .param_re_o, .param_addr_o, .param_data_i,
+      .table_re_o, .table_addr_o, .table_data_i, .signature_o,
       .act_we_o, .act_waddr_o, .act_wdata_o,
       .busy_o(datapath_busy), .faults_o(datapath_faults)
   );

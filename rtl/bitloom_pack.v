@@ -7,7 +7,7 @@
 //
 // A *group* is the channel tiles that share a word: LANES/COLS of them, fewer at the layer's ends.
 // In the first word the bytes below out_slot keep what memory holds; in every word the lanes above
-// the last slot become zero.
+// the last slot become zero, or keep what they had too.
 //
 // Contract: rows come in the order ROWS-1 .. 0 for each tile, tiles in ascending order; the sender
 // never has more than two groups under way (group_done_o pulses when one is written).
@@ -27,6 +27,8 @@ module bitloom_pack #(
     input  logic [3:0]              out_planes_i,
     input  logic [3:0]              out_slot_i,
     input  logic [7:0]              out_last_cols_i,
+    input  logic                    out_keep_i,      // lanes above the last slot keep what they had
+    input  logic                    one_row_i,       // a tile is one pixel, in row 0
     // a row of codes, with what its tile is
     input  logic                    valid_i,
     input  logic [$clog2(ROWS)-1:0] row_i,
@@ -117,7 +119,7 @@ module bitloom_pack #(
   logic          walk, row_end, walk_end;
   assign walk     = full_q[write_half_q];
   assign row_end  = plane_q == out_planes_i - 4'd1;
-  assign walk_end = walk && row_end && row_q == RW'(ROWS - 1);
+  assign walk_end = walk && row_end && (one_row_i || row_q == RW'(ROWS - 1));
   assign read     = walk && plane_q == '0;
   assign read_row = row_q;
 
@@ -128,7 +130,7 @@ module bitloom_pack #(
       write_half_q <= 1'b0;
     end else if (walk) begin
       plane_q <= row_end ? '0 : plane_q + 1'b1;
-      if (row_end) row_q <= row_q == RW'(ROWS - 1) ? '0 : row_q + 1'b1;
+      if (row_end) row_q <= walk_end ? '0 : row_q + 1'b1;
       if (walk_end) write_half_q <= !write_half_q;
     end
 
@@ -195,7 +197,7 @@ module bitloom_pack #(
       assign act_wdata_o[s*COLS+:COLS] =
           kept[s] ? buffer_data[s*SLOT_BITS + 32'(plane_b_q[2:0])*COLS +: COLS] : '0;
       assign act_we_o[s*COLS/8+:COLS/8] =
-          {COLS / 8{live_b_q && !beyond && enabled[s]}};
+          {COLS / 8{live_b_q && !beyond && enabled[s] && (kept[s] || !out_keep_i)}};
     end
   endgenerate
 

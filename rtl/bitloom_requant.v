@@ -2,6 +2,8 @@
 // One requantise lane: from the array's sums to an 8-bit code.
 //
 //   acc  = (P << post) - ((S << post) >> 1)        modulo 2^ACC_W
+//          with `combine` twice the acc before plus this one, with `negate` this one negative:
+//          planes on rows leave the array uppermost first
 //   v    = (acc * mult + bias) >> shift            49 bits, single rounding, the half is in bias
 //   code = low 8 bits of clamp(v, lo, hi) + offset, or of v with wrap
 //
@@ -18,6 +20,8 @@ module bitloom_requant #(
     input  logic [ACC_W-1:0]  p_i,
     input  logic [ACC_W-1:0]  s_i,
     input  logic [1:0]        post_i,
+    input  logic              combine_i,
+    input  logic              negate_i,
     input  logic signed [16:0] mult_i,   // one cycle after p_i
     input  logic signed [47:0] bias_i,   // one cycle after p_i
     input  logic [5:0]        shift_i,   // one cycle after p_i
@@ -29,9 +33,11 @@ module bitloom_requant #(
 );
   // Combine. S << post keeps three more bits so that halving it loses none of them.
   logic signed [ACC_W+2:0] s_posted;
-  logic [ACC_W-1:0] acc_d;
+  logic [ACC_W-1:0] row, doubled, acc_d;
   assign s_posted = ($signed({{3{s_i[ACC_W-1]}}, s_i}) <<< post_i) >>> 1;
-  assign acc_d    = (p_i << post_i) - s_posted[ACC_W-1:0];
+  assign row      = (p_i << post_i) - s_posted[ACC_W-1:0];
+  assign doubled  = combine_i ? {acc_q[ACC_W-2:0], 1'b0} : '0;
+  assign acc_d    = negate_i ? doubled - row : doubled + row;
 
   logic signed [ACC_W-1:0] acc_q;
   logic valid_q;

@@ -86,8 +86,9 @@ module bitloom_top #(
   logic [7:0]  unit_column;
   logic [15:0] unit_address, tag, address;
   logic [31:0] argument;
-  logic        run, run_take, send, send_take, all_idle, clear_counters, settle, packet_busy, list_load;
+  logic        run, run_take, send, send_take, all_idle, packet_busy, list_load;
   logic [`BITLOOM_DESCRIPTOR_BITS-1:0] desc;
+  logic        snapshot, snapshot_clear, snapshot_done;
   logic        answer, answer_take, answer_word_take;
   logic [7:0]  answer_opcode, answer_status;
   logic [15:0] answer_tag;
@@ -104,8 +105,8 @@ module bitloom_top #(
     .tag_o(tag), .address_o(address), .argument_o(argument), .all_idle_i(all_idle),
     .answer_o(answer), .answer_take_i(answer_take), .answer_opcode_o(answer_opcode),
     .answer_tag_o(answer_tag), .answer_status_o(answer_status), .answer_info_o(answer_info),
-    .answer_length_o(answer_length), .clear_counters_o(clear_counters), .settle_o(settle),
-    .busy_o(packet_busy),
+    .answer_length_o(answer_length), .snapshot_o(snapshot),
+    .snapshot_clear_o(snapshot_clear), .snapshot_done_i(snapshot_done), .busy_o(packet_busy),
     .list_load_o(list_load), .poison_o(poison)
   );
 
@@ -114,7 +115,7 @@ module bitloom_top #(
   logic [`BITLOOM_DESCRIPTOR_BITS-1:0] queued_desc_q, desc_q;
   logic [15:0] queued_tag_q, running_tag_q, ended_tag_q;
   logic [7:0]  engine_faults, ended_faults_q, runs_queued_q, runs_done_q;
-  logic [31:0] cycles_q, ended_cycles_q;
+  logic [31:0] cycles_q, ended_cycles_q, signature, ended_signature_q;
   logic        run_answer_take;
   assign run_take = run && !queued_q;
   assign start    = queued_q && !running_q && !ended_q && engine_ready;
@@ -153,6 +154,7 @@ module bitloom_top #(
       ended_tag_q    <= running_tag_q;
       ended_faults_q <= engine_faults;
       ended_cycles_q <= cycles_q;
+      ended_signature_q <= signature;
     end
   end
 
@@ -160,8 +162,9 @@ module bitloom_top #(
   logic        tile_re, pass_re, k_re, act_re, send_act_re;
   logic [15:0] tile_addr, pass_addr, k_addr, act_raddr, act_waddr, k_data, send_act_raddr;
   logic [63:0] tile_data, pass_data;
-  logic [COLS-1:0]       weight_re, param_re;
-  logic [COLS*16-1:0]    weight_addr, param_addr;
+  logic [COLS-1:0]       weight_re, param_re, table_re;
+  logic [COLS*16-1:0]    weight_addr, param_addr, table_addr;
+  logic [COLS*8-1:0]     table_data;
   logic [COLS*LANES-1:0] weight_data;
   logic [COLS*72-1:0]    param_data;
   logic [LANES-1:0]      act_rdata, act_wdata;
@@ -181,6 +184,11 @@ module bitloom_top #(
         .waddr_i(unit_address[$clog2(PARAM_DEPTH)-1:0]), .wdata_i(unit_data[71:0]),
         .re_i(param_re[c]), .raddr_i(param_addr[c*16+:$clog2(PARAM_DEPTH)]),
         .rdata_o(param_data[c*72+:72])
+      );
+      bitloom_ram #(.WIDTH(8), .DEPTH(TABLE_DEPTH)) u_tables (
+        .clk_i, .we_i(unit_memory[6]), .waddr_i(unit_address[$clog2(TABLE_DEPTH)-1:0]),
+        .wdata_i(unit_data[7:0]), .re_i(table_re[c]),
+        .raddr_i(table_addr[c*16+:$clog2(TABLE_DEPTH)]), .rdata_o(table_data[c*8+:8])
       );
     end
   endgenerate
@@ -229,6 +237,8 @@ module bitloom_top #(
     .k_re_o(k_re), .k_addr_o(k_addr), .k_data_i(k_data),
     .weight_re_o(weight_re), .weight_addr_o(weight_addr), .weight_data_i(weight_data),
     .param_re_o(param_re), .param_addr_o(param_addr), .param_data_i(param_data),
+    .table_re_o(table_re), .table_addr_o(table_addr), .table_data_i(table_data),
+    .signature_o(signature),
     .act_re_o(act_re), .act_raddr_o(act_raddr), .act_rdata_i(act_rdata),
     .act_we_o(act_we), .act_waddr_o(act_waddr), .act_wdata_o(act_wdata)
   );
@@ -249,26 +259,22 @@ module bitloom_top #(
     .word_valid_o(send_word_valid), .word_ready_i(send_word_ready), .word_o(send_word)
   );
 
-  // Words of the command processor's own answers: the identity, or the counters as they were.
-  logic [4:0]  word_index_q;
+  // Words of the command processor's own answers: the identity, or the counters as they were. A
+  // counter comes from its memory one cycle after its index.
+  logic [4:0]  word_index_q, word_index_d;
   logic [31:0] identity, snapshot_word;
-  logic [`BITLOOM_COUNTER_COUNT*64-1:0] counters, snapshot_q;
   logic        counters_answer_q;
   always_ff @(posedge clk_i)
     if (answer_take) counters_answer_q <= answer_opcode == `BITLOOM_OP_COUNTERS;
-  always_ff @(posedge clk_i)
-    if (settle) snapshot_q <= counters;
-    else if (answer_word_take) snapshot_q <= snapshot_q >> 32;
-  always_ff @(posedge clk_i)
-    if (rst || answer_take) word_index_q <= '0;
-    else if (answer_word_take) word_index_q <= word_index_q + 5'd1;
-  assign snapshot_word = snapshot_q[31:0];
+  assign word_index_d = answer_take ? '0 : word_index_q + {4'd0, answer_word_take};
+  always_ff @(posedge clk_i) word_index_q <= word_index_d;
 
   bitloom_answer u_answer (
     .clk_i, .rst_i(rst),
     .run_i(ended_q), .run_take_o(run_answer_take), .run_tag_i(ended_tag_q),
     .run_status_i(ended_faults_q == '0 ? `BITLOOM_STATUS_OK : `BITLOOM_STATUS_FAULT),
     .run_info_i(ended_faults_q == '0 ? ended_cycles_q : {24'd0, ended_faults_q}),
+    .run_word_i(ended_signature_q),
     .send_i(send_answer), .send_take_o(send_answer_take), .send_tag_i(send_tag),
     .send_length_i(send_length), .send_word_valid_i(send_word_valid),
     .send_word_ready_o(send_word_ready), .send_word_i(send_word),
@@ -287,10 +293,15 @@ module bitloom_top #(
   assign all_idle = !queued_q && !running_q && !ended_q && send_idle && !answering_q;
 
   // ---- Counters and registers ----------------------------------------------------------------------
+  logic [4:0]  counter_index;
+  logic [31:0] counter;
+  logic        counter_take;
   bitloom_counters u_counters (
-    .clk_i, .rst_i(rst), .clear_i(clear_counters), .run_i(engine_active), .issue_i(issue),
+    .clk_i, .rst_i, .clear_i(rst), .run_i(engine_active), .issue_i(issue),
     .requant_i(stall_requant), .gather_i(stall_gather), .list_load_i(list_load),
-    .packet_i(packet_busy), .send_i(send_active), .counters_o(counters)
+    .packet_i(packet_busy), .send_i(send_active), .snapshot_i(snapshot),
+    .snapshot_clear_i(snapshot_clear), .snapshot_done_o(snapshot_done), .word_i(word_index_d),
+    .word_o(snapshot_word), .live_i(counter_index), .live_take_o(counter_take), .live_o(counter)
   );
 
   logic [7:0] last_status_q;
@@ -310,11 +321,12 @@ module bitloom_top #(
     .s_axil_arvalid, .s_axil_arready, .s_axil_araddr, .s_axil_rvalid, .s_axil_rready,
     .s_axil_rdata, .s_axil_rresp, .control_o(control),
     .status_i({8'd0, last_status_q, 1'd0, poison, 5'd0, packet_busy, send_active, running_q}),
-    .irq_set_i({error, run_answer_take}), .irq_o, .counters_i(counters),
+    .irq_set_i({error, run_answer_take}), .irq_o, .counter_o(counter_index),
+    .counter_take_i(counter_take), .counter_i(counter),
     .identity_index_i(word_index_q[3:0]), .identity_o(identity)
   );
 
-  wire unused = &{1'b0, s_axis_tlast, unit_memory[6], argument, weight_addr, param_addr, tile_addr, pass_addr,
+  wire unused = &{1'b0, s_axis_tlast, argument, table_addr, weight_addr, param_addr, tile_addr, pass_addr,
                   k_addr, act_raddr, act_waddr, control, unit_address, unit_data, send_act_raddr, 1'b0};
 endmodule
 

@@ -32,17 +32,20 @@ static bl_status read_fault(const char *text, uint32_t layers, bl_verify_choice 
   return BL_OK;
 }
 
+// All executions after every layer, or, with --device, one of them by signatures.
 static bl_status choose(const bl_cli_args *args, const bl_cli_job *job, bl_verify_choice *choice,
                         bl_error *err) {
   if (args->device == BL_CLI_FLOAT)
     return bl_fail(err, BL_ERR_USAGE, "--device float: verify compares integers");
   *choice = (bl_verify_choice){.functional = args->device != BL_CLI_RTL,
-                               .rtl = args->device != BL_CLI_FUNCTIONAL};
+                               .rtl = args->device != BL_CLI_FUNCTIONAL,
+                               .signatures = args->device >= 0};
   BL_TRY(read_fault(args->plant_fault, job->bloom.graph->layer_count, choice, err));
   if ((choice->fault_executor == 1 && !choice->functional) ||
       (choice->fault_executor == 2 && !choice->rtl))
     return bl_fail(err, BL_ERR_USAGE, "--plant-fault %s: --device leaves it out",
                    args->plant_fault);
+  if (choice->signatures && choice->fault_executor > 1) choice->fault_executor = 1;
   return BL_OK;
 }
 
@@ -54,6 +57,7 @@ static void add_difference(const bl_cli_job *job, const bl_difference *d, bl_cli
   (void)cJSON_AddNumberToObject(object, "y", d->y);
   (void)cJSON_AddNumberToObject(object, "x", d->x);
   (void)cJSON_AddNumberToObject(object, "channel", d->c);
+  (void)cJSON_AddBoolToObject(object, "signature_only", d->silent);
 }
 
 static bl_status print_result(const bl_cli_job *job, const bl_verify_choice *choice,
@@ -67,10 +71,12 @@ static bl_status print_result(const bl_cli_job *job, const bl_verify_choice *cho
   (void)cJSON_AddNumberToObject(o, "mismatches", (double)comparison->differing);
   (void)cJSON_AddBoolToObject(o, "functional", choice->functional);
   (void)cJSON_AddBoolToObject(o, "rtl", choice->rtl);
-  bl_cli_say(output, "%s: reference kernels%s%s, %llu images, %u layers, %llu values compared\n",
+  (void)cJSON_AddBoolToObject(o, "signatures", choice->signatures);
+  bl_cli_say(output, "%s: reference kernels%s%s, %llu images, %u layers, %llu values compared%s\n",
              job->bloom.graph->name, choice->functional ? ", functional device" : "",
              choice->rtl ? ", RTL" : "", (unsigned long long)comparison->images,
-             (unsigned)job->bloom.graph->layer_count, (unsigned long long)comparison->compared);
+             (unsigned)job->bloom.graph->layer_count, (unsigned long long)comparison->compared,
+             choice->signatures ? " by signature" : "");
   if (!comparison->found) {
     bl_cli_say(output, "equal in every bit\n");
     return BL_OK;

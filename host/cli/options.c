@@ -47,8 +47,10 @@ static const command_row commands[] = {
      "accuracy, images a second, cycles an image and the latency at a clock. The device's own\n"
      "time only (host packing and device) counts for images a second."},
     {VER, "verify", "MODEL.bloom", "compare reference kernels, functional device and RTL by layer",
-     "Compares the three executions after every layer. On a difference prints layer, coordinate,\n"
-     "expected and got, and which of the three disagrees with the other two."},
+     "Compares the three executions after every layer; with --device, one device with the "
+     "reference\n"
+     "kernels by the signatures of its layers. On a difference prints layer, coordinate, expected\n"
+     "and got, and which of the three disagrees with the other two."},
     {REP, "report", "MODEL.bloom", "write a self-contained HTML page about a compiled model",
      "Runs the model on the data (random inputs without --data) and writes layers, accuracy, "
      "size,\n"

@@ -7,7 +7,7 @@
 static void describe_input(const bl_region *in, const bl_mapping *m, bl_descriptor *d) {
   const uint32_t up = m->layer->upsample && !m->host_windows ? 1 : 0;
   const uint32_t ky0 = m->tap0 / m->kernel_w; // only without padding at the top
-  d->in_base = (uint16_t)(in->address + (in->lane0 / m->config->lanes + m->in_word0) * in->planes +
+  d->in_base = (uint16_t)(in->address + (in->first_lane / m->config->lanes + m->in_word0) * in->planes +
                           (ky0 * m->dilation_h >> up) * in->row_stride);
   d->in_planes = (uint8_t)m->in_planes;
   d->in_last_lanes = (uint8_t)m->in_last_lanes;
@@ -48,7 +48,7 @@ static void describe_window(const bl_mapping *m, bl_descriptor *d) {
 // The words of the second source that belong to the operation's tiles.
 static void describe_second(const bl_region *res, const bl_mapping *m, bl_descriptor *d) {
   if (m->res_planes == 0) return;
-  uint32_t lane = m->partial_bytes > 0 ? 0 : res->lane0 + m->tile0 * m->config->cols;
+  uint32_t lane = m->partial_bytes > 0 ? 0 : res->first_lane + m->tile0 * m->config->cols;
   d->res_planes = (uint8_t)m->res_planes;
   d->res_words = (uint16_t)m->res_words;
   d->res_base = (uint16_t)(res->address + lane / m->config->lanes * res->planes);
@@ -60,7 +60,7 @@ static void describe_output(const bl_region *out, const bl_mapping *m, const bl_
                             bl_descriptor *d) {
   const bl_config *c = m->config;
   uint32_t tile = m->last ? part->tile0 : part->tile0 - m->tile0;
-  uint32_t lane = out->lane0 + tile * bl_listings(m) * c->cols;
+  uint32_t lane = out->first_lane + tile * bl_listings(m) * c->cols;
   d->out_h = (uint16_t)m->out->h;
   d->out_w = (uint16_t)m->out->w;
   d->out_base = (uint16_t)(out->address + lane / c->lanes * m->out_planes);

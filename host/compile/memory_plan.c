@@ -84,7 +84,7 @@ static bool shape_regions(const bl_int_graph *graph, const bl_mapped *mapped, bl
     const bl_int_tensor *part = &graph->tensors[t];
     if (part->parent == 0) continue;
     regions[t] = regions[part->parent];
-    regions[t].lane0 = part->parent_channel;
+    regions[t].first_lane = part->parent_channel;
   }
   return ok;
 }

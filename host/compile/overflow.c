@@ -119,8 +119,10 @@ void bl_emit_params(const bl_mapping *m, const bl_part *part, uint8_t *bytes) {
     for (uint32_t b = 0; b < bl_listings(m); b++)
       for (uint32_t c = 0; c < cols; c++, bytes += BL_CONTRACT_PARAM_BYTES) {
         uint32_t n = t * cols + c;
-        bl_param param = {.mult = 1 << 15, .shift = (uint8_t)(15 + 8 * b)};
+        // Columns without a channel give 0 in every byte, whatever their sums are.
+        bl_param param = {.shift = (uint8_t)(15 + 8 * b)};
         if (n < m->out->c) {
+          param.mult = 1 << 15;
           if (m->acc_bytes == 0) {
             param.mult = l->mult[n];
             param.shift = l->shift[n];

@@ -183,7 +183,7 @@ static int32_t get_value(const bl_program *p, const bl_region *r, bl_format form
     }
     return sign_extend(value, 8 * r->acc_bytes);
   }
-  uint32_t code = get_code(r, lanes, bytes, word, r->lane0 + channel);
+  uint32_t code = get_code(r, lanes, bytes, word, r->first_lane + channel);
   if (format.kind == BL_FORMAT_B1) return code != 0 ? 1 : -1;
   return format.kind == BL_FORMAT_S ? sign_extend(code, r->planes) : (int32_t)code;
 }

@@ -63,11 +63,12 @@ typedef struct {
   uint32_t address;                                // first word
   uint32_t words;                                  // all images, or the largest piece
   uint32_t image_stride, row_stride, pixel_stride; // words
-  uint32_t lane0;                                  // of channel 0, counted over a pixel's words
   bool pieces;
   uint32_t planes;     // 1..8
   uint32_t load_bytes; // bytes of each word that hold channels, argument [31:24] of SEND
-  // 0: value = the code of channel c in lane c (word c/LANES).
+  // Lane of channel 0. A part of a concatenation has its parent's words and strides; elsewhere 0.
+  uint32_t first_lane;
+  // 0: value = the code of channel c in lane first_lane + c (word lane/LANES).
   // 1..4: an int32 tensor in bytes: byte b of channel c is the 8-bit code in lane
   // (c/COLS*acc_bytes + b)*COLS + c%COLS; the last byte carries the sign.
   uint32_t acc_bytes;

@@ -16,6 +16,7 @@ typedef struct {
   // The executor that stands alone against two that agree; -1 when no two of three agree or when
   // only two took part.
   int odd;
+  bool silent; // the layer's signature differs and all its values agree; coordinates are zeros
 } bl_difference;
 
 typedef struct {
@@ -32,6 +33,10 @@ typedef struct {
 BL_MUST_USE bl_status bl_compare(const bl_int_graph *graph, const bl_executor *executors,
                                  uint32_t count, const int32_t *in, size_t images,
                                  bl_comparison *comparison, bl_error *err);
+// Compares one layer's outputs of `images` images, outputs[e] those of executor e, and adds what it
+// finds; true when all are the same. The images are those that follow comparison->images.
+bool bl_compare_layer(const bl_int_graph *graph, uint32_t layer, const int32_t *const *outputs,
+                      uint32_t count, size_t images, bl_comparison *comparison);
 // The difference as one line: layer, coordinate, expected (what the majority got, or the
 // reference), got, and who stands alone.
 void bl_difference_text(const bl_int_graph *graph, const bl_executor *executors, uint32_t count,

@@ -24,19 +24,23 @@ struct bl_session {
   uint64_t *layer_cycles;
   const char *trace;   // path of the next batch's waveform, or NULL
   int64_t trace_layer; // -1: the whole batch
-  // Layers of the runs that are not yet answered; runs are answered in order.
-  uint32_t running[RUNS_IN_FLIGHT];
+  // Steps of the runs that are not yet answered; runs are answered in order.
+  const bl_step *running[RUNS_IN_FLIGHT];
   uint32_t first_running, running_count;
+  uint32_t *signatures; // of the last batch's steps
+  bool unsigned_run;    // a run was answered without one
 };
 
 static void note_answer(void *context, const bl_answer *answer) {
   bl_session *s = context;
   if (answer->opcode != BL_OP_RUN || s->running_count == 0) return;
-  uint32_t layer = s->running[s->first_running % RUNS_IN_FLIGHT];
+  const bl_step *step = s->running[s->first_running % RUNS_IN_FLIGHT];
   s->first_running++;
   s->running_count--;
-  if (layer < s->graph->layer_count && answer->status == BL_STATUS_OK)
-    s->layer_cycles[layer] += answer->info;
+  if (answer->status != BL_STATUS_OK) return;
+  if (step->layer < s->graph->layer_count) s->layer_cycles[step->layer] += answer->info;
+  s->signatures[step - s->program->batch] = answer->signature;
+  if (answer->bytes == 0) s->unsigned_run = true;
 }
 
 // "layer 3 (conv2)" or "set-up".
@@ -68,7 +72,7 @@ static bl_status send_step(bl_session *s, const bl_step *step, bl_error *err) {
   const uint32_t *payload = step->input ? s->input + step->input_offset / 4 : step->payload;
   if (step->opcode == BL_OP_RUN && step->layer == s->fault_layer) payload = plant_fault(s, step);
   if (step->opcode == BL_OP_RUN && s->running_count < RUNS_IN_FLIGHT)
-    s->running[(s->first_running + s->running_count++) % RUNS_IN_FLIGHT] = step->layer;
+    s->running[(s->first_running + s->running_count++) % RUNS_IN_FLIGHT] = step;
   bool sends = step->opcode == BL_OP_SEND;
   bl_driver_result result =
       bl_driver_request(&s->device.driver, step->opcode, step->address, step->argument, payload,
@@ -129,8 +133,9 @@ static bl_status traced_step(bl_session *s, const bl_step *step, bl_error *err) 
   return bl_device_trace(&s->device, NULL, err);
 }
 
-bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images, int32_t *out,
-                         bl_layer_sink sink, void *context, bl_error *err) {
+// Runs a batch; the sink gets the layers that `wanted` names, BL_STEP_NO_LAYER being all of them.
+static bl_status run_batch(bl_session *session, const int32_t *in, size_t images, int32_t *out,
+                           uint32_t wanted, bl_layer_sink sink, void *context, bl_error *err) {
   const bl_program *program = session->program;
   BL_TRY(bl_program_pack_input(program, session->graph, in, images, session->input, err));
   bool whole = session->trace != NULL && session->trace_layer < 0;
@@ -138,7 +143,8 @@ bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images, 
   for (uint32_t i = 0; i < program->batch_count; i++) {
     const bl_step *step = &program->batch[i];
     BL_TRY(traced_step(session, step, err));
-    if (sink != NULL && step->opcode == BL_OP_RUN)
+    if (sink != NULL && step->opcode == BL_OP_RUN &&
+        (wanted == BL_STEP_NO_LAYER || wanted == step->layer))
       BL_TRY(look_at(session, step, images, sink, context, err));
   }
   BL_TRY(fence(session, "finishing a batch", err));
@@ -146,6 +152,20 @@ bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images, 
   if (whole) BL_TRY(bl_device_trace(&session->device, NULL, err));
   bl_program_unpack(program, session->graph, program->output, session->answer, images, out);
   return BL_OK;
+}
+
+bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images, int32_t *out,
+                         bl_layer_sink sink, void *context, bl_error *err) {
+  return run_batch(session, in, images, out, BL_STEP_NO_LAYER, sink, context, err);
+}
+
+bl_status bl_session_run_layer(bl_session *session, const int32_t *in, size_t images, int32_t *out,
+                               uint32_t layer, bl_layer_sink sink, void *context, bl_error *err) {
+  return run_batch(session, in, images, out, layer, sink, context, err);
+}
+
+const uint32_t *bl_session_signatures(const bl_session *session) {
+  return session->unsigned_run ? NULL : session->signatures;
 }
 
 static bl_status load(bl_session *s, bl_error *err) {
@@ -187,8 +207,9 @@ static bl_status take_buffers(bl_session *s, bl_error *err) {
   s->peek = bl_arena_alloc(s->arena, s->peek_words, sizeof(uint32_t));
   s->values = bl_arena_alloc(s->arena, all_values, sizeof(int32_t));
   s->layer_cycles = bl_arena_alloc(s->arena, s->graph->layer_count, sizeof(uint64_t));
+  s->signatures = bl_arena_alloc(s->arena, p->batch_count, sizeof(uint32_t));
   if (s->input == NULL || s->answer == NULL || s->peek == NULL || s->values == NULL ||
-      s->layer_cycles == NULL)
+      s->layer_cycles == NULL || s->signatures == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "no memory for the program's buffers");
   return BL_OK;
 }
@@ -260,4 +281,8 @@ bl_status bl_executor_device(const bl_device_spec *spec, const bl_int_graph *gra
   *executor = (bl_executor){bl_device_name(spec->kind), session, run_session, close_session,
                             program->images};
   return BL_OK;
+}
+
+bl_session *bl_executor_session(const bl_executor *executor) {
+  return executor->run == run_session ? executor->self : NULL;
 }

@@ -30,6 +30,16 @@ BL_MUST_USE bl_status bl_session_run(bl_session *session, const int32_t *in, siz
                                      int32_t *out, bl_layer_sink sink, void *context,
                                      bl_error *err);
 
+// The same, but the sink gets only layer `layer`: the device stops once, and everything else runs
+// on.
+BL_MUST_USE bl_status bl_session_run_layer(bl_session *session, const int32_t *in, size_t images,
+                                           int32_t *out, uint32_t layer, bl_layer_sink sink,
+                                           void *context, bl_error *err);
+// Of the last batch: the signature that the device answered, for each step of program->batch that
+// is a RUN. NULL when it answered a run without one. They cover program->images images, also those
+// that a call with fewer left empty.
+const uint32_t *bl_session_signatures(const bl_session *session);
+
 // Counters of everything since the program was loaded.
 BL_MUST_USE bl_status bl_session_counters(bl_session *session, uint64_t counters[BL_COUNTER_COUNT],
                                           bl_error *err);
@@ -40,5 +50,7 @@ const uint64_t *bl_session_layer_cycles(const bl_session *session);
 BL_MUST_USE bl_status bl_executor_device(const bl_device_spec *spec, const bl_int_graph *graph,
                                          const bl_program *program, uint32_t fault_layer,
                                          bl_executor *executor, bl_error *err);
+// The session behind a device's executor; NULL behind another.
+bl_session *bl_executor_session(const bl_executor *executor);
 
 #endif

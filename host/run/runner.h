@@ -51,14 +51,15 @@ BL_MUST_USE bl_status bl_runner_run(const bl_runner *runner, bool compare, float
 void bl_run_result_free(bl_run_result *result);
 
 // Executions that verify compares: the reference always, the devices by choice; and a fault to
-// plant: executor 0 reference, 1 functional, 2 rtl.
+// plant: executor 0 reference, 1 functional, 2 rtl. With `signatures` instead one device, of the
+// runner's kind, whose layers are compared by signature (see compare_signed.h); it is executor 1.
 typedef struct {
-  bool functional, rtl;
+  bool functional, rtl, signatures;
   int fault_executor; // -1: none
   uint32_t fault_layer;
 } bl_verify_choice;
 
-// Compares after every layer. `line` gets the first difference as text, "" when there is none.
+// Compares every layer. `line` gets the first difference as text, "" when there is none.
 BL_MUST_USE bl_status bl_runner_verify(const bl_runner *runner, const bl_verify_choice *choice,
                                        bl_comparison *comparison, char *line, size_t line_size,
                                        bl_error *err);

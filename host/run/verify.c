@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/run/program_session.h"
+#include "host/run/compare_signed.h"
 #include "host/run/runner_internal.h"
 
 enum { LINE = 360 };
@@ -21,6 +21,7 @@ typedef struct {
 typedef struct {
   bl_executor executors[BL_COMPARE_MAX];
   uint32_t count;
+  bl_session *session; // behind executors[1], where signatures are compared
   double *scratch;
   int32_t *in;
 } verify_state;
@@ -36,6 +37,7 @@ static bl_status open_device(const verify_context *v, bl_device_kind kind, uint3
   const bl_bloom *bloom = v->runner->bloom;
   BL_TRY(
       bl_executor_device(&spec, bloom->graph, bloom->program, fault, &s->executors[s->count], err));
+  s->session = bl_executor_session(&s->executors[s->count]);
   s->count++;
   return BL_OK;
 }
@@ -50,10 +52,21 @@ static bl_status open_all(const verify_context *v, verify_state *s, bl_arena *ar
     return bl_fail(err, BL_ERR_MEMORY, "no memory for a batch");
   BL_TRY(bl_executor_reference(bloom->graph, fault_of(v->choice, 0), &s->executors[0], err));
   s->count = 1;
+  if (v->choice->signatures)
+    return open_device(v, v->runner->device.kind, fault_of(v->choice, 1), s, err);
   if (v->choice->functional)
     BL_TRY(open_device(v, BL_DEVICE_FUNCTIONAL, fault_of(v->choice, 1), s, err));
   if (v->choice->rtl) BL_TRY(open_device(v, BL_DEVICE_RTL, fault_of(v->choice, 2), s, err));
   return BL_OK;
+}
+
+static bl_status compare_batch(const verify_context *v, verify_state *s, size_t images,
+                               bl_comparison *comparison, bl_error *err) {
+  const bl_bloom *bloom = v->runner->bloom;
+  if (v->choice->signatures)
+    return bl_compare_signed(bloom->program, bloom->graph, &s->executors[0], s->session, s->in,
+                             images, comparison, err);
+  return bl_compare(bloom->graph, s->executors, s->count, s->in, images, comparison, err);
 }
 
 // Up to the first batch with a difference: what comes later has nothing to add.
@@ -67,7 +80,7 @@ static bl_status verify_all(const verify_context *v, verify_state *s, uint32_t s
   for (size_t done = 0; done < count && !part->comparison.found; done += batch) {
     size_t images = count - done < batch ? count - done : batch;
     BL_TRY(bl_runner_read(runner, first + done, images, s->scratch, s->in, err));
-    BL_TRY(bl_compare(graph, s->executors, s->count, s->in, images, &part->comparison, err));
+    BL_TRY(compare_batch(v, s, images, &part->comparison, err));
     bl_shard_done(tick, images);
   }
   if (!part->comparison.found) return BL_OK;

@@ -19,7 +19,7 @@ typedef struct {
   uint32_t next;    // the answer that the model expects next
   uint32_t busy;    // cycles until what was handed on is over
   uint64_t written; // as the model's load_sum
-  uint32_t settled; // barriers reported
+  uint32_t settled; // snapshots of the counters
 } command;
 
 static pm model;
@@ -88,16 +88,19 @@ static bool clock_word(command *t, const uint32_t *word) {
   *p->s_data_i = word != NULL ? *word : bench_random(t->b);
   *p->unit_ready_i = !bench_chance(t->b, t->stall);
   *p->all_idle_i = t->busy == 0;
-  *p->run_take_i = *p->send_take_i = *p->answer_take_i = 0;
+  *p->run_take_i = *p->send_take_i = *p->answer_take_i = *p->snapshot_done_i = 0;
   *p->clk_i = 0;
   dut_eval(t->d);
   *p->run_take_i = *p->run_o && !bench_chance(t->b, t->stall);
   *p->send_take_i = *p->send_o && !bench_chance(t->b, t->stall);
   *p->answer_take_i = *p->answer_o && !bench_chance(t->b, t->stall);
+  *p->snapshot_done_i = *p->snapshot_o && bench_chance(t->b, 5);
   dut_eval(t->d);
   bool taken = *p->s_valid_i && *p->s_ready_o;
-  if (*p->settle_o) BENCH_EQUAL(t->b, "settles when idle", t->next, 0, t->busy);
-  t->settled += *p->settle_o;
+  if (*p->snapshot_o) BENCH_EQUAL(t->b, "settles when idle", t->next, 0, t->busy);
+  if (*p->snapshot_done_i)
+    BENCH_EQUAL(t->b, "clears", t->next, model.answers[t->next].clears, *p->snapshot_clear_o);
+  t->settled += *p->snapshot_done_i;
   if (t->busy > 0) t->busy--;
   if (*p->unit_memory_o != 0 && *p->unit_ready_i) note_unit(t);
   if (*p->answer_take_i) check_answer(t);
@@ -122,9 +125,9 @@ static void settle(command *t, int packet) {
   for (int i = 0; i < 400 || t->busy > 0; i++)
     (void)clock_word(t, NULL);
   for (uint32_t i = 0; i < model.answer_count; i++)
-    barriers += model.answers[i].barrier;
+    barriers += model.answers[i].barrier && (model.answers[i].words[0] >> 16 & 255) != BL_OP_FENCE;
   BENCH_EQUAL(t->b, "everything answered", packet, model.answer_count, t->next);
-  BENCH_EQUAL(t->b, "barriers", packet, barriers, t->settled);
+  BENCH_EQUAL(t->b, "snapshots", packet, barriers, t->settled);
   BENCH_EQUAL(t->b, "poison", packet, pm_poison(&model), *t->p->poison_o);
   // A load that was cut short is still being written.
   if (model.left == 0) BENCH_EQUAL(t->b, "units written", packet, model.load_sum, t->written);

@@ -32,6 +32,7 @@ typedef enum { PM_RUN, PM_SEND, PM_OTHER } pm_kind;
 typedef struct {
   pm_kind kind;
   bool barrier, matched;
+  bool clears;       // the counters
   uint32_t words[4]; // of the header
   uint32_t payload, payload_words;
 } pm_answer;
@@ -229,6 +230,7 @@ static inline void pm_question(pm *m, uint32_t opcode) {
   for (uint32_t i = 0; i < 2 * BL_COUNTER_COUNT && opcode == BL_OP_COUNTERS; i++)
     pm_payload(m, a, 0); // not compared
   a->barrier = opcode != BL_OP_IDENTIFY;
+  a->clears = opcode == BL_OP_RESET || (opcode == BL_OP_COUNTERS && (m->header[3] & 1) != 0);
   if (opcode == BL_OP_RESET) memset(m->doubt, 0, sizeof m->doubt);
   if (!a->barrier) return;
   m->runs_out = false;

@@ -118,6 +118,54 @@ static void faults_are_found(void **state) {
   }
 }
 
+static bl_comparison verify_signed(const network *n, int who, uint32_t layer, uint32_t shards,
+                                   char line[360]) {
+  bl_runner runner = runner_for(n, shards);
+  bl_verify_choice choice = {.signatures = true, .fault_executor = who, .fault_layer = layer};
+  bl_comparison comparison;
+  bl_error err = {0};
+  if (bl_runner_verify(&runner, &choice, &comparison, line, 360, &err) != BL_OK)
+    fail_msg("seed %llu: %s", (unsigned long long)seed, err.text);
+  return comparison;
+}
+
+// Every tensor compared, and signatures alone: false where signatures do not see the fault, or only
+// in a later layer, which a tensor of equal words allows (see compare_signed.h).
+static bool same_verdict(const network *n, int who, uint32_t layer) {
+  bl_runner runner = runner_for(n, 1);
+  bl_verify_choice choice = {.functional = true, .fault_executor = who, .fault_layer = layer};
+  bl_comparison all, one;
+  char lines[2][360];
+  bl_error err = {0};
+  assert_int_equal(bl_runner_verify(&runner, &choice, &all, lines[0], 360, &err), BL_OK);
+  one = verify_signed(n, who, layer, 1 + layer % 2, lines[1]);
+  if (one.found != all.found || (one.found && one.first.layer > layer)) return false;
+  assert_int_equal(one.found, who >= 0);
+  if (one.found) assert_int_equal(one.first.layer, layer);
+  one = verify_signed(n, who, layer, 1, lines[1]);
+  assert_string_equal(lines[0], lines[1]);
+  assert_int_equal(one.compared, all.compared);
+  assert_int_equal(one.differing, all.differing);
+  assert_int_equal(one.images, all.images);
+  return true;
+}
+
+static void faults_are_found_by_signature(void **state) {
+  (void)state;
+  uint32_t faults = 0, unseen = 0;
+  for (uint32_t i = 0; i < NETWORKS; i++) {
+    network n;
+    draw(i, &n);
+    assert_true(same_verdict(&n, -1, 0));
+    for (int who = 0; who < 2; who++)
+      for (uint32_t layer = 0; layer < n.made.graph.layer_count; layer++, faults++)
+        unseen += !same_verdict(&n, who, layer);
+    drop(&n);
+  }
+  printf("%u of %u faults not seen in their layer\n", unseen, faults);
+  assert_true(unseen * 20 <= faults);
+}
+
 static void wrong_configuration(void **state) {
   (void)state;
   network n;
@@ -162,8 +210,11 @@ static void argmax_ties(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(equal_to_reference),  cmocka_unit_test(faults_are_found),
-      cmocka_unit_test(wrong_configuration), cmocka_unit_test(argmax_ties),
+      cmocka_unit_test(equal_to_reference),
+      cmocka_unit_test(faults_are_found),
+      cmocka_unit_test(faults_are_found_by_signature),
+      cmocka_unit_test(wrong_configuration),
+      cmocka_unit_test(argmax_ties),
       cmocka_unit_test(real_outputs),
   };
   const char *text = getenv("BITLOOM_SEED");
