@@ -57,7 +57,7 @@ module bitloom_command #(
   output logic [15:0]             answer_tag_o,
   output logic [7:0]              answer_status_o,
   output logic [31:0]             answer_info_o,
-  output logic [31:0]             answer_length_o,
+  output logic [7:0]              answer_length_o,
   // the counters, once nothing is under way: held until snapshot_done_i
   output logic                    snapshot_o,
   output logic                    snapshot_clear_o,
@@ -72,13 +72,13 @@ module bitloom_command #(
   logic bad, head, packet_end, sound, take;
   logic [31:0] word0, length, address, argument, payload;
   logic [7:0]  opcode;
-  logic        payload_valid, payload_ready, packet_busy;
+  logic        payload_valid, payload_ready, payload_last, packet_busy;
   bitloom_packet u_packet (
     .clk_i, .rst_i, .s_valid_i, .s_ready_o, .s_data_i,
     .bad_o(bad), .head_o(head), .end_o(packet_end), .sound_o(sound), .take_i(take), .busy_o(packet_busy),
     .word0_o(word0), .opcode_o(opcode), .tag_o, .length_o(length), .address_o(address),
     .argument_o(argument), .payload_valid_o(payload_valid), .payload_ready_i(payload_ready),
-    .payload_data_o(payload)
+    .payload_data_o(payload), .payload_last_o(payload_last)
   );
   assign address_o  = address[15:0];
   assign argument_o = argument;
@@ -211,10 +211,10 @@ module bitloom_command #(
   assign unpack_start = state_q == DECIDE && is_load && verdict == `BITLOOM_STATUS_OK;
   bitloom_unpack #(.LANES(LANES), .UNIT_BYTES(UNIT_BYTES)) u_unpack (
     .clk_i, .rst_i, .start_i(unpack_start), .unit_i(unit[4:0]), .columns_i(columns),
-    .address_i(address[15:0]), .length_i(length[23:0]),
+    .address_i(address[15:0]), .length_i(length[1:0]),
     .codes_i(is_codes), .planes_i(planes), .stride_i(argument[15:0]),
     .payload_valid_i(payload_valid && state_q == LOAD), .payload_ready_o(unpack_ready),
-    .payload_data_i(payload), .unit_valid_o(unit_valid), .unit_ready_i, .unit_data_o,
+    .payload_data_i(payload), .payload_last_i(payload_last), .unit_valid_o(unit_valid), .unit_ready_i, .unit_data_o,
     .unit_bytes_o, .unit_column_o, .unit_address_o, .idle_o(unpack_idle)
   );
   assign unit_memory_o = unit_valid ? 7'd1 << memory : '0;
@@ -236,14 +236,19 @@ module bitloom_command #(
   assign load_failed = state_q == CLOSE && unpack_idle && !sound;
   assign load_sound  = state_q == CLOSE && unpack_idle && sound;
   assign reset_now   = state_q == SETTLE && all_idle_i && opcode == `BITLOOM_OP_RESET;
+  // A refused load puts its whole memory in doubt.
+  logic [15:0] doubt_first;
+  logic [16:0] doubt_end;
+  logic [7:0]  doubt_columns;
+  assign doubt_first   = refused ? '0 : address[15:0];
+  assign doubt_end     = refused ? depth : last[16:0];
+  assign doubt_columns = !refused ? columns : has_columns ? 8'(COLS) : 8'd1;
   bitloom_poison u_poison (
     .clk_i, .rst_i, .clear_i(reset_now),
     .fail_i((refused && is_load) || load_failed),
     .sound_i(load_sound),
     .memory_i(memory),
-    .first_i(refused ? '0 : address[15:0]),
-    .end_i(refused ? depth : last[16:0]),
-    .columns_i(refused ? 8'(has_columns ? COLS : 1) : columns),
+    .first_i(doubt_first), .end_i(doubt_end), .columns_i(doubt_columns),
     .mask_o(poison_o)
   );
 
@@ -329,9 +334,9 @@ module bitloom_command #(
                        : state_q == DECIDE ? verdict
                        : state_q == CLOSE ? `BITLOOM_STATUS_PAYLOAD
                        : state_q == JUDGE ? run_verdict : `BITLOOM_STATUS_OK;
-      answer_length_o <= state_q == DECIDE && verdict == `BITLOOM_STATUS_OK ? 32'd56
+      answer_length_o <= state_q == DECIDE && verdict == `BITLOOM_STATUS_OK ? 8'd56
                        : state_q == SNAPSHOT && opcode == `BITLOOM_OP_COUNTERS
-                         ? 32'(`BITLOOM_COUNTER_COUNT * 8) : '0;
+                         ? 8'(`BITLOOM_COUNTER_COUNT * 8) : '0;
     end
 endmodule
 

@@ -8,7 +8,8 @@
 //   bad_o   the five words held are no sound header, once for each run of damage; word0_o is the
 //           first of them. Afterwards the oldest is dropped and one more taken until they are.
 //   head_o  a sound header; its fields stay until the next packet.
-//   payload valid/ready, exactly ceil(length[23:0] / 4) words; none of this when that is 0.
+//   payload valid/ready, exactly ceil(length[23:0] / 4) words, last_o with the last of them; none of
+//           this when that is 0.
 //   end_o   the payload's checksum word was read; sound_o says whether it was right.
 // The header's checksum is computed by turning the five words round once: five cycles a header.
 // Throughput inside a payload: one word a cycle.
@@ -38,7 +39,8 @@ module bitloom_packet (
 
   output logic        payload_valid_o,
   input  logic        payload_ready_i,
-  output logic [31:0] payload_data_o
+  output logic [31:0] payload_data_o,
+  output logic        payload_last_o  // the word is the payload's last
 );
   localparam logic [7:0] MAGIC = 8'(`BITLOOM_REQUEST_MAGIC);
 
@@ -59,7 +61,8 @@ module bitloom_packet (
   logic         magic_q;
   logic         hunting_q;
   logic         sound_q;
-  logic [22:0]  left_q;   // payload words to come
+  logic [21:0]  left_q;   // whole payload words to come
+  logic         part_q;   // and one that is not whole
   logic         shift, turn, last_turn, give_up, payload_move, is_magic, is_sound;
   logic [23:0]  length_turned;
   logic [31:0]  crc;
@@ -79,6 +82,7 @@ module bitloom_packet (
 
   assign payload_valid_o = state_q == PAYLOAD && s_valid_i;
   assign payload_data_o = s_data_i;
+  assign payload_last_o = left_q == {21'd0, !part_q};
   assign payload_move = payload_valid_o && payload_ready_i;
   assign s_ready_o = state_q == COLLECT || state_q == TAIL ||
                      (state_q == PAYLOAD && payload_ready_i);
@@ -115,10 +119,10 @@ module bitloom_packet (
       end
       BAD: if (take_i) state_d = COLLECT;
       HEAD: begin
-        if (take_i && left_q == 23'd0) state_d = COLLECT;
+        if (take_i && left_q == '0 && !part_q) state_d = COLLECT;
         else if (take_i) state_d = PAYLOAD;
       end
-      PAYLOAD: if (payload_move && left_q == 23'd1) state_d = TAIL;
+      PAYLOAD: if (payload_move && payload_last_o) state_d = TAIL;
       TAIL: if (s_valid_i) state_d = END;
       END: if (take_i) state_d = COLLECT;
       default: state_d = COLLECT;
@@ -135,8 +139,10 @@ module bitloom_packet (
   end
 
   always_ff @(posedge clk_i) begin
-    if (state_q == CHECK && last_turn) left_q <= 23'(({1'b0, length_turned} + 25'd3) >> 2);
-    else if (payload_move) left_q <= left_q - 23'd1;
+    if (state_q == CHECK && last_turn) begin
+      left_q <= length_turned[23:2];
+      part_q <= length_turned[1:0] != '0;
+    end else if (payload_move) left_q <= left_q - 22'd1;
   end
 
   // Four words held means that the oldest of five has been dropped: it stays in the lowest place

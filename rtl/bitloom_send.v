@@ -5,52 +5,58 @@
 // Why a queue of one: the host may ask for a result before the layer that makes it has run. A region
 // waits until every run accepted before it has ended; behind it one more may wait.
 //
+//   memory -> word -> byte group (LANES/32:1) -> rotate (4:1) -> stream word, byte enables
+//
 // Contract: queue_i with the fields while queue_ready_o; runs_queued_i is the number of runs accepted
 // so far (modulo 256), runs_done_i the number ended. answer_* asks for an answer and then gives its
 // payload, length_o bytes padded with zeros. The engine has the memory's read port whenever it wants
 // it (act_busy_i); a word is read in a free cycle.
-// Throughput: about a memory word in two cycles, or a stream word a cycle where words are longer.
+// Throughput: about a memory word in two cycles, or a stream word in two cycles where words are
+// longer.
 `default_nettype none
 
 module bitloom_send #(
-  parameter LANES = 32
+  parameter int LANES = 32,
+  parameter int ACT_DEPTH = 16384,  // words, a power of two
+  localparam int COUNT_W = $clog2(ACT_DEPTH) + 1,
+  localparam int LENGTH_W = $clog2(ACT_DEPTH * LANES / 8) + 1
 ) (
-  input  logic             clk_i,
-  input  logic             rst_i,
-  input  logic             queue_i,
-  output logic             queue_ready_o,
-  input  logic [15:0]      tag_i,
-  input  logic [15:0]      address_i,
-  input  logic [23:0]      count_i,   // words, >= 1
-  input  logic [4:0]       bytes_i,   // of each word, 1..LANES/8
-  input  logic [7:0]       runs_queued_i,
-  input  logic [7:0]       runs_done_i,
-  output logic             idle_o,
-  output logic             active_o,
+  input  logic                clk_i,
+  input  logic                rst_i,
+  input  logic                queue_i,
+  output logic                queue_ready_o,
+  input  logic [15:0]         tag_i,
+  input  logic [15:0]         address_i,
+  input  logic [COUNT_W-1:0]  count_i,   // words, 1..ACT_DEPTH
+  input  logic [4:0]          bytes_i,   // of each word, 1..LANES/8
+  input  logic [7:0]          runs_queued_i,
+  input  logic [7:0]          runs_done_i,
+  output logic                idle_o,
+  output logic                active_o,
   // activation memory, one cycle of latency
-  input  logic             act_busy_i,
-  output logic             act_re_o,
-  output logic [15:0]      act_raddr_o,
-  input  logic [LANES-1:0] act_rdata_i,
+  input  logic                act_busy_i,
+  output logic                act_re_o,
+  output logic [15:0]         act_raddr_o,
+  input  logic [LANES-1:0]    act_rdata_i,
   // answer
-  output logic             answer_o,
-  input  logic             answer_take_i, // its header was taken
-  output logic [15:0]      tag_o,
-  output logic [31:0]      length_o,
-  output logic             word_valid_o,
-  input  logic             word_ready_i,
-  output logic [31:0]      word_o
+  output logic                answer_o,
+  input  logic                answer_take_i, // its header was taken
+  output logic [15:0]         tag_o,
+  output logic [LENGTH_W-1:0] length_o,
+  output logic                word_valid_o,
+  input  logic                word_ready_i,
+  output logic [31:0]         word_o
 );
   typedef enum logic [1:0] {EMPTY, WAIT, ASK, STREAM} state_t;
   state_t state_q;
 
   // The queue: one behind the active region.
-  logic        next_valid_q;
-  logic [15:0] next_tag_q, next_address_q;
-  logic [23:0] next_count_q;
-  logic [4:0]  next_bytes_q;
-  logic [7:0]  next_runs_q;
-  logic        start, done;
+  logic               next_valid_q;
+  logic [15:0]        next_tag_q, next_address_q;
+  logic [COUNT_W-1:0] next_count_q;
+  logic [4:0]         next_bytes_q;
+  logic [7:0]         next_runs_q;
+  logic               start, done;
   assign queue_ready_o = !next_valid_q;
   assign start = next_valid_q && state_q == EMPTY;
   always_ff @(posedge clk_i)
@@ -72,7 +78,7 @@ module bitloom_send #(
   always_ff @(posedge clk_i)
     if (start) begin
       tag_o    <= next_tag_q;
-      length_o <= 32'(next_count_q * 29'(next_bytes_q));
+      length_o <= LENGTH_W'(next_count_q * LENGTH_W'(next_bytes_q));
       bytes_q  <= next_bytes_q;
       runs_q   <= next_runs_q;
     end
@@ -91,11 +97,12 @@ module bitloom_send #(
   assign active_o = state_q == ASK || state_q == STREAM;
 
   // Read ahead by one word.
-  logic [23:0]      left_q;  // words still to be read
-  logic [15:0]      address_q;
-  logic             reading_q, ahead_valid_q, take;
-  logic [LANES-1:0] ahead_q;
-  assign act_re_o    = state_q == STREAM && left_q != '0 && !reading_q && !ahead_valid_q &&
+  logic [COUNT_W-1:0] left_q;  // words still to be read
+  logic [15:0]        address_q;
+  logic               none_left, reading_q, ahead_valid_q, take;
+  logic [LANES-1:0]   ahead_q;
+  assign none_left   = left_q == '0;
+  assign act_re_o    = state_q == STREAM && !none_left && !reading_q && !ahead_valid_q &&
                        !act_busy_i;
   assign act_raddr_o = address_q;
   always_ff @(posedge clk_i)
@@ -103,7 +110,7 @@ module bitloom_send #(
       left_q    <= next_count_q;
       address_q <= next_address_q;
     end else if (act_re_o) begin
-      left_q    <= left_q - 24'd1;
+      left_q    <= left_q - COUNT_W'(1);
       address_q <= address_q + 16'd1;
     end
   always_ff @(posedge clk_i)
@@ -117,51 +124,64 @@ module bitloom_send #(
     end
   always_ff @(posedge clk_i) if (reading_q) ahead_q <= act_rdata_i;
 
-  // Bytes of the current word move into the stream word, up to four a cycle.
-  logic [LANES+31:0] word_q;
-  logic [4:0]        have_q;   // bytes of it left
-  logic [2:0]        fill_q;   // bytes in the stream word
-  logic [31:0]       out_q, piece;
-  logic [2:0]        room, count;
-  logic              move, last, emit;
-  assign room  = 3'd4 - fill_q;
-  assign count = have_q < 5'(room) ? have_q[2:0] : room;
-  assign take  = ahead_valid_q && have_q == '0;
-  assign last  = left_q == '0 && !reading_q && !ahead_valid_q && have_q == '0;
-  assign emit  = fill_q == 3'd4 || (last && fill_q != '0);
-  assign move  = have_q != '0 && fill_q != 3'd4;
-  always_comb
-    case (count)
-      3'd1: piece = {24'd0, word_q[7:0]};
-      3'd2: piece = {16'd0, word_q[15:0]};
-      3'd3: piece = {8'd0, word_q[23:0]};
-      default: piece = word_q[31:0];
+  // Bytes of the current word move into the stream word, up to four a cycle: those of one group of
+  // four, to where the stream word has room.
+  localparam int GROUPS = (LANES + 31) / 32;
+  logic [GROUPS*32-1:0] word_q;
+  logic [4:0]  place_q;          // bytes of it that have moved; bytes_q: all
+  logic [1:0]  fill_q;           // bytes in the stream word, unless it is full
+  logic        full_q, empty, move, last;
+  logic [31:0] group, rotated, out_q;
+  logic [4:0]  have;             // bytes left of the word
+  logic [2:0]  room, offered, count;
+  logic [3:0]  some, lanes;
+  assign have    = bytes_q - place_q;
+  assign empty   = have == '0;
+  assign room    = 3'd4 - {1'b0, fill_q};
+  assign offered = 3'd4 - {1'b0, place_q[1:0]};
+  always_comb begin
+    count = room < offered ? room : offered;
+    if (have[4:2] == '0 && {1'b0, have[1:0]} < count) count = {1'b0, have[1:0]};
+    some = {count[2], count[2] || &count[1:0], count[2] || count[1], count != '0};
+    case (fill_q)
+      2'd0: lanes = some;
+      2'd1: lanes = {some[2:0], 1'b0};
+      2'd2: lanes = {some[1:0], 2'b00};
+      default: lanes = {some[0], 3'b000};
     endcase
+    group = word_q[31:0];
+    for (int g = 1; g < GROUPS; g++) if (place_q[4:2] == 3'(g)) group = word_q[g*32+:32];
+    case (place_q[1:0] - fill_q)
+      2'd0: rotated = group;
+      2'd1: rotated = {group[7:0], group[31:8]};
+      2'd2: rotated = {group[15:0], group[31:16]};
+      default: rotated = {group[23:0], group[31:24]};
+    endcase
+  end
+  assign take = ahead_valid_q && empty;
+  assign last = none_left && !reading_q && !ahead_valid_q && empty;
+  assign move = !empty && !full_q;
 
+  always_ff @(posedge clk_i) if (take) word_q <= (GROUPS * 32)'(ahead_q);
   always_ff @(posedge clk_i)
-    if (rst_i || start) begin
-      have_q <= '0;
+    if (start) place_q <= next_bytes_q;
+    else if (take) place_q <= '0;
+    else if (move) place_q <= place_q + {2'b00, count};
+
+  logic gone;
+  assign gone = word_valid_o && word_ready_i;
+  always_ff @(posedge clk_i)
+    if (rst_i || start || gone) begin
       fill_q <= '0;
-      out_q  <= '0;
-    end else begin
-      if (take) begin
-        word_q <= (LANES + 32)'(ahead_q);
-        have_q <= bytes_q;
-      end else if (move) begin
-        word_q <= word_q >> {count, 3'd0};
-        have_q <= have_q - 5'(count);
-      end
-      if (word_valid_o && word_ready_i) begin
-        out_q  <= '0;
-        fill_q <= '0;
-      end else if (move) begin
-        out_q  <= out_q | (piece << {fill_q[1:0], 3'd0});
-        fill_q <= fill_q + count;
-      end
-    end
-  assign word_valid_o = state_q == STREAM && emit;
+      full_q <= 1'b0;
+    end else if (move) {full_q, fill_q} <= {1'b0, fill_q} + count;
+  always_ff @(posedge clk_i)
+    if (start || gone) out_q <= '0;
+    else if (move)
+      for (int l = 0; l < 4; l++) if (lanes[l]) out_q[l*8+:8] <= rotated[l*8+:8];
+  assign word_valid_o = state_q == STREAM && (full_q || (last && fill_q != '0));
   assign word_o       = out_q;
-  assign done         = last && fill_q == '0 && state_q == STREAM;
+  assign done         = last && fill_q == '0 && !full_q && state_q == STREAM;
 endmodule
 
 `default_nettype wire

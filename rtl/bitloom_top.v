@@ -92,7 +92,8 @@ module bitloom_top #(
   logic        answer, answer_take, answer_word_take;
   logic [7:0]  answer_opcode, answer_status;
   logic [15:0] answer_tag;
-  logic [31:0] answer_info, answer_length;
+  logic [31:0] answer_info;
+  logic [7:0]  answer_length;
   bitloom_command #(
     .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .WEIGHT_DEPTH(WEIGHT_DEPTH),
     .PARAM_DEPTH(PARAM_DEPTH), .K_DEPTH(K_DEPTH), .PASS_DEPTH(PASS_DEPTH),
@@ -244,14 +245,16 @@ module bitloom_top #(
   );
 
   // ---- Sends and answers ---------------------------------------------------------------------------
+  localparam LENGTH_W = $clog2(ACT_DEPTH * LANES / 8) + 1;
   logic        send_ready, send_idle, send_active, send_answer, send_answer_take;
   logic        send_word_valid, send_word_ready;
   logic [15:0] send_tag;
-  logic [31:0] send_length, send_word;
+  logic [LENGTH_W-1:0] send_length;
+  logic [31:0] send_word;
   assign send_take = send && send_ready;
-  bitloom_send #(.LANES(LANES)) u_send (
+  bitloom_send #(.LANES(LANES), .ACT_DEPTH(ACT_DEPTH)) u_send (
     .clk_i, .rst_i(rst), .queue_i(send_take), .queue_ready_o(send_ready), .tag_i(tag),
-    .address_i(address), .count_i(argument[23:0]), .bytes_i(argument[28:24]),
+    .address_i(address), .count_i(argument[$clog2(ACT_DEPTH):0]), .bytes_i(argument[28:24]),
     .runs_queued_i(runs_queued_q), .runs_done_i(runs_done_q), .idle_o(send_idle),
     .active_o(send_active), .act_busy_i(act_re), .act_re_o(send_act_re),
     .act_raddr_o(send_act_raddr), .act_rdata_i(act_rdata), .answer_o(send_answer),
@@ -269,12 +272,17 @@ module bitloom_top #(
   assign word_index_d = answer_take ? '0 : word_index_q + {4'd0, answer_word_take};
   always_ff @(posedge clk_i) word_index_q <= word_index_d;
 
-  bitloom_answer u_answer (
+  logic        run_sound;
+  logic [7:0]  run_status;
+  logic [31:0] run_info;
+  assign run_sound  = ended_faults_q == '0;
+  assign run_status = run_sound ? `BITLOOM_STATUS_OK : `BITLOOM_STATUS_FAULT;
+  assign run_info   = run_sound ? ended_cycles_q : {24'd0, ended_faults_q};
+  bitloom_answer #(.LENGTH_W(LENGTH_W)) u_answer (
     .clk_i, .rst_i(rst),
     .run_i(ended_q), .run_take_o(run_answer_take), .run_tag_i(ended_tag_q),
-    .run_status_i(ended_faults_q == '0 ? `BITLOOM_STATUS_OK : `BITLOOM_STATUS_FAULT),
-    .run_info_i(ended_faults_q == '0 ? ended_cycles_q : {24'd0, ended_faults_q}),
-    .run_word_i(ended_signature_q),
+    .run_status_i(run_status), .run_info_i(run_info),
+    .run_signed_i(run_sound), .run_signature_i(ended_signature_q),
     .send_i(send_answer), .send_take_o(send_answer_take), .send_tag_i(send_tag),
     .send_length_i(send_length), .send_word_valid_i(send_word_valid),
     .send_word_ready_o(send_word_ready), .send_word_i(send_word),
@@ -307,7 +315,7 @@ module bitloom_top #(
   logic [7:0] last_status_q;
   logic       error;
   assign error = (answer_take && answer_status != `BITLOOM_STATUS_OK) ||
-                 (run_answer_take && ended_faults_q != '0);
+                 (run_answer_take && !run_sound);
   always_ff @(posedge clk_i)
     if (rst) last_status_q <= '0;
     else if (error) last_status_q <= run_answer_take ? `BITLOOM_STATUS_FAULT : answer_status;

@@ -13,9 +13,10 @@
 // is written at once with the memory's byte enables, so that no register holds a unit of codes.
 //
 // Contract: start_i, in a cycle without payload, sets the unit size, the number of columns, the
-// first address and the payload's length in bytes; the block then takes ceil(length / 4) words.
+// first address and how many bytes of the payload's last word count; the block then takes words to
+// the one with payload_last_i.
 // Unit k goes to column k mod columns, address + k div columns; it waits for unit_ready_i. Bytes of
-// unit_data_o beyond the unit are zero. idle_o: every unit of the payload has been taken.
+// unit_data_o beyond the unit are zero. idle_o: every unit begun has been taken.
 // With codes_i the payload is a codebook and words of LANES codes, as in docs/reference/device.md;
 // unit_bytes_o names the byte of the weight word that is written, otherwise it is all ones.
 // Throughput: at most one stream word and one unit a cycle; a unit boundary inside a stream word
@@ -32,13 +33,14 @@ module bitloom_unpack #(
   input  logic [4:0]              unit_i,    // bytes, 1..UNIT_BYTES; not looked at for codes
   input  logic [7:0]              columns_i, // >= 1
   input  logic [15:0]             address_i,
-  input  logic [23:0]             length_i,
+  input  logic [1:0]              length_i,  // the payload's bytes modulo 4
   input  logic                    codes_i,   // these three stay until idle_o
   input  logic [7:0]              planes_i,  // not 0
   input  logic [15:0]             stride_i,
   input  logic                    payload_valid_i,
   output logic                    payload_ready_o,
   input  logic [31:0]             payload_data_i,
+  input  logic                    payload_last_i, // with the payload's last word
   output logic                    unit_valid_o,
   input  logic                    unit_ready_i,
   output logic [UNIT_BYTES*8-1:0] unit_data_o,
@@ -47,23 +49,21 @@ module bitloom_unpack #(
   output logic [15:0]             unit_address_o,
   output logic                    idle_o
 );
-  logic [23:0] left_q;     // payload bytes not yet taken
-
   // ---- Units -------------------------------------------------------------------------------------
   logic [1:0]  place_q;    // first byte of the stream word not yet taken
   logic [4:0]  fill_q;     // bytes of the unit present
   logic        full_q;     // the unit register holds a whole unit
   logic        room, take, unit_done, word_done;
-  logic [2:0]  behind;     // bytes of the stream word from place_q on
-  logic [2:0]  offered;    // of which belong to the payload
+  logic [2:0]  whole;      // bytes of the stream word that belong to the payload
+  logic [2:0]  offered;    // of which from place_q on
   logic [4:0]  wanted;     // bytes the unit still needs
   logic [2:0]  count;      // bytes taken in this cycle
   logic [1:0]  rotation;
   logic [31:0] rotated;
   logic [UNIT_BYTES*8-1:0] unit_q;
 
-  assign behind = 3'd4 - {1'b0, place_q};
-  assign offered = left_q[23:2] == '0 && {1'b0, left_q[1:0]} < behind ? {1'b0, left_q[1:0]} : behind;
+  assign whole = payload_last_i && length_i != '0 ? {1'b0, length_i} : 3'd4;
+  assign offered = whole - {1'b0, place_q};
   assign wanted = unit_i - fill_q;
   assign count = wanted < {2'b00, offered} ? wanted[2:0] : offered;
   assign unit_done = wanted == {2'b00, count};
@@ -162,15 +162,9 @@ module bitloom_unpack #(
 
   // ---- Both --------------------------------------------------------------------------------------
   logic [15:0] address_q;
-  logic        move, advance;
+  logic        advance;
   assign payload_ready_o = codes_i ? !book_full || (codes_done && unit_ready_i) : word_done && room;
-  assign move = codes_i ? payload_valid_i && payload_ready_o : take;
   assign advance = codes_i ? code_taken && codes_done && byte_q[BYTES-1] : full_q && unit_ready_i;
-  always_ff @(posedge clk_i) begin
-    if (start_i) left_q <= length_i;
-    else if (move) left_q <= left_q - {21'd0, codes_i ? 3'd4 : count};
-    if (rst_i) left_q <= '0;
-  end
   always_ff @(posedge clk_i) begin
     if (start_i) begin
       unit_column_o <= 8'd0;
@@ -192,7 +186,7 @@ module bitloom_unpack #(
     unit_data_o = unit_q;
     if (codes_i) unit_data_o[LANES-1:0] = {BYTES{expanded}};
   end
-  assign idle_o = left_q == '0 && !full_q;
+  assign idle_o = !full_q;
 endmodule
 
 `default_nettype wire

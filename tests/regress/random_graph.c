@@ -130,7 +130,8 @@ static void draw_pool(builder *b, const draw *d, bl_int_layer *l) {
   uint32_t h, w;
   l->pool_h = l->pool_w = l->pool_stride_h = l->pool_stride_w = 1;
   bl_int_conv_size(b->graph, l, &h, &w);
-  if (chance(&b->rng, 2) || (d->same && d->addend == NOTHING)) return;
+  // Pooling behind an addition is rare: only a compiler that cuts the layer in two can map it.
+  if (chance(&b->rng, 2) || (d->same && (d->addend == NOTHING || !chance(&b->rng, 12)))) return;
   draw_pool_axis(&b->rng, h, &l->pool_h, &l->pool_stride_h, &l->pool_pad_top, &l->pool_pad_bottom);
   draw_pool_axis(&b->rng, w, &l->pool_w, &l->pool_stride_w, &l->pool_pad_left, &l->pool_pad_right);
 }
@@ -453,7 +454,8 @@ static bool add_concatenation(builder *b, draw d, uint32_t count, bool odd) {
   d.same = true;
   d.last = false;
   for (uint32_t i = 0; i < count; i++) {
-    d.channels = odd ? bl_rng_range(&b->rng, 1, 20) : 8 * bl_rng_range(&b->rng, 1, 4);
+    uint32_t unit = chance(&b->rng, 8) ? 8 : b->made->config->cols;
+    d.channels = odd ? bl_rng_range(&b->rng, 1, 20) : unit * bl_rng_range(&b->rng, 1, 4);
     d.weights = weight_format(bl_rng_range(&b->rng, 0, WEIGHT_FORMATS - 1));
     if (!add_layer(b, &d)) return false;
   }
@@ -483,7 +485,7 @@ static bool add_some(builder *b, uint32_t left) {
             .last = left == 1,
             .big = g->layer_count > 0 && chance(&b->rng, 20) &&
                    bl_int_elements(&g->tensors[input]) < 200};
-  bool odd = wants(b, BL_RANDOM_CONCAT_ODD, 12), even = wants(b, BL_RANDOM_CONCAT, 5);
+  bool odd = wants(b, BL_RANDOM_CONCAT_ODD, 40), even = wants(b, BL_RANDOM_CONCAT, 5);
   if (left > 1 && (odd || even)) {
     d.big = false;
     return add_concatenation(b, d, left > 2 ? bl_rng_range(&b->rng, 2, 3) : 2, odd);

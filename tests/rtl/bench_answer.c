@@ -42,6 +42,7 @@ static void new_answer(bench *b, source *s, int from) {
   s->opcode = from == RUN ? BL_OP_RUN : from == SEND ? BL_OP_SEND : bench_random(b) & 0xFFu;
   s->status = from == SEND ? BL_STATUS_OK : bench_random(b) & 0xFFu;
   s->info = from == SEND ? 0 : bench_random(b);
+  if (from == RUN && bench_chance(b, 70)) s->length = 4;
   if (from == SEND || (from == COMMAND && bench_chance(b, 50)))
     s->length = (uint32_t)bench_range(b, from == SEND ? 1 : 0, 160);
 }
@@ -71,6 +72,8 @@ static void drive(bench *b, const dut_ports *p, source s[SOURCES], unsigned gaps
   *p->run_tag_i = (uint16_t)s[RUN].tag;
   *p->run_status_i = (uint8_t)s[RUN].status;
   *p->run_info_i = s[RUN].info;
+  *p->run_signed_i = s[RUN].asking ? s[RUN].length > 0 : bench_chance(b, 50);
+  *p->run_signature_i = s[RUN].asking ? payload_word(&s[RUN], 0) : bench_random(b);
   *p->send_i = s[SEND].asking;
   *p->send_tag_i = (uint16_t)s[SEND].tag;
   *p->send_length_i = s[SEND].length;
@@ -82,7 +85,7 @@ static void drive(bench *b, const dut_ports *p, source s[SOURCES], unsigned gaps
   *p->command_tag_i = (uint16_t)s[COMMAND].tag;
   *p->command_status_i = (uint8_t)s[COMMAND].status;
   *p->command_info_i = s[COMMAND].info;
-  *p->command_length_i = s[COMMAND].length;
+  *p->command_length_i = (uint8_t)s[COMMAND].length;
   *p->command_word_i = payload_word(&s[COMMAND], s[COMMAND].delivered);
 }
 
@@ -111,7 +114,7 @@ static void follow(bench *b, const dut_ports *p, source s[SOURCES], queue *q, lo
     BENCH_EQUAL(b, "the last answer has left", cycle, 0, q->count);
     expect_answer(q, &s[i]);
     s[i].asking = false;
-    s[i].delivering = s[i].length > 0;
+    s[i].delivering = i != RUN && s[i].length > 0;
   }
 }
 

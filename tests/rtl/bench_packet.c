@@ -112,6 +112,7 @@ static bool observe(bench *b, const dut_ports *p, uint32_t at, uint32_t last_hea
   if (*p->payload_valid_o && *p->payload_ready_i) {
     BENCH_EQUAL(b, "a payload word is due", at, e->what, PAYLOAD);
     BENCH_EQUAL(b, "payload", at, e->value, *p->payload_data_o);
+    BENCH_EQUAL(b, "last", at, expected[at + 1].what == END, *p->payload_last_o);
     return true;
   }
   if (!*p->take_i || *p->bad_o + *p->head_o + *p->end_o == 0) return false;

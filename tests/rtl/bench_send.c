@@ -77,7 +77,7 @@ static void tick(test *t, bool queue, unsigned percent) {
     *p->queue_i = 1;
     *p->tag_i = (uint16_t)r.tag;
     *p->address_i = (uint16_t)r.address;
-    *p->count_i = r.count;
+    *p->count_i = (uint16_t)r.count;
     *p->bytes_i = (uint8_t)r.bytes;
     t->sends[t->queued++] = r;
   }

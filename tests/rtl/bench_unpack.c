@@ -69,6 +69,7 @@ static void tick(test *t, unsigned offer, unsigned accept) {
   *p->clk_i = 0;
   if (!*p->payload_valid_i) *p->payload_valid_i = more && bench_chance(&t->b, offer);
   memcpy(p->payload_data_i, &t->payload[more ? t->word * 4 : 0], 4);
+  *p->payload_last_i = t->word * 4 + 4 >= t->length;
   *p->unit_ready_i = bench_chance(&t->b, accept);
   dut_eval(t->d);
   bool gone = *p->payload_valid_i && *p->payload_ready_o;
@@ -99,12 +100,12 @@ static void run_load(test *t) {
   *p->unit_i = t->codes ? (uint8_t)(bench_random(b) & 31) : (uint8_t)t->unit;
   *p->columns_i = (uint8_t)t->columns;
   *p->address_i = (uint16_t)t->address;
-  *p->length_i = t->length;
+  *p->length_i = t->length & 3;
   t->word = t->taken = 0;
   tick(t, 0, 0);
   *p->start_i = 0;
   unsigned offer = (unsigned)bench_range(b, 10, 100), accept = (unsigned)bench_range(b, 10, 100);
-  for (unsigned i = 0; i < 100000 && !*p->idle_o; i++)
+  for (unsigned i = 0; i < 100000 && (!*p->idle_o || t->word * 4 < t->length); i++)
     tick(t, offer, accept);
   unsigned each = t->codes ? LANES / 8 * (unsigned)__builtin_popcount(t->planes) : 1;
   BENCH_EQUAL(b, "units", t->unit, t->units * each, t->taken);
