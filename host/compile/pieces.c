@@ -143,6 +143,20 @@ static bool closed(const bl_mapped *mapped, const bl_int_graph *graph, const bl_
   return !bl_in_pieces(mapped, cut, graph->output);
 }
 
+// Coordinates count from the first row held, so no window may begin behind it: it would where all of
+// it lies in the padding, or in the middle of an up-sampled row.
+static bool origins_fit(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t op) {
+  const bl_mapping *m = &mapped->ops[op];
+  const uint32_t up = m->layer->upsample && !m->host_windows ? 1 : 0;
+  const uint64_t step = (uint64_t)m->stride_h * m->pool_stride_h;
+  const uint64_t origin = m->pad_top + (uint64_t)m->stride_h * m->layer->pool_pad_top;
+  for (uint32_t piece = 0; piece < cut->pieces / images; piece++) {
+    bl_piece p = bl_piece_at(mapped, cut, images, op, piece);
+    if (origin + ((uint64_t)p.in_row0 << up) < p.row0 * step) return false;
+  }
+  return true;
+}
+
 bool bl_cut_possible(const bl_mapped *mapped, const bl_int_graph *graph, const bl_cut *cut,
                      uint32_t images, uint32_t row_bytes) {
   if (cut->ops == 0) return true;
@@ -156,9 +170,8 @@ bool bl_cut_possible(const bl_mapped *mapped, const bl_int_graph *graph, const b
     return images % cut->pieces == 0 &&
            (uint64_t)images / cut->pieces * first->in_h * row_bytes % 4 == 0;
   if (cut->pieces % images != 0 || cut->pieces / images > last->out->h) return false;
-  // rows that start in the middle of an up-sampled one would need a negative origin
   for (uint32_t i = 0; i < cut->ops; i++)
-    if (mapped->ops[i].layer->upsample) return false;
+    if (!origins_fit(mapped, cut, images, i)) return false;
   return row_bytes % 4 == 0;
 }
 

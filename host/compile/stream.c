@@ -436,7 +436,8 @@ static bl_status emit_run(builder *b, const placed_part *p, uint32_t piece, bl_e
   step.payload = bl_arena_alloc(b->program->arena, BL_DESCRIPTOR_WORDS, sizeof *words);
   if (step.payload == NULL) return no_memory(err);
   memcpy(step.payload, words, sizeof words);
-  take_off(b, p, b->m->in_region == 0 ? input_span(b, piece) : (span){0, 0});
+  bool reads_input = b->m->in_region == 0 || b->m->res_region == 0;
+  take_off(b, p, reads_input ? input_span(b, piece) : (span){0, 0});
   return add_step(&b->batch, step, err);
 }
 
