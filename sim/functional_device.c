@@ -205,7 +205,8 @@ static bool overlap(bl_span a, bl_span b) {
 static bool load_races(const bl_functional *d, bl_memory memory, bl_span span) {
   for (int i = 0; i < 2; i++)
     if (overlap(d->runs[i].used[memory], span) || overlap(d->sends[i].used[memory], span) ||
-        (memory == MEM_ACT && overlap(d->runs[i].written, span)))
+        (memory == MEM_ACT &&
+         (overlap(d->runs[i].written, span) || overlap(d->runs[i].second, span))))
       return true;
   return false;
 }

@@ -67,7 +67,7 @@ typedef struct {
 // What a run or send may be using.
 typedef struct {
   bl_span used[MEM_COUNT]; // read, or for MEM_ACT also written
-  bl_span written;         // of activation memory
+  bl_span written, second; // of activation memory; second: the second source
 } bl_use;
 
 struct bl_functional {

@@ -548,7 +548,7 @@ bl_use bl_functional_use(const bl_functional *device, const bl_descriptor *layer
   widen(&use.used[MEM_ACT], layer->in_base, in_end);
   uint64_t second = (uint64_t)layer->res_words * layer->res_planes;
   if (second > 0)
-    widen(&use.used[MEM_ACT], layer->res_base,
+    widen(&use.second, layer->res_base,
           layer->res_base + (pixels - 1) * layer->res_pixel_stride + second);
   if (layer->out_table > 0)
     widen(&use.used[MEM_TABLES], (layer->out_table - 1u) * BL_CONTRACT_TABLE_ENTRIES,

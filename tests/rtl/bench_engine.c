@@ -10,7 +10,7 @@
 #include "drivers/bl_contract.h"
 #include "dut.h"
 
-enum { BYTES = LANES / 8, GROUP = COLS / 8, PACKED = 0, ROTATED = 1, SPREAD = 2 };
+enum { BYTES = LANES / 8, GROUP = COLS / 8, PACKED = 0, ROTATED = 1, SPREAD = 2, TABLES = 8 };
 #define SLOTS ((unsigned)(LANES / COLS))
 
 typedef struct {
@@ -25,6 +25,8 @@ typedef struct {
   uint64_t memory[ACT_DEPTH], expected[ACT_DEPTH];
   // the memories' output registers
   uint64_t weight_out[COLS], act_out;
+  uint8_t tables[TABLES * 256], table_out[COLS];
+  uint32_t signature; // of the words that the layer writes
   bl_param param_out[COLS];
   uint64_t k_out, pass_out, tile_out;
   bl_descriptor layer;
@@ -51,6 +53,7 @@ static void drive_outputs(test *t) {
     bench_put(p->param_data_i, c * 72 + 32, 32, words[1]);
     bench_put(p->param_data_i, c * 72 + 64, 8, words[2]);
     bench_put(p->weight_data_i, c * LANES, LANES, t->weight_out[c]);
+    ((uint8_t *)p->table_data_i)[c] = t->table_out[c];
   }
   memcpy(p->act_rdata_i, &t->act_out, LANES / 8);
   *p->k_data_i = (uint16_t)t->k_out;
@@ -70,6 +73,8 @@ static void take_reads(test *t) {
       t->weight_out[c] = t->weights[c][bench_get(p->weight_addr_o, c * 16, 16) % WEIGHT_DEPTH];
     if ((*p->param_re_o >> c) & 1u)
       t->param_out[c] = t->params[c][bench_get(p->param_addr_o, c * 16, 16) % PARAM_DEPTH];
+    if ((*p->table_re_o >> c) & 1u)
+      t->table_out[c] = t->tables[bench_get(p->table_addr_o, c * 16, 16) % sizeof t->tables];
   }
   if (*p->act_re_o) t->act_out = t->memory[*p->act_raddr_o % ACT_DEPTH];
   if (*p->k_re_o) t->k_out = t->k[*p->k_addr_o % K_DEPTH];
@@ -183,9 +188,9 @@ static int code_of(const test *t, unsigned tile, unsigned c, windows window) {
   if (l->gather_mode == SPREAD && l->in_planes == 1 && l->in_signed) acc = -acc;
   const bl_param *q = &t->params[c][l->param_base + tile];
   int64_t v = (acc * q->mult + q->bias) >> q->shift;
-  if (l->out_wrap) return (int)(v & 255);
-  v = v < l->out_lo ? l->out_lo : v > l->out_hi ? l->out_hi : v;
-  return (int)((v + l->out_offset) & 255);
+  if (!l->out_wrap) v = (v < l->out_lo ? l->out_lo : v > l->out_hi ? l->out_hi : v) + l->out_offset;
+  unsigned code = (unsigned)(v & 255);
+  return l->out_table > 0 ? t->tables[(l->out_table - 1u) * 256 + code] : (int)code;
 }
 
 static void write_channel(test *t, unsigned m, unsigned tile, unsigned c, int code) {
@@ -196,6 +201,32 @@ static void write_channel(test *t, unsigned m, unsigned tile, unsigned c, int co
         &t->expected[l->out_base + m * l->out_pixel_stride + lane / LANES * l->out_planes + i];
     uint64_t bit = (uint64_t)1 << (lane % LANES);
     *word = (code >> i) & 1 ? *word | bit : *word & ~bit;
+  }
+}
+
+static uint32_t crc_of(const uint8_t *bytes, unsigned count) {
+  uint32_t crc = 0xFFFFFFFF;
+  for (unsigned i = 0; i < count; i++) {
+    crc ^= bytes[i];
+    for (int bit = 0; bit < 8; bit++)
+      crc = crc & 1 ? (crc >> 1) ^ 0xEDB88320 : crc >> 1;
+  }
+  return ~crc;
+}
+
+// The words of a pixel, with zeros for what the layer leaves alone.
+static void sign_pixel(test *t, unsigned m) {
+  const bl_descriptor *l = &t->layer;
+  unsigned words = (l->out_slot + l->tiles + SLOTS - 1) / SLOTS, last = l->out_slot + l->tiles;
+  for (unsigned k = 0; k < words * l->out_planes; k++) {
+    unsigned word = k / l->out_planes, address = l->out_base + m * l->out_pixel_stride + k;
+    uint8_t message[4 + BYTES] = {(uint8_t)address, (uint8_t)(address >> 8)};
+    for (unsigned b = 0; b < BYTES; b++) {
+      unsigned slot = word * SLOTS + b / GROUP;
+      if (slot >= l->out_slot && slot < last)
+        message[4 + b] = (uint8_t)(t->expected[address] >> (8 * b));
+    }
+    t->signature += crc_of(message, sizeof message);
   }
 }
 
@@ -221,11 +252,13 @@ static void expect_pixel(test *t, unsigned n, unsigned oy, unsigned ox) {
   }
   unsigned m = (n * l->out_h + oy) * l->out_w + ox;
   unsigned slots = (l->out_slot + l->tiles + SLOTS - 1) / SLOTS * SLOTS - l->out_slot;
+  if (l->out_keep) slots = l->tiles;
   for (unsigned tile = 0; tile < slots; tile++)
     for (unsigned c = 0; c < COLS; c++) {
       bool real = tile + 1u < l->tiles || (tile + 1u == l->tiles && c < l->out_last_cols);
       write_channel(t, m, tile, c, real && any ? best[tile][c] : 0);
     }
+  sign_pixel(t, m);
 }
 
 // ---- Random layers
@@ -270,7 +303,9 @@ static void random_mode(test *t) {
   bench *b = &t->b;
   bl_descriptor *l = &t->layer;
   unsigned taps = (unsigned)l->kernel_h * l->kernel_w;
-  l->gather_mode = (uint8_t)bench_range(b, PACKED, ROTATED);
+  l->gather_mode = (uint8_t)bench_range(b, PACKED, SPREAD);
+  if (l->gather_mode == SPREAD && l->in_planes > ROWS) l->gather_mode = PACKED;
+  l->in_signed = bench_chance(b, 50);
   l->in_last_bytes = (uint8_t)bench_range(b, 1, BYTES);
   l->in_up = bench_chance(b, 20);
   l->group_stride = (uint16_t)((taps + SLOTS - 1 + SLOTS - 1) / SLOTS * l->in_planes);
@@ -313,6 +348,8 @@ static void random_output(test *t) {
   l->out_last_cols = (uint8_t)bench_range(b, 1, COLS);
   l->out_signed = bench_chance(b, 50);
   l->out_wrap = bench_chance(b, 15);
+  l->out_keep = bench_chance(b, 30);
+  l->out_table = (uint8_t)(bench_chance(b, 60) ? 0 : bench_range(b, 1, TABLES));
   l->out_lo = (int16_t)bench_range(b, -200, 50);
   l->out_hi = (int16_t)bench_range(b, l->out_lo, 255);
   l->out_offset = (int16_t)bench_range(b, -50, 100);
@@ -425,12 +462,16 @@ static void run_sound_layer(test *t) {
   for (unsigned i = 0; i < ACT_DEPTH; i++)
     t->memory[i] = random_word(&t->b);
   memcpy(t->expected, t->memory, sizeof t->expected);
+  for (unsigned i = 0; i < sizeof t->tables; i++)
+    t->tables[i] = (uint8_t)bench_random(&t->b);
+  t->signature = 0;
   const bl_descriptor *l = &t->layer;
   for (unsigned n = 0; n < l->images; n++)
     for (unsigned oy = 0; oy < l->out_h; oy++)
       for (unsigned ox = 0; ox < l->out_w; ox++)
         expect_pixel(t, n, oy, ox);
   BENCH_EQUAL(&t->b, "faults", t->layers, 0, run(t));
+  BENCH_EQUAL(&t->b, "signature", t->layers, t->signature, *t->p.signature_o);
   for (unsigned i = 0; i < ACT_DEPTH; i++)
     BENCH_EQUAL(&t->b, "word", t->layers * 10000 + i, t->expected[i], t->memory[i]);
 }

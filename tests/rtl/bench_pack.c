@@ -13,6 +13,7 @@
 
 typedef struct {
   unsigned base, stride, planes, slot, last_cols, tiles, pixels;
+  bool keep, one_row;
 } layout;
 
 typedef struct {
@@ -56,11 +57,16 @@ static void expect_code(test *t, unsigned pixel, unsigned tile, unsigned column,
 }
 
 // Rows ROWS-1 .. 0 of one channel tile of the pixels first .. first+ROWS-1.
+// Output pixels of a tile.
+static unsigned tile_pixels(const layout *l) {
+  return l->one_row ? 1 : ROWS;
+}
+
 static void send_tile(test *t, unsigned first, unsigned tile) {
   const layout *l = &t->l;
   bool last = tile + 1 == l->tiles;
   unsigned live = 0;
-  for (unsigned r = 0; r < ROWS; r++)
+  for (unsigned r = 0; r < tile_pixels(l); r++)
     live |= (unsigned)(first + r < l->pixels) << r;
   while ((l->slot + tile) % SLOTS == (tile ? 0 : l->slot) && t->under_way > 1)
     tick(t); // a group begins: at most two may be under way
@@ -71,7 +77,7 @@ static void send_tile(test *t, unsigned first, unsigned tile) {
     for (unsigned c = 0; c < COLS; c++) {
       codes[c] = (uint8_t)bench_random(&t->b);
       bool real = !last || c < l->last_cols;
-      if (first + r < l->pixels) expect_code(t, first + r, tile, c, real ? codes[c] : 0);
+      if ((live >> r) & 1u) expect_code(t, first + r, tile, c, real ? codes[c] : 0);
     }
     memcpy(t->p.codes_i, codes, COLS);
     *t->p.row_i = (uint8_t)r;
@@ -93,6 +99,8 @@ static void random_layout(test *t) {
     l->last_cols = (unsigned)bench_range(b, 1, COLS);
     l->tiles = (unsigned)bench_range(b, 1, 9);
     l->pixels = (unsigned)bench_range(b, 1, 30);
+    l->keep = bench_chance(b, 40);
+    l->one_row = bench_chance(b, 30);
     l->stride = (l->slot + l->tiles + SLOTS - 1) / SLOTS * l->planes + bench_random(b) % 2;
   } while (l->pixels * l->stride > ACT_DEPTH);
   l->base = (unsigned)bench_range(b, 0, ACT_DEPTH - l->pixels * l->stride);
@@ -104,6 +112,8 @@ static void start(test *t) {
   *t->p.out_planes_i = (uint8_t)t->l.planes;
   *t->p.out_slot_i = (uint8_t)t->l.slot;
   *t->p.out_last_cols_i = (uint8_t)t->l.last_cols;
+  *t->p.out_keep_i = t->l.keep;
+  *t->p.one_row_i = t->l.one_row;
   *t->p.layer_start_i = 1;
   tick(t);
   *t->p.layer_start_i = 0;
@@ -114,15 +124,15 @@ static void run_layer(test *t) {
   random_layout(t);
   memcpy(t->expected, t->memory, sizeof t->expected);
   start(t);
-  for (unsigned first = 0; first < l->pixels; first += ROWS)
+  for (unsigned first = 0; first < l->pixels; first += tile_pixels(l))
     for (unsigned tile = 0; tile < l->tiles; tile++)
       send_tile(t, first, tile);
   for (unsigned i = 0; i < 4000 && t->under_way > 0; i++)
     tick(t);
   BENCH_EQUAL(&t->b, "groups written", t->layers, 0, t->under_way);
   unsigned end = (l->slot + l->tiles) % SLOTS;
-  // the last word's lanes above the last slot become zero
-  for (unsigned m = 0; m < l->pixels && end; m++)
+  // the last word's lanes above the last slot become zero, or stay
+  for (unsigned m = 0; m < l->pixels && end && !l->keep; m++)
     for (unsigned tile = l->tiles; tile < l->tiles + SLOTS - end; tile++)
       for (unsigned c = 0; c < COLS; c++)
         expect_code(t, m, tile, c, 0);
@@ -133,7 +143,8 @@ static void run_layer(test *t) {
 
 // The last pixel one word beyond the memory: nothing is written there, and it is told.
 static void run_beyond(test *t) {
-  t->l = (layout){ACT_DEPTH - 1, 1, 1, 0, COLS, 1, 2};
+  t->l = (layout){
+      .base = ACT_DEPTH - 1, .stride = 1, .planes = 1, .last_cols = COLS, .tiles = 1, .pixels = 2};
   start(t);
   send_tile(t, 0, 0);
   for (unsigned i = 0; i < 100; i++)
