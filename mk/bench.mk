@@ -11,12 +11,7 @@ $(BUILD)/bench/measure: $(BUILD)/obj/tests/bench/measure.o
 	@mkdir -p $(@D)
 	$(CC) -o $@ $<
 
-# Networks made in code, for the table of networks and for a test of their own.
-NETS_OBJ := $(BUILD)/obj/tests/bench/nets.o
-$(BUILD)/tests/test_nets: $(NETS_OBJ)
-$(BUILD)/tests/test_nets: LDLIBS_HOST := $(LIBS) $(RTL_LIBS) $(LDLIBS_HOST)
-
-## bench: print speed, array use and memory against their targets (LeNet-5 when the data is there)
+## bench: print speed, array use and memory against their targets (models of the data folder where it is there)
 .PHONY: bench
-bench: $(BUILD)/bitloom $(ARRAY_ISSUE) $(BUILD)/bench/measure
+bench: $(BUILD)/bitloom $(ARRAY_ISSUE) $(BUILD)/bench/measure $(BUILD)/bench/networks
 	@tests/bench/run $(BUILD)

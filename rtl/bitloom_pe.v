@@ -45,11 +45,10 @@ module bitloom_pe #(
   logic [COUNT_W-1:0] count;
   bitloom_popcount #(.LANES(LANES)) u_popcount (.data_i(a_i & w_i), .count_o(count));
 
-  // One step of Horner's rule.
+  // One step of Horner's rule, with one adder for both signs: -p is ~p + 1.
   function automatic logic [ACC_W-1:0] next(input logic [ACC_W-1:0] acc,
                                             input logic [ACC_W-1:0] term);
-    next = first ? '0 : acc << shift;
-    next = neg ? next - term : next + term;
+    next = (first ? '0 : acc << shift) + (term ^ {ACC_W{neg}}) + ACC_W'(neg);
   endfunction
 
   logic [ACC_W-1:0] acc_q, term;
