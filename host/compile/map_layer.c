@@ -348,7 +348,6 @@ bl_status bl_map_layer(const bl_int_graph *graph, uint32_t index, const bl_confi
 }
 
 void bl_choose_spread(bl_mapping *m, uint32_t images) {
-  if (getenv("NOSPREAD")) return;
   if (m->gather == BL_GATHER_ROTATED || m->res_region != BL_NONE || m->in_planes < 2 ||
       m->in_planes > m->config->rows)
     return;
