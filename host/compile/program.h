@@ -52,6 +52,7 @@ typedef struct {
   uint32_t part;         // which of the layer's runs (parts of its channels, pieces of the batch)
   bool last_part;        // a RUN after which the layer's output is complete
   bool rows_done;        // a RUN after which all channels of its rows are there
+  bool partial;          // a RUN that leaves partial sums, not a part of the layer's output
   // RUN: output rows row0 .. row0+rows-1 of images image0 .. image0+images-1
   uint32_t image0, images, row0, rows;
 } bl_step;

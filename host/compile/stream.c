@@ -428,6 +428,7 @@ static bl_status emit_run(builder *b, const placed_part *p, uint32_t piece, bl_e
                   .layer = b->m->index,
                   .part = b->program->layer_parts[b->m->index]++,
                   .rows_done = done,
+                  .partial = !b->m->last,
                   .last_part = done && piece + 1 == bl_piece_count(&cut, b->op),
                   .image0 = where.image0,
                   .images = where.images,

@@ -9,7 +9,7 @@
 
 // The signature of the run that `step` of program->batch starts. `values` are the outputs of the
 // step's layer for all program->images images. False when integers do not say it: the step is no
-// RUN, or its run writes elsewhere than into the layer's output (partial sums).
+// RUN, or one that leaves partial sums.
 bool bl_signature_run(const bl_program *program, const bl_int_graph *graph, const bl_step *step,
                       const int32_t *values, uint32_t *signature);
 

@@ -42,16 +42,12 @@ static void by_hand(void **state) {
   bl_int_graph graph = {
       .tensors = tensors, .tensor_count = 2, .layers = &layer, .layer_count = 1, .output = 1};
   bl_program program = {.config = BL_CONFIGS[0], .images = 1, .regions = regions};
-  bl_step step = {.opcode = BL_OP_RUN, .payload = payload};
+  bl_step step = {.opcode = BL_OP_RUN, .payload = payload, .images = 1, .rows = 1};
   const int32_t values[] = {1, 2, 3};
   assert_true(bl_descriptor_pack(&d, payload));
   assert_true(bl_signature_run(&program, &graph, &step, values, &signature));
   assert_int_equal(signature, 0xce3aa98d);
-  d.out_base = 4;
-  assert_true(bl_descriptor_pack(&d, payload));
-  assert_false(bl_signature_run(&program, &graph, &step, values, &signature));
-  d.out_base = 7;
-  assert_true(bl_descriptor_pack(&d, payload));
+  step.partial = true;
   assert_false(bl_signature_run(&program, &graph, &step, values, &signature));
   step.opcode = BL_OP_FENCE;
   assert_false(bl_signature_run(&program, &graph, &step, values, &signature));
@@ -156,8 +152,10 @@ static void check_run(job *j, uint32_t number, const bl_step *step) {
                                      NULL, 0, (uint32_t *)(void *)j->memory, words, NULL),
                    BL_DRIVER_OK);
   assert_int_equal(bl_driver_fence(&j->driver), BL_DRIVER_OK);
-  assert_true(
-      bl_signature_run(j->program, &j->made.graph, step, j->expected[step->layer], &signature));
+  if (!bl_signature_run(j->program, &j->made.graph, step, j->expected[step->layer], &signature)) {
+    assert_true(step->partial);
+    return;
+  }
   if (signature != literal(j, &d))
     fail_msg("seed %llu case %u (%s) layer %u part %u: signature %08x, literally %08x",
              (unsigned long long)seed, number, c->name, step->layer, step->part, signature,
@@ -192,7 +190,7 @@ static void run_steps(job *j, uint32_t number) {
                                        s->bytes, answer, answer_words, NULL),
                      BL_DRIVER_OK);
     if (s->opcode == BL_OP_RUN) check_run(j, number, s);
-    if (s->opcode == BL_OP_RUN && s->part == 0) check_change(j, s);
+    if (s->opcode == BL_OP_RUN && s->part == 0 && !s->partial) check_change(j, s);
   }
   assert_int_equal(bl_driver_fence(&j->driver), BL_DRIVER_OK);
   free(answer);
