@@ -21,6 +21,7 @@ static bl_descriptor layer_of(const bl_config *c) {
   uint32_t words = 64 / c->lanes, pixel = words * PLANES;
   return (bl_descriptor){.in_planes = PLANES,
                          .in_last_lanes = (uint8_t)c->lanes,
+                         .in_last_bytes = (uint8_t)(c->lanes / 8),
                          .in_h = SIDE,
                          .in_w = SIDE,
                          .in_words = (uint16_t)words,
