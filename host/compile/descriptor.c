@@ -7,8 +7,9 @@
 static void describe_input(const bl_region *in, const bl_mapping *m, bl_descriptor *d) {
   const uint32_t up = m->layer->upsample && !m->host_windows ? 1 : 0;
   const uint32_t ky0 = m->tap0 / m->kernel_w; // only without padding at the top
-  d->in_base = (uint16_t)(in->address + (in->first_lane / m->config->lanes + m->in_word0) * in->planes +
-                          (ky0 * m->dilation_h >> up) * in->row_stride);
+  d->in_base =
+      (uint16_t)(in->address + (in->first_lane / m->config->lanes + m->in_word0) * in->planes +
+                 (ky0 * m->dilation_h >> up) * in->row_stride);
   d->in_planes = (uint8_t)m->in_planes;
   d->in_last_lanes = (uint8_t)m->in_last_lanes;
   d->in_last_bytes = (uint8_t)bl_div_up(m->in_last_lanes, 8);
