@@ -19,7 +19,7 @@ $(RTL_DIR)/libbitloom_rtl_%.a: $(RTL_SOURCES) sim/rtl_model.cpp sim/rtl_model.h 
 	@$(MAKE) -s -C $(RTL_DIR)/$* -f Vbitloom_$*.mk OPT_FAST=-O3 OPT_SLOW=-O0 OPT_GLOBAL=-O1 \
 	  VM_PREFIX=Vbitloom_$* Vbitloom_$*__ALL.a CXXFLAGS="-Wno-unused" > $(RTL_DIR)/$*.log 2>&1 || { tail -n 20 $(RTL_DIR)/$*.log >&2; exit 1; }
 	@r=$$(verilator --getenv VERILATOR_ROOT); $(CXX) -std=c++17 -O2 -Wall -Wextra -Werror -DCONFIG=$* -DMODEL=Vbitloom_$* \
-	  -DMODEL_HEADER='"Vbitloom_$*.h"' \
+	  -DMODEL_HEADER='"Vbitloom_$*.h"' -DROOT_HEADER='"Vbitloom_$*___024root.h"' \
 	  -I. -I$(RTL_DIR)/$* -isystem $$r/include -isystem $$r/include/vltstd -c -o $(RTL_DIR)/$*/model.o sim/rtl_model.cpp
 	@cd $(RTL_DIR)/$* && cp Vbitloom_$*__ALL.a ../libbitloom_rtl_$*.a && ar rcs ../libbitloom_rtl_$*.a model.o
 

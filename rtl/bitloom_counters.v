@@ -46,7 +46,7 @@ module bitloom_counters #(
   localparam int WORDS = 2 * COUNTERS;
   localparam int PERIOD = WORDS + 2;  // a word read each cycle, the last one added, live_i read
 
-  logic [COUNTERS-1:0] now;
+  logic [COUNTERS-1:0] now  /* verilator public_flat_rd */;  // for the simulation's profile
   always_comb begin
     now = '0;
     if (run_i) begin
@@ -74,6 +74,8 @@ module bitloom_counters #(
     if (turn || rst_i) snap_q <= snap_d && !rst_i;
   end
   assign snap_d = snapshot_i && !snap_q;
+  // The first cycle that the snapshot leaves out; for the simulation's profile.
+  wire taken  /* verilator public_flat_rd */ = snap_d && turn;
   assign snapshot_done_o = snap_q && turn;
 
   // The small counters, and what they held at the end of the last round.

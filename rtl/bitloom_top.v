@@ -312,6 +312,13 @@ module bitloom_top #(
     .word_o(snapshot_word), .live_i(counter_index), .live_take_o(counter_take), .live_o(counter)
   );
 
+  // What the blocks do in this cycle, for the simulation's profile (sim/rtl_device.h); nothing else
+  // reads it. Lowest bit first: BL_RTL_CLEARED on.
+  wire [8:0] activity  /* verilator public_flat_rd */ = {
+    out_valid && out_ready, engine_writes, issue, act_re, list_load, in_valid && in_ready, start_q,
+    running_q, snapshot_clear
+  };
+
   logic [7:0] last_status_q;
   logic       error;
   assign error = (answer_take && answer_status != `BITLOOM_STATUS_OK) ||

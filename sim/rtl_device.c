@@ -28,6 +28,8 @@ struct bl_rtl {
   bool is_send;
   int64_t sends, planted_send;
   uint32_t planted_word;
+  bl_rtl_listener listener; // or NULL
+  void *listener_context;
 };
 
 static bool stalls(bl_rtl *d) {
@@ -84,6 +86,7 @@ static bool cycle(bl_rtl *d) {
   p->m_ready = d->count < RECEIVE_WORDS && !stalls(d);
   d->model->cycle(d->instance, p);
   d->cycles++;
+  if (d->listener != NULL) d->listener(d->listener_context, p->activity);
   if (p->m_valid && p->m_ready) receive(d, p->m_data, p->m_last);
   return p->s_valid && p->s_ready;
 }
@@ -229,6 +232,11 @@ uint64_t bl_rtl_cycles(const bl_rtl *d) {
 
 bool bl_rtl_trace(bl_rtl *d, const char *path) {
   return d->model->trace(d->instance, path) != 0;
+}
+
+void bl_rtl_listen(bl_rtl *d, bl_rtl_listener listener, void *context) {
+  d->listener = listener;
+  d->listener_context = context;
 }
 
 void bl_rtl_plant_fault(bl_rtl *d, int64_t send, uint32_t word) {

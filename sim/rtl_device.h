@@ -27,6 +27,24 @@ uint64_t bl_rtl_cycles(const bl_rtl *device);
 // Records every signal to an FST file from now on; path NULL ends it. False when it cannot be
 // written.
 bool bl_rtl_trace(bl_rtl *device, const char *path);
+// What the blocks do in one clock cycle, as bits. Bit k < BL_COUNTER_COUNT: the device counts the
+// cycle under counter k (exactly one of them, never CYCLES).
+enum {
+  BL_RTL_TAKEN =
+      1 << BL_COUNTER_COUNT,          // the counters are being read as they were before this cycle
+  BL_RTL_CLEARED = BL_RTL_TAKEN << 1, // and, with BL_RTL_TAKEN, start from 0 with this cycle
+  BL_RTL_RUNNING = BL_RTL_TAKEN << 2, // a run is in flight
+  BL_RTL_STARTED = BL_RTL_TAKEN << 3, // this is its first cycle
+  BL_RTL_WORD_IN = BL_RTL_TAKEN << 4, // a stream word is taken
+  BL_RTL_LIST = BL_RTL_TAKEN << 5,    // a load of weights, parameters or lists is under way
+  BL_RTL_GATHER = BL_RTL_TAKEN << 6,  // gather reads an activation word
+  BL_RTL_ISSUE = BL_RTL_TAKEN << 7,   // the array is issued a step
+  BL_RTL_WRITE = BL_RTL_TAKEN << 8,   // requantise and pack write an activation word
+  BL_RTL_WORD_OUT = BL_RTL_TAKEN << 9 // a stream word is given
+};
+typedef void (*bl_rtl_listener)(void *context, uint32_t activity);
+// Has `listener` called once for each cycle from now on; NULL ends it.
+void bl_rtl_listen(bl_rtl *device, bl_rtl_listener listener, void *context);
 // Plants a fault for tests: the low bit of payload word `word` (counted from 0) of the answer to
 // the SEND with this ordinal (counted from 0) is wrong; send -1 plants none.
 void bl_rtl_plant_fault(bl_rtl *device, int64_t send, uint32_t word);

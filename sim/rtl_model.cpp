@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only C++ of the kit: a C interface on one Verilated configuration: -DCONFIG=name
-// -DMODEL=class -DMODEL_HEADER='"class.h"'.
+// -DMODEL=class -DMODEL_HEADER='"class.h"' -DROOT_HEADER='"class___024root.h"'.
 #include "sim/rtl_model.h"
 
 #include <memory>
@@ -8,6 +8,7 @@
 #include <string>
 
 #include MODEL_HEADER
+#include ROOT_HEADER
 #include "verilated.h"
 #include "verilated_fst_c.h"
 
@@ -72,6 +73,10 @@ void cycle(void *model, bl_rtl_pins *p) {
   p->rvalid = t->s_axil_rvalid;
   p->rdata = t->s_axil_rdata;
   p->irq = t->irq_o;
+  const auto *r = t->rootp;
+  p->activity = r->bitloom_top__DOT__u_counters__DOT__now |
+                static_cast<uint32_t>(r->bitloom_top__DOT__u_counters__DOT__taken) << 9 |
+                static_cast<uint32_t>(r->bitloom_top__DOT__activity) << 10;
   half_cycle(m, 1);
 }
 

@@ -21,6 +21,7 @@ typedef struct {
   uint8_t awaddr, araddr;
   uint32_t wdata, rdata;
   uint8_t irq;
+  uint32_t activity; // out: what the blocks do in this cycle, BL_RTL_* of rtl_device.h
 } bl_rtl_pins;
 
 typedef struct {

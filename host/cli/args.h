@@ -39,7 +39,7 @@ typedef struct {
   const char *data, *array, *labels, *label_array, *calib, *calib_array;
   uint64_t skip, limit, calib_limit, batch;
   bl_cli_reals scale, mean, std;
-  const char *trace, *plant_fault, *outputs;
+  const char *trace, *profile, *plant_fault, *outputs;
   int64_t trace_layer; // -1: not given
   double stalls, clock_mhz;
   uint64_t seed, shards;

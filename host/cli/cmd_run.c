@@ -87,9 +87,13 @@ static bl_status check_rtl_only(const bl_cli_args *args, bl_error *err) {
     return bl_fail(err, BL_ERR_USAGE, "--trace-layer needs --trace FILE.fst");
   if (args->trace != NULL && args->shards > 1)
     return bl_fail(err, BL_ERR_USAGE, "--trace records one process: leave --shards out");
+  if (args->profile != NULL && args->shards > 1)
+    return bl_fail(err, BL_ERR_USAGE, "--profile follows one process: leave --shards out");
   if (args->device == BL_CLI_RTL) return BL_OK;
-  if (args->trace != NULL || args->trace_layer >= 0 || args->stalls > 0.0)
-    return bl_fail(err, BL_ERR_USAGE, "--trace, --trace-layer and --stalls need --device rtl");
+  bool rtl_only = args->trace != NULL || args->trace_layer >= 0 || args->profile != NULL;
+  if (rtl_only || args->stalls > 0.0)
+    return bl_fail(err, BL_ERR_USAGE,
+                   "--trace, --trace-layer, --profile and --stalls need --device rtl");
   return BL_OK;
 }
 
@@ -130,6 +134,7 @@ bl_status bl_cmd_run(const bl_cli_args *args, bl_cli_output *output, bl_error *e
   bl_cli_job_device(&job, args, args->device == BL_CLI_RTL ? BL_DEVICE_RTL : BL_DEVICE_FUNCTIONAL);
   job.runner.trace = args->trace;
   job.runner.trace_layer = args->trace_layer;
+  job.runner.profile = args->profile;
   bl_status status = run_job(&job, args, output, err);
   bl_cli_job_close(&job);
   return status;

@@ -103,6 +103,8 @@ static const option options[] = {
     {"--trace", TEXT, RUN, AT(trace), "FILE.fst", 0, 0, "write a waveform (rtl)"},
     {"--trace-layer", INDEX, RUN, AT(trace_layer), "K", 0, 4095,
      "only layer K of the first batch (default: all of that batch)"},
+    {"--profile", TEXT, RUN, AT(profile), "FILE.json", 0, 0,
+     "write a timeline of every block for Perfetto or chrome://tracing (rtl)"},
     {"--stalls", REAL, RUN | VER, AT(stalls), "P", 0, 0.95,
      "chance of a stall on each handshake and cycle (rtl, default 0)"},
     {"--seed", COUNT, RUN | VER | REP, AT(seed), "S", 0, 9007199254740991.0,

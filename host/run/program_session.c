@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/run/profile.h"
+
 enum { RUNS_IN_FLIGHT = 64, MEMORY_CAP = 512 << 20 };
 
 struct bl_session {
@@ -24,6 +26,7 @@ struct bl_session {
   uint64_t *layer_cycles;
   const char *trace;   // path of the next batch's waveform, or NULL
   int64_t trace_layer; // -1: the whole batch
+  bl_profile *profile; // or NULL
   // Steps of the runs that are not yet answered; runs are answered in order.
   const bl_step *running[RUNS_IN_FLIGHT];
   uint32_t first_running, running_count;
@@ -247,8 +250,24 @@ bl_status bl_session_open(const bl_device_spec *spec, const bl_int_graph *graph,
   return status;
 }
 
+bl_status bl_session_profile(bl_session *s, const char *path, bl_error *err) {
+  uint64_t counters[BL_COUNTER_COUNT];
+  BL_TRY(bl_profile_open(path, &s->device, s->graph, s->program, BL_PROFILE_MOST_EVENTS,
+                         &s->profile, err));
+  return bl_device_check(&s->device, bl_driver_counters(&s->device.driver, counters, true),
+                         "clearing counters", err);
+}
+
+bl_status bl_session_profile_end(bl_session *s, bl_error *err) {
+  bl_status status = bl_profile_finish(s->profile, err);
+  bl_profile_close(s->profile);
+  s->profile = NULL;
+  return status;
+}
+
 void bl_session_close(bl_session *session) {
   if (session == NULL) return;
+  bl_profile_close(session->profile);
   bl_device_close(&session->device);
   bl_arena_free(session->arena);
 }

@@ -24,6 +24,12 @@ void bl_session_close(bl_session *session);
 // UNSUPPORTED, RANGE.
 BL_MUST_USE bl_status bl_session_trace(bl_session *session, const char *path, int64_t layer,
                                        bl_error *err);
+// Writes a timeline of everything from now to bl_session_profile_end (see profile.h); the counters
+// start from 0. Before the first batch. Errors: UNSUPPORTED, IO, MEMORY, DEVICE.
+BL_MUST_USE bl_status bl_session_profile(bl_session *session, const char *path, bl_error *err);
+// Ends it after the counters have been read; without it nothing is left under `path`. Errors: IO,
+// DEVICE.
+BL_MUST_USE bl_status bl_session_profile_end(bl_session *session, bl_error *err);
 // Runs 1..program->images images; see bl_executor.run. With a sink the device stops after each
 // layer to send its output. Errors: RANGE, DEVICE, MEMORY.
 BL_MUST_USE bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images,

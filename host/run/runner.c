@@ -122,7 +122,7 @@ static bl_status run_all(run_state *s, uint32_t shard, run_part *part, bl_shard_
   BL_TRY(bl_session_counters(s->session, part->result.counters, err));
   memcpy(part->layer_cycles, bl_session_layer_cycles(s->session),
          runner->bloom->graph->layer_count * sizeof(uint64_t));
-  return BL_OK;
+  return runner->profile == NULL ? BL_OK : bl_session_profile_end(s->session, err);
 }
 
 static bl_status open_state(run_state *s, bl_arena *arena, bl_error *err) {
@@ -140,6 +140,7 @@ static bl_status open_state(run_state *s, bl_arena *arena, bl_error *err) {
   const bl_runner *runner = s->runner;
   BL_TRY(
       bl_session_open(&runner->device, graph, bloom->program, BL_STEP_NO_LAYER, &s->session, err));
+  if (runner->profile != NULL) BL_TRY(bl_session_profile(s->session, runner->profile, err));
   if (runner->trace == NULL) return BL_OK;
   return bl_session_trace(s->session, runner->trace, runner->trace_layer, err);
 }
@@ -216,7 +217,7 @@ static void add_parts(const bl_runner *runner, const unsigned char *parts, size_
 bl_status bl_runner_run(const bl_runner *runner, bool compare, float *outputs,
                         bl_run_result *result, bl_error *err) {
   bl_runner limited = *runner;
-  limited.shards = runner->trace != NULL ? 1 : bl_runner_shards(runner);
+  limited.shards = runner->trace != NULL || runner->profile != NULL ? 1 : bl_runner_shards(runner);
   run_context context = {&limited, compare, outputs != NULL};
   size_t bytes = part_bytes(&limited, outputs != NULL);
   *result =

@@ -21,6 +21,7 @@ typedef struct {
   bl_device_spec device; // kind is what bl_runner_run uses; verify opens those it is asked for
   const char *trace;     // run: waveform of the first batch; NULL: none. Needs one shard
   int64_t trace_layer;   // of that batch; -1: all of it
+  const char *profile;   // run: timeline of everything; NULL: none. Needs one shard
   bl_progress progress;
 } bl_runner;
 
