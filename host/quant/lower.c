@@ -15,6 +15,7 @@ typedef struct {
   order order;      // of a rank-4 value; of what was flattened in a rank-2 one
   uint32_t h, w, c;
   uint32_t pad[4]; // top, left, bottom, right
+  bool up;         // h and w are twice the stage's, each pixel 2 x 2 times
 } view;
 
 typedef struct {
@@ -92,9 +93,11 @@ static bl_stage *new_stage(lowering *l, const view *in) {
   s->window.kernel_h = s->window.kernel_w = s->window.stride_h = s->window.stride_w = 1;
   s->window.dilation_h = s->window.dilation_w = s->window.groups = 1;
   s->window.pool_h = s->window.pool_w = s->window.pool_stride_h = s->window.pool_stride_w = 1;
+  s->window.upsample = in->up;
+  s->addend = BL_STAGE_NONE;
   if (in->producer == BL_STAGE_INPUT) {
-    l->out->in_h = in->h;
-    l->out->in_w = in->w;
+    l->out->in_h = in->up ? in->h / 2 : in->h;
+    l->out->in_w = in->up ? in->w / 2 : in->w;
     l->out->in_c = in->c;
   }
   return s;
@@ -299,7 +302,8 @@ static bl_status open_stage(lowering *l, uint32_t k, bool monotone, bl_stage **s
   const view *in = view_in(l, k);
   bl_stage *s = stage_of(l, in);
   bool shared = l->consumers[l->node->inputs[k]] > 1;
-  if (s == NULL || shared || s->quantised || (s->pooled && !monotone)) {
+  if (s == NULL || shared || s->quantised || s->part_count > 0 || in->up ||
+      (s->pooled && !monotone)) {
     BL_TRY(copy_stage(l, in, &s));
     show_output(l, s, in->order);
   } else {
@@ -340,11 +344,46 @@ static bl_status input_affine(lowering *l, const bl_value *c, bool swapped) {
   return BL_OK;
 }
 
+// May the sum be taken in the stage's own accumulators? Only what is linear lies behind it, nobody
+// else reads it, and the other operand is there before it.
+static bool may_add(const lowering *l, uint32_t k, int32_t other) {
+  const view *v = view_in(l, k);
+  const bl_stage *s = stage_of(l, v);
+  return s != NULL && other < v->producer && l->consumers[l->node->inputs[k]] == 1 &&
+         !s->quantised && !s->clamped && !s->pooled && s->part_count == 0 && !v->up &&
+         s->addend == BL_STAGE_NONE && !(s->unit_weights && s->window.groups == 1);
+}
+
+// Two branches meet: one is added inside the accumulation of the other, or of a copy of it.
+static bl_status lower_addition(lowering *l) {
+  const view a = *view_in(l, 0), b = *view_in(l, 1);
+  if (l->node->op != BL_FLOAT_ADD) return refuse(l, "of two branches only the sum is mapped");
+  if (a.h != b.h || a.w != b.w || a.c != b.c || a.order != b.order)
+    return refuse(l, "the two branches differ in shape");
+  for (int k = 0; k < 4; k++)
+    if (a.pad[k] + b.pad[k] > 0)
+      return refuse(l, "padding is only mapped in front of a convolution");
+  bool into_a = may_add(l, 0, b.producer), into_b = may_add(l, 1, a.producer);
+  const view *main = into_a || (!into_b && a.producer >= b.producer) ? &a : &b;
+  const view *other = main == &a ? &b : &a;
+  bl_stage *s = stage_of(l, main);
+  if (other->up) return refuse(l, "an up-sampled operand is only mapped on one side");
+  if (!into_a && !into_b) {
+    BL_TRY(copy_stage(l, main, &s));
+    show_output(l, s, main->order);
+  } else {
+    *view_out(l) = *main;
+  }
+  s->addend = other->producer;
+  s->addend_post = s->post_count;
+  s->value = l->node->outputs[0];
+  return BL_OK;
+}
+
 static bl_status lower_binary(lowering *l) {
   const view *a = view_in(l, 0), *b = view_in(l, 1);
   bl_float_op op = l->node->op;
-  if (a != NULL && b != NULL)
-    return refuse(l, "two branches meet; residual connections are not mapped yet");
+  if (a != NULL && b != NULL) return lower_addition(l);
   const view *in = a != NULL ? a : b;
   const bl_value *c = value_in(l, a != NULL ? 1 : 0);
   bool swapped = a == NULL;
@@ -417,7 +456,9 @@ static bl_status lower_max_pool(lowering *l) {
   if (w.rank != 2 || w.dilation[0] != 1 || w.dilation[1] != 1)
     return refuse(l, "a dilated maximum, or one not over two dimensions, is not mapped");
   bl_stage *s = stage_of(l, in);
-  if (s == NULL || s->pooled || l->consumers[l->node->inputs[0]] > 1) BL_TRY(copy_stage(l, in, &s));
+  if (s == NULL || s->pooled || s->part_count > 0 || s->addend != BL_STAGE_NONE || in->up ||
+      l->consumers[l->node->inputs[0]] > 1)
+    BL_TRY(copy_stage(l, in, &s));
   s->pooled = true;
   s->window.pool_h = (uint32_t)w.kernel[0], s->window.pool_w = (uint32_t)w.kernel[1];
   s->window.pool_stride_h = (uint32_t)w.stride[0];
@@ -651,7 +692,7 @@ static bl_status finish(lowering *l) {
   bl_stage *s = stage_of(l, v);
   if (v->producer + 1 != (int32_t)l->out->stage_count)
     return refuse(l, "layers after the output are not mapped");
-  if (s->quantised || (!s->clamped && !s->pooled)) return BL_OK;
+  if (s->part_count == 0 && (s->quantised || (!s->clamped && !s->pooled))) return BL_OK;
   BL_TRY(copy_stage(l, v, &s));
   return BL_OK;
 }

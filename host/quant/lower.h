@@ -9,7 +9,7 @@
 #include "host/graph/int_graph.h"
 #include "host/quant/observer.h"
 
-enum { BL_STAGE_INPUT = -1, BL_LOWER_MAX_POSTS = 16 };
+enum { BL_STAGE_INPUT = -1, BL_STAGE_NONE = -2, BL_LOWER_MAX_POSTS = 16, BL_LOWER_MAX_PARTS = 16 };
 
 // One element-wise operation on channel n: x*mul + add, as four double operations where `norm`:
 // (x - a) / b * c + d; or a clamp.
@@ -32,7 +32,13 @@ typedef struct {
   bool unit_weights;       // all ones: average pooling or a copy
   bl_post posts[BL_LOWER_MAX_POSTS];
   uint32_t post_count;
+  int32_t addend; // stage index or BL_STAGE_INPUT: added behind the first `addend_post` posts;
+  uint32_t addend_post; // BL_STAGE_NONE: nothing
+  // A concatenation of these stages' outputs along the channels; it is no layer.
+  uint32_t part_count;
+  uint32_t parts[BL_LOWER_MAX_PARTS];
   bool clamped, pooled;
+  bool is_part;   // of a concatenation
   bool quantised; // the graph fixes the output's integers, by `quantiser`
   bl_quantiser quantiser;
   double q_lo, q_hi;         // of that quantiser

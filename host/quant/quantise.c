@@ -133,6 +133,13 @@ static size_t fan_in(const bl_stage *s) {
   return (size_t)s->window.kernel_h * s->window.kernel_w * (s->in_c / s->window.groups);
 }
 
+// The nearest integers for a scale that something else decides.
+static void round_weights(const float *w, size_t count, unsigned bits, double scale, int8_t *out) {
+  const double most = (1 << (bits - 1)) - 1;
+  for (size_t k = 0; k < count; k++)
+    out[k] = (int8_t)fmax(-most, fmin(most, rint((double)w[k] / scale)));
+}
+
 // Integers and their scale for each channel.
 static void make_weights(const quantising *q, const bl_stage *s, bl_int_layer *layer,
                          double *scale) {
@@ -168,9 +175,9 @@ typedef struct {
   double scale, offset, lo, hi;
 } affine;
 
-static affine fold_posts(const bl_stage *s, uint32_t n) {
+static affine fold_some(const bl_stage *s, uint32_t n, uint32_t first, uint32_t end) {
   affine f = {1, 0, -INFINITY, INFINITY};
-  for (uint32_t k = 0; k < s->post_count; k++) {
+  for (uint32_t k = first; k < end; k++) {
     const bl_post *p = &s->posts[k];
     double mul = 1, add = 0;
     switch (p->kind) {
@@ -198,11 +205,28 @@ static affine fold_posts(const bl_stage *s, uint32_t n) {
   return f;
 }
 
+static affine fold_posts(const bl_stage *s, uint32_t n) {
+  return fold_some(s, n, 0, s->post_count);
+}
+
+// The factor of the operations in front of an addition, which are linear.
+static affine fold_before(const bl_stage *s, uint32_t n) {
+  return fold_some(s, n, 0, s->addend == BL_STAGE_NONE ? 0 : s->addend_post);
+}
+
+// What follows the dequantised accumulator: everything, or what lies behind the addition.
+static affine fold_after(const bl_stage *s, uint32_t n) {
+  if (s->addend == BL_STAGE_NONE) return fold_posts(s, n);
+  affine f = fold_some(s, n, s->addend_post, s->post_count);
+  f.offset += f.scale * fold_before(s, n).offset;
+  return f;
+}
+
 static bl_status set_clamp(quantising *q, const bl_stage *s, const bl_int_tensor *out,
                            bl_int_layer *layer) {
-  affine first = fold_posts(s, 0);
+  affine first = fold_after(s, 0);
   for (uint32_t n = 1; n < s->out_c; n++) {
-    affine f = fold_posts(s, n);
+    affine f = fold_after(s, n);
     if (f.lo != first.lo || f.hi != first.hi)
       return bl_fail(q->err, BL_ERR_UNSUPPORTED,
                      "node %s: a scale a channel after a clamp; put it before, or quantise between",
@@ -217,21 +241,104 @@ static bl_status set_clamp(quantising *q, const bl_stage *s, const bl_int_tensor
   return BL_OK;
 }
 
-// From accumulators to the real value: x = factor * (acc - correction), then the posts.
+// From accumulators to the real value: x = factor * (acc - correction), then the posts. With an
+// addend x is what the posts in front of it make of the sum's part of acc, times a constant.
 typedef struct {
   double factor;
   int64_t correction;
 } dequantiser;
 
 static dequantiser dequantiser_of(const bl_stage *s, const bl_int_layer *layer,
-                                  const bl_int_tensor *in, double weight_scale, uint32_t n) {
-  double in_scale = in->scale;
-  return (dequantiser){weight_scale * in_scale, in->zero_point * weight_sum(s, layer, n)};
+                                  const bl_int_tensor *in, const bl_int_tensor *addend,
+                                  double weight_scale, uint32_t n) {
+  dequantiser d = {weight_scale * in->scale, in->zero_point * weight_sum(s, layer, n)};
+  if (addend == NULL) return d;
+  d.factor *= fold_before(s, n).scale / (double)(1 << layer->raise);
+  d.correction *= 1 << layer->raise;
+  d.correction += (int64_t)layer->addend_weight[n] * addend->zero_point;
+  return d;
+}
+
+// ---- Additions
+// -----------------------------------------------------------------------------------
+
+// acc = sum * 2^raise + d * r, so d is the ratio of the two scales, times 2^raise. Where the
+// weights are ours to choose, their scale is pulled (by -19 to +62 %) so that d is a power of two,
+// which is one plane; a channel whose factor is negative gets negated weights.
+enum { MAX_PULL = 20, LEAST_RATIO_BITS = 7, MAX_RAISE = 24 };
+
+static bool may_pull(const quantising *q, const bl_stage *s) {
+  return !s->unit_weights && s->weight_scale == NULL && q->options->weight_bits > 1;
+}
+
+static int pull_of(double ratio) {
+  double k = floor(log2(ratio) + 0.3);
+  return (int)fmax(-MAX_PULL, fmin(MAX_PULL, k));
+}
+
+// scale[n] of the weights times in->scale times the posts in front: the unit of the sum.
+static double unit_of(const bl_stage *s, const bl_int_tensor *in, double scale, uint32_t n) {
+  return scale * in->scale * fold_before(s, n).scale;
+}
+
+static void pull_scales(const quantising *q, const bl_stage *s, const bl_int_tensor *in,
+                        const bl_int_tensor *addend, bl_int_layer *layer, double *scale) {
+  int least = 0;
+  for (uint32_t n = 0; n < s->out_c; n++) {
+    int k = pull_of(addend->scale / fabs(unit_of(s, in, scale[n], n)));
+    if (k < least) least = k;
+  }
+  layer->raise = (uint8_t)-least;
+  for (uint32_t n = 0; n < s->out_c; n++) {
+    double unit = unit_of(s, in, scale[n], n);
+    int k = pull_of(addend->scale / fabs(unit));
+    if (k - least > MAX_PULL) k = least + MAX_PULL;
+    double pulled = scale[n] * addend->scale / fabs(unit) / ldexp(1, k);
+    scale[n] = unit < 0 ? -pulled : pulled;
+    layer->addend_weight[n] = 1 << (k - least);
+    round_weights(s->weights + n * fan_in(s), fan_in(s), q->options->weight_bits, scale[n],
+                  layer->weights + n * fan_in(s));
+  }
+}
+
+// Weights that are fixed: raise the sum until the ratio has seven bits or more, and round it.
+static bl_status round_ratios(quantising *q, const bl_stage *s, const bl_int_tensor *in,
+                              const bl_int_tensor *addend, bl_int_layer *layer,
+                              const double *scale) {
+  double least = INFINITY;
+  for (uint32_t n = 0; n < s->out_c; n++)
+    least = fmin(least, addend->scale / fabs(unit_of(s, in, scale[n], n)));
+  double raise = fmax(0, LEAST_RATIO_BITS - floor(log2(least)));
+  layer->raise = (uint8_t)fmin(raise, MAX_RAISE);
+  for (uint32_t n = 0; n < s->out_c; n++) {
+    double d = rint(ldexp(addend->scale / unit_of(s, in, scale[n], n), layer->raise));
+    if (!(fabs(d) < 1 << 24))
+      return bl_fail(q->err, BL_ERR_RANGE,
+                     "node %s channel %u: the scales of its two operands are too far apart",
+                     s->name, n);
+    layer->addend_weight[n] = (int32_t)d;
+  }
+  return BL_OK;
+}
+
+static bl_status make_addend(quantising *q, const bl_stage *s, const bl_int_graph *g,
+                             bl_int_layer *layer, double *scale) {
+  const bl_int_tensor *in = &g->tensors[layer->input], *addend = &g->tensors[s->addend + 1];
+  layer->addend = (uint32_t)(s->addend + 1);
+  layer->addend_weight = bl_arena_alloc(g->arena, s->out_c, sizeof *layer->addend_weight);
+  if (layer->addend_weight == NULL) return no_memory(q);
+  for (uint32_t n = 0; n < s->out_c; n++)
+    if (unit_of(s, in, scale[n], n) == 0)
+      return bl_fail(q->err, BL_ERR_UNSUPPORTED,
+                     "node %s channel %u: a factor of 0 in front of an addition", s->name, n);
+  if (!may_pull(q, s)) return round_ratios(q, s, in, addend, layer, scale);
+  pull_scales(q, s, in, addend, layer, scale);
+  return BL_OK;
 }
 
 static bl_status real_requant(quantising *q, const bl_stage *s, const bl_int_tensor *out,
                               bl_int_layer *layer, uint32_t n, dequantiser d) {
-  affine f = fold_posts(s, n);
+  affine f = fold_after(s, n);
   double scale = f.scale * d.factor / out->scale;
   double offset = f.offset / out->scale - scale * (double)d.correction;
   bl_requant r;
@@ -251,7 +358,7 @@ static bl_status real_requant(quantising *q, const bl_stage *s, const bl_int_ten
 }
 
 static void accumulator_outputs(const bl_stage *s, bl_int_layer *layer, uint32_t n, dequantiser d) {
-  affine f = fold_posts(s, n);
+  affine f = fold_after(s, n);
   layer->out_scale[n] = f.scale * d.factor;
   layer->out_bias[n] = f.offset - f.scale * d.factor * (double)d.correction;
 }
@@ -271,7 +378,13 @@ static int32_t graph_level(const void *context, int64_t acc) {
   const level_context *c = context;
   const bl_stage *s = c->stage;
   double x = c->d.factor * (double)(acc - c->d.correction);
-  double y = bl_stage_posts(s, c->channel, x);
+  double y = x;
+  if (s->addend == BL_STAGE_NONE) {
+    y = bl_stage_posts(s, c->channel, x);
+  } else {
+    affine f = fold_after(s, c->channel);
+    y = fmax(f.lo, fmin(f.hi, f.scale * x + f.offset));
+  }
   if (s->quantiser.format.kind == BL_FORMAT_B1) return y >= 0 ? 0 : -1;
   double level = y / s->quantiser.scale + s->quantiser.zero_point;
   level = level < s->q_lo ? s->q_lo : level > s->q_hi ? s->q_hi : level;
@@ -279,7 +392,7 @@ static int32_t graph_level(const void *context, int64_t acc) {
 }
 
 static void accumulator_range(const bl_stage *s, const bl_int_layer *layer, const bl_int_tensor *in,
-                              uint32_t n, int64_t *lo, int64_t *hi) {
+                              const bl_int_tensor *addend, uint32_t n, int64_t *lo, int64_t *hi) {
   int64_t least = bl_format_min(in->format), most = bl_format_max(in->format);
   *lo = *hi = 0;
   for (size_t k = 0; k < fan_in(s); k++) {
@@ -287,10 +400,16 @@ static void accumulator_range(const bl_stage *s, const bl_int_layer *layer, cons
     *lo += w > 0 ? w * least : w * most;
     *hi += w > 0 ? w * most : w * least;
   }
+  if (addend == NULL) return;
+  int64_t d = layer->addend_weight[n];
+  int64_t a = d * bl_format_min(addend->format), b = d * bl_format_max(addend->format);
+  *lo = *lo * (1 << layer->raise) + (a < b ? a : b);
+  *hi = *hi * (1 << layer->raise) + (a < b ? b : a);
 }
 
 static bl_status exact_requant(quantising *q, const bl_stage *s, const bl_int_tensor *in,
-                               bl_int_layer *layer, uint32_t n, dequantiser d) {
+                               const bl_int_tensor *addend, bl_int_layer *layer, uint32_t n,
+                               dequantiser d) {
   level_context context = {s, n, d};
   bool bipolar = s->quantiser.format.kind == BL_FORMAT_B1;
   int32_t zp = s->quantiser.zero_point;
@@ -298,7 +417,7 @@ static bl_status exact_requant(quantising *q, const bl_stage *s, const bl_int_te
                       .context = &context,
                       .level_lo = bipolar ? -1 : (int32_t)s->q_lo - zp,
                       .level_hi = bipolar ? 0 : (int32_t)s->q_hi - zp};
-  accumulator_range(s, layer, in, n, &levels.acc_lo, &levels.acc_hi);
+  accumulator_range(s, layer, in, addend, n, &levels.acc_lo, &levels.acc_hi);
   bl_requant r;
   uint64_t wrong = bl_requant_fit(&levels, &r);
   if (wrong == UINT64_MAX)
@@ -352,6 +471,11 @@ static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
   double *scale = bl_arena_alloc(q->scratch, s->out_c, sizeof *scale);
   if (scale == NULL) return no_memory(q);
   make_weights(q, s, layer, scale);
+  const bl_int_tensor *addend = NULL;
+  if (s->addend != BL_STAGE_NONE) {
+    addend = &g->tensors[s->addend + 1];
+    BL_TRY(make_addend(q, s, g, layer, scale));
+  }
   if (s->quantised) {
     q->out->graph_was_quantised = true;
     layer->lo = (int32_t)s->q_lo;
@@ -360,9 +484,9 @@ static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
     BL_TRY(set_clamp(q, s, out, layer));
   }
   for (uint32_t n = 0; n < s->out_c; n++) {
-    dequantiser d = dequantiser_of(s, layer, in, scale[n], n);
+    dequantiser d = dequantiser_of(s, layer, in, addend, scale[n], n);
     if (s->quantised)
-      BL_TRY(exact_requant(q, s, in, layer, n, d));
+      BL_TRY(exact_requant(q, s, in, addend, layer, n, d));
     else if (out->format.kind == BL_FORMAT_ACC)
       accumulator_outputs(s, layer, n, d);
     else
