@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The networks that the benchmark makes: sound, and CNV's signs balanced in every layer, counted
-// with the reference kernels on images that its batch norms were not drawn from.
+// with the reference kernels on images that its batch norms were not drawn from; as an ONNX file it
+// comes back as the same network.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,9 +11,12 @@
 
 #include <cmocka.h>
 
+#include "host/compile/bloom.h"
 #include "host/ref/reference.h"
 #include "host/run/input.h"
 #include "tests/bench/nets.h"
+#include "tests/bench/nets_onnx.h"
+#include "tests/support/run_command.h"
 
 enum { IMAGES = 3, MOST_LAYERS = 16 };
 
@@ -65,10 +69,37 @@ static void dense_is_sound(void **state) {
   }
 }
 
+// Written as QONNX, compressed by the command; same outputs, and the device agrees.
+static void cnv_through_onnx(void **state) {
+  (void)state;
+  bl_error err = {0};
+  char path[256];
+  bl_int_graph *made = bl_net_cnv(3);
+  assert_non_null(made);
+  (void)snprintf(path, sizeof path, "%s/cnv.onnx", bl_command_folder);
+  if (bl_net_cnv_write(path, made, &err) != BL_OK) fail_msg("%s", err.text);
+  bl_command_expect("compress @cnv.onnx --batch 1 --output @cnv.bloom", 0);
+  bl_command_expect("verify @cnv.bloom --limit 1 --seed 2", 0);
+  bl_bloom bloom;
+  (void)snprintf(path, sizeof path, "%s/cnv.bloom", bl_command_folder);
+  if (bl_bloom_load(path, &bloom, &err) != BL_OK) fail_msg("%s", err.text);
+  assert_int_equal(bloom.graph->layer_count, made->layer_count);
+  int32_t in[32 * 32 * 3], expected[10], out[10];
+  for (size_t i = 0; i < IMAGES; i++) {
+    bl_input_random(made, 5, i, in);
+    assert_int_equal(bl_reference_run(made, in, expected, NULL, NULL, &err), BL_OK);
+    assert_int_equal(bl_reference_run(bloom.graph, in, out, NULL, NULL, &err), BL_OK);
+    assert_memory_equal(out, expected, sizeof out);
+  }
+  bl_bloom_free(&bloom);
+  bl_arena_free(made->arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cnv_is_balanced),
       cmocka_unit_test(dense_is_sound),
+      cmocka_unit_test(cnv_through_onnx),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
 }
