@@ -2,7 +2,8 @@
 // Whole networks on the simulated RTL: cycles an image against their targets, and where the cycles
 // go. Every output bit is compared with the reference kernels. Inputs are random (cycles do not
 // depend on values), so quantisers calibrate on random samples too.
-//   networks [TEXT...]        only the rows whose name has one of the texts
+//   networks [--layers] [TEXT...]  only the rows whose name has one of the texts; each layer too
+//   networks --onnx FILE           writes CNV-W1A1 for bitloom compress
 // Models come from BITLOOM_DATA (../shared/data by default). Exit status 1 when a target is missed,
 // a bit differs, or a network does not compile or run; absent models are said and do not count.
 //
@@ -20,6 +21,7 @@
 #include "host/run/input.h"
 #include "host/run/program_session.h"
 #include "tests/bench/nets.h"
+#include "tests/bench/nets_onnx.h"
 
 enum { BATCHES = 2, CALIBRATION = 4, PATH_BYTES = 512, SEED = 1, DENSE_SIDE = 16 };
 
@@ -119,6 +121,7 @@ static bl_status make_graph(const row *r, bl_int_graph **graph, bl_error *err) {
 typedef struct {
   uint32_t images; // of a batch
   uint64_t counters[BL_COUNTER_COUNT], layer_cycles, differing;
+  bool each_layer; // print them
 } measured;
 
 static bool only_ones(const bl_int_layer *l, size_t count) {
@@ -127,18 +130,42 @@ static bool only_ones(const bl_int_layer *l, size_t count) {
   return true;
 }
 
+static double ideal_layer(const bl_int_graph *graph, uint32_t layer, const bl_config *config) {
+  const bl_int_layer *l = &graph->layers[layer];
+  const bl_int_tensor *in = &graph->tensors[l->input];
+  uint32_t h, w, out_c = graph->tensors[l->output].c;
+  size_t weights = (size_t)l->kernel_h * l->kernel_w * (in->c / l->groups) * out_c;
+  if (only_ones(l, weights)) return 0;
+  bl_int_conv_size(graph, l, &h, &w);
+  double binary = (double)h * w * (double)weights * l->weight_format.bits * in->format.bits;
+  return binary / ((double)config->rows * config->cols * config->lanes);
+}
+
 static double ideal_cycles(const bl_int_graph *graph, const bl_config *config) {
-  double binary = 0;
+  double sum = 0;
+  for (uint32_t i = 0; i < graph->layer_count; i++)
+    sum += ideal_layer(graph, i, config);
+  return sum;
+}
+
+// Cycles of an image, layer by layer.
+static void print_layers(const bl_int_graph *graph, const bl_program *program,
+                         const uint64_t *cycles) {
+  printf("\n");
   for (uint32_t i = 0; i < graph->layer_count; i++) {
     const bl_int_layer *l = &graph->layers[i];
-    const bl_int_tensor *in = &graph->tensors[l->input];
-    uint32_t h, w, out_c = graph->tensors[l->output].c;
-    size_t weights = (size_t)l->kernel_h * l->kernel_w * (in->c / l->groups) * out_c;
-    if (only_ones(l, weights)) continue;
-    bl_int_conv_size(graph, l, &h, &w);
-    binary += (double)h * w * (double)weights * l->weight_format.bits * in->format.bits;
+    const bl_int_tensor *in = &graph->tensors[l->input], *out = &graph->tensors[l->output];
+    double mean = (double)cycles[i] / ((double)BATCHES * program->images);
+    double issue = (double)program->layer_issue[i] / program->images;
+    printf("  %3u %-24.24s %3ux%-3u %4u %-3s by %ux%u %-3s to %4u%s%s  ideal %7.0f, steps %7.0f, "
+           "cycles %7.0f, issue %5.1f %%, %u run%s\n",
+           i, l->name, in->h, in->w, in->c, bl_format_name(in->format), l->kernel_h, l->kernel_w,
+           bl_format_name(l->weight_format), out->c, l->groups > 1 ? " grouped" : "",
+           l->addend_weight != NULL ? " + addend" : "", ideal_layer(graph, i, &program->config),
+           issue, mean, 100 * issue / mean, program->layer_parts[i],
+           program->layer_parts[i] == 1 ? "" : "s");
   }
-  return binary / ((double)config->rows * config->cols * config->lanes);
+  printf("%40s", "");
 }
 
 // One batch, and how many of its output values differ from the reference kernels'.
@@ -161,14 +188,15 @@ static bl_status run_batch(bl_session *session, const bl_int_graph *graph, uint6
   return status;
 }
 
-static bl_status run_session(bl_session *session, const bl_int_graph *graph, measured *m,
-                             bl_error *err) {
+static bl_status run_session(bl_session *session, const bl_int_graph *graph,
+                             const bl_program *program, measured *m, bl_error *err) {
   for (uint32_t b = 0; b < BATCHES; b++)
     BL_TRY(run_batch(session, graph, (uint64_t)b * m->images, m->images, &m->differing, err));
   BL_TRY(bl_session_counters(session, m->counters, err));
   const uint64_t *cycles = bl_session_layer_cycles(session);
   for (uint32_t i = 0; i < graph->layer_count; i++)
     m->layer_cycles += cycles[i];
+  if (m->each_layer) print_layers(graph, program, cycles);
   return BL_OK;
 }
 
@@ -182,7 +210,7 @@ static bl_status measure(const row *r, const bl_int_graph *graph, measured *m, b
   bl_status status = bl_session_open(&device, graph, program, BL_STEP_NO_LAYER, &session, err);
   m->images = program->images;
   if (status == BL_OK) {
-    status = run_session(session, graph, m, err);
+    status = run_session(session, graph, program, m, err);
     bl_session_close(session);
   }
   bl_program_free(program);
@@ -242,10 +270,10 @@ static void print_heading(void) {
          "", "% of all cycles");
 }
 
-static bool do_row(const row *r) {
+static bool do_row(const row *r, bool each_layer) {
   bl_error err = {0};
   bl_int_graph *graph = NULL;
-  measured m = {0};
+  measured m = {.each_layer = each_layer};
   print_name(r);
   (void)fflush(stdout);
   bl_status status = make_graph(r, &graph, &err);
@@ -265,15 +293,27 @@ static bool do_row(const row *r) {
 }
 
 static bool wanted(const row *r, int argc, char **argv) {
-  for (int i = 1; i < argc; i++)
+  for (int i = 0; i < argc; i++)
     if (strstr(r->name, argv[i]) != NULL) return true;
-  return argc < 2;
+  return argc < 1;
+}
+
+static int write_onnx(const char *path) {
+  bl_error err = {0};
+  bl_int_graph *graph = bl_net_cnv(SEED);
+  bl_status status = graph == NULL ? bl_fail(&err, BL_ERR_MEMORY, "no memory for the network")
+                                   : bl_net_cnv_write(path, graph, &err);
+  if (graph != NULL) bl_arena_free(graph->arena);
+  if (status != BL_OK) (void)fprintf(stderr, "networks: %s\n", err.text);
+  return status == BL_OK ? 0 : 1;
 }
 
 int main(int argc, char **argv) {
-  bool good = true;
+  bool good = true, each_layer = argc > 1 && strcmp(argv[1], "--layers") == 0;
+  if (argc == 3 && strcmp(argv[1], "--onnx") == 0) return write_onnx(argv[2]);
+  int skip = each_layer ? 2 : 1;
   print_heading();
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-    if (wanted(&rows[i], argc, argv) && !do_row(&rows[i])) good = false;
+    if (wanted(&rows[i], argc - skip, argv + skip) && !do_row(&rows[i], each_layer)) good = false;
   return good ? 0 : 1;
 }
