@@ -451,8 +451,11 @@ module bitloom_gather #(
 
   // One row: whether the cursor is in its window, where in it, and where its next byte goes.
   logic [ROWS-1:0] too_long;
-  logic [PW:0]     limit;
-  assign limit = b_rotated_q ? (PW + 1)'(ROW_DEPTH / SLOTS) : (PW + 1)'(ROW_DEPTH);
+  // Whether a word's index is beyond the half: both limits are powers of two.
+  localparam int WW = $clog2(ROW_DEPTH / SLOTS);
+  function automatic logic outside(input logic [PW:WW] index);
+    outside = index[PW:PW-1] != '0 || (b_rotated_q && index[PW-2:WW] != '0);
+  endfunction
   genvar r;
   generate
     for (r = 0; r < ROWS; r = r + 1) begin : gen_row
@@ -497,7 +500,7 @@ module bitloom_gather #(
           byte_q <= byte_after[BW-1:0];
           if (byte_after[BW]) pointer_q <= pointer_q + PW'(b_step_q);
         end
-      assign too_long[r]            = takes_now && (word >= limit || (spills && next >= limit));
+      assign too_long[r]            = takes_now && (outside(word[PW:WW]) || (spills && outside(next[PW:WW])));
       assign fill_we_o[r]           = (b_valid_q || b_flush_q) && b_rows_q[r];
       assign fill_addr_o[r*16+:16]  = 16'(word);
       assign fill_next_o[r*16+:16]  = 16'(next);
@@ -509,7 +512,7 @@ module bitloom_gather #(
   assign fill_flush_o   = b_flush_q;
   assign fill_rotated_o = b_rotated_q;
   assign fill_half_o    = half_q;
-  assign fill_data_o    = b_pad_q ? b_word_q : act_rdata_i;
+  assign fill_data_o    = b_flush_q ? '0 : b_pad_q ? b_word_q : act_rdata_i;
 
   always_ff @(posedge clk_i)
     if (rst_i || layer_start_i) faults_o <= '0;

@@ -28,7 +28,7 @@ module bitloom_row_buffer #(
     input  logic [15:0]        fill_next_i,
     input  logic [3:0]         fill_shift_i,   // < LANES/8
     input  logic [LANES/8-1:0] fill_bytes_i,   // bytes of fill_data_i that are written
-    input  logic               fill_flush_i,   // instead: zeros from byte fill_shift_i of the word on
+    input  logic               fill_flush_i,   // instead: all from byte fill_shift_i of the word on
     input  logic               fill_rotated_i, // addresses are {address, group}
     input  logic [LANES-1:0]   fill_data_i,
     input  logic               read_i,
@@ -45,33 +45,44 @@ module bitloom_row_buffer #(
   localparam GROUP_W = $clog2(LANES / COLS);
   localparam GROUP_SHIFT = $clog2(COLS / 8);
 
+  // Addresses with room for the group's number, where there is one.
+  logic [AW-1:0] here, next;
+  assign here = fill_rotated_i ? AW'(fill_addr_i << GROUP_W) : fill_addr_i[AW-1:0];
+  assign next = fill_rotated_i ? AW'(fill_next_i << GROUP_W) : fill_next_i[AW-1:0];
+
+  // The word rotated, by powers of two.
+  logic [LANES-1:0] rotated;
+  always_comb begin
+    rotated = fill_data_i;
+    for (int i = 0; i < SW; i++)
+      if (fill_shift_i[i]) rotated = (rotated << (8 << i)) | (rotated >> (LANES - (8 << i)));
+  end
+
   genvar p;
   generate
     for (p = 0; p < BYTES; p = p + 1) begin : gen_bank
       logic [SW-1:0] source;
       logic          wrapped, we;
-      logic [15:0]   word;
       logic [AW-1:0] address;
-      logic [7:0]    data;
       assign source  = SW'(p) - fill_shift_i[SW-1:0];
       assign wrapped = 4'(p) < fill_shift_i;
       assign we      = fill_we_i && (fill_flush_i ? !wrapped : fill_bytes_i[source]);
-      assign word    = wrapped ? fill_next_i : fill_addr_i;
-      assign address = fill_rotated_i ? {word[AW-GROUP_W-1:0], source[SW-1:GROUP_SHIFT]}
-                                      : word[AW-1:0];
-      assign data    = fill_flush_i ? '0 : fill_data_i[source*8+:8];
+      always_comb begin
+        address = wrapped ? next : here;
+        if (fill_rotated_i) address[GROUP_W-1:0] = source[SW-1:GROUP_SHIFT];
+      end
       bitloom_ram #(.WIDTH(8), .DEPTH(2 * ROW_DEPTH)) u_ram (
           .clk_i,
           .we_i(we),
           .waddr_i({fill_half_i, address}),
-          .wdata_i(data),
+          .wdata_i(rotated[p*8+:8]),
           .re_i(read_i),
           .raddr_i({read_half_i, read_addr_i[AW-1:0]}),
           .rdata_o(read_data_o[p*8+:8])
       );
-      wire unused = &{1'b0, word, 1'b0};
     end
   endgenerate
+  wire unused = &{1'b0, fill_addr_i, fill_next_i, read_addr_i, 1'b0};
 
   always_ff @(posedge clk_i)
     if (rst_i) read_o <= 1'b0;

@@ -42,7 +42,7 @@ static void write_row(test *t, unsigned r) {
     if (*p->fill_rotated_o) word = word * SLOTS + from / (COLS / 8);
     if (word >= ROW_DEPTH) continue; // a fault follows
     unsigned to = (from + shift) % BYTES;
-    t->row[half][r][word][to] = *p->fill_flush_o ? 0 : ((const uint8_t *)p->fill_data_o)[from];
+    t->row[half][r][word][to] = ((const uint8_t *)p->fill_data_o)[from];
     t->written[half][r][word][to] = true;
   }
 }

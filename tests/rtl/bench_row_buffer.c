@@ -29,6 +29,7 @@ static fill random_fill(bench *b) {
   f.at = bench_random(b) % words;
   f.next = bench_random(b) % words;
   if (f.rotated) f.shift = f.shift / (COLS / 8) * (COLS / 8);
+  if (f.flush) return f; // of zeros
   f.data = ((uint64_t)bench_random(b) << 32 | bench_random(b)) >> (64 - LANES);
   return f;
 }
@@ -41,7 +42,7 @@ static void apply(const fill *f, uint8_t words[ROW_DEPTH][BYTES], bool known[ROW
     unsigned word = wraps ? f->next : f->at;
     if (f->rotated) word = word * SLOTS + from / (COLS / 8);
     if (f->flush ? wraps : (f->bytes >> from & 1) == 0) continue;
-    words[word][to] = f->flush ? 0 : (uint8_t)(f->data >> (8 * from));
+    words[word][to] = (uint8_t)(f->data >> (8 * from));
     known[word][to] = true;
   }
 }
