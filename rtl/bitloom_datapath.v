@@ -177,10 +177,13 @@ module bitloom_datapath #(
     end
   end
 
-  // Planes on rows: row i holds plane i, rows beyond the planes nothing.
-  logic uppermost0, below0;
-  assign uppermost0 = spread && 4'(left_q) == in_planes - 4'd1;
-  assign below0     = spread && 4'(left_q) < in_planes - 4'd1;
+  // Planes on rows: row i holds plane i, rows beyond the planes nothing. The uppermost one of a signed
+  // input counts negative when the next one is added; a single one has a copy above it, its sign.
+  logic [3:0] next_plane;  // below the uppermost one
+  logic       below0, minus0;
+  assign next_plane = in_signed && in_planes == 4'd1 ? 4'd0 : in_planes - 4'd2;
+  assign below0     = spread && $signed({1'b0, 4'(left_q)}) <= $signed({next_plane[3], next_plane});
+  assign minus0     = spread && in_signed && 4'(left_q) == next_plane;
 
   // Codes leave skewed; lane c waits COLS-1-c cycles for the last one.
   logic [COLS*8-1:0] codes;
@@ -189,7 +192,7 @@ module bitloom_datapath #(
     for (c = 0; c < COLS; c = c + 1) begin : gen_lane
       localparam WAIT = COLS - 1 - c;
       // What the lane works with, passed on by its western neighbour.
-      logic             valid, param_re, combine, negate;
+      logic             valid, param_re, combine, minus;
       logic [1:0]       post;
       logic [ACC_W-1:0] row_sum;
       logic [15:0]      param_addr;
@@ -197,24 +200,24 @@ module bitloom_datapath #(
         assign valid      = lane0_q;
         assign param_re   = param0_q;
         assign combine    = below0;
-        assign negate     = uppermost0 && in_signed;
+        assign minus      = minus0;
         assign post       = post0_q;
         assign row_sum    = s;
         assign param_addr = param_base + tile0_q;
       end else begin : gen_next
-        logic             valid_q, param_re_q, combine_q, negate_q;
+        logic             valid_q, param_re_q, combine_q, minus_q;
         logic [1:0]       post_q;
         logic [ACC_W-1:0] row_sum_q;
         logic [15:0]      param_addr_q;
         assign {valid, param_re, post} = {valid_q, param_re_q, post_q};
         assign {row_sum, param_addr}   = {row_sum_q, param_addr_q};
-        assign {combine, negate}       = {combine_q, negate_q};
+        assign {combine, minus}        = {combine_q, minus_q};
         always_ff @(posedge clk_i)
           if (rst_i) {valid_q, param_re_q} <= '0;
           else {valid_q, param_re_q} <= {gen_lane[c-1].valid, gen_lane[c-1].param_re};
         always_ff @(posedge clk_i) begin
           post_q <= gen_lane[c-1].post;
-          {combine_q, negate_q} <= {gen_lane[c-1].combine, gen_lane[c-1].negate};
+          {combine_q, minus_q} <= {gen_lane[c-1].combine, gen_lane[c-1].minus};
           if (gen_lane[c-1].valid) row_sum_q <= gen_lane[c-1].row_sum;
           if (gen_lane[c-1].param_re) param_addr_q <= gen_lane[c-1].param_addr;
         end
@@ -230,7 +233,7 @@ module bitloom_datapath #(
           .s_i(row_sum),
           .post_i(post),
           .combine_i(combine),
-          .negate_i(negate),
+          .minus_i(minus),
           .mult_i(param_data_i[c*72+`BITLOOM_PARAM_MULT_LSB+:`BITLOOM_PARAM_MULT_W]),
           .bias_i(param_data_i[c*72+`BITLOOM_PARAM_BIAS_LSB+:`BITLOOM_PARAM_BIAS_W]),
           .shift_i(param_data_i[c*72+`BITLOOM_PARAM_SHIFT_LSB+:`BITLOOM_PARAM_SHIFT_W]),

@@ -15,7 +15,7 @@
 // So every row buffer receives its window in the order that the contract states, and a row needs
 // nothing but a pointer: a word and a byte in it. Packed windows move it by the bytes of each channel
 // word, rotated ones by a group of lanes at the end of each tap. With planes on rows a tile is one
-// pixel and plane i goes to row i. Rows enter at most one a step, since they are step_w >= 1 apart;
+// pixel and plane i goes to row i, a single signed one to row 1 as well. Rows enter at most one a step, since they are step_w >= 1 apart;
 // where no window is open the walk jumps to the next row's start, and a position that no open window
 // takes (dilation) costs one cycle.
 //
@@ -120,12 +120,15 @@ module bitloom_gather #(
   logic [4:0] in_last_bytes;
   logic [3:0] in_planes, res_planes;
   logic       up, rotated, spread;
+  logic       lone;  // a single signed plane on rows: the one above it is its copy
   assign in_last_bytes = desc_i[`BITLOOM_DESCRIPTOR_IN_LAST_BYTES_LSB+:5];
   assign in_planes     = desc_i[`BITLOOM_DESCRIPTOR_IN_PLANES_LSB+:4];
   assign res_planes    = desc_i[`BITLOOM_DESCRIPTOR_RES_PLANES_LSB+:4];
   assign up            = desc_i[`BITLOOM_DESCRIPTOR_IN_UP_LSB];
   assign rotated       = desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2] == 2'd1;
   assign spread        = desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2] == 2'd2;  // planes on rows
+
+  assign lone = in_planes == 4'd1 && desc_i[`BITLOOM_DESCRIPTOR_IN_SIGNED_LSB];
 
   typedef enum logic [3:0] {
     IDLE, SETUP, SEGMENT, WINDOW_ROW, WALK, FLUSH, RES_LOAD, RES, FINISH
@@ -396,6 +399,7 @@ module bitloom_gather #(
   always_comb begin
     spread_rows = '0;
     spread_rows[plane_q[RW-1:0]] = takes[0];
+    if (lone) spread_rows[1] = takes[0];
     rows_now = takes;
     if (spread) rows_now = spread_rows;
     if (resting) begin
@@ -403,7 +407,7 @@ module bitloom_gather #(
       rows_now[row_q[RW-1:0]] = 1'b1;
     end
     if (state_q == FLUSH)  // no others: the array may still read them
-      for (int i = 0; i < ROWS; i++) rows_now[i] = spread ? 4'(i) < in_planes : fill_live_o[i];
+      for (int i = 0; i < ROWS; i++) rows_now[i] = spread ? 4'(i) < in_planes || (i == 1 && lone) : fill_live_o[i];
   end
 
   // Bytes: how many of the word enter, and by how many the pointers move after it.

@@ -2,8 +2,8 @@
 // One requantise lane: from the array's sums to an 8-bit code.
 //
 //   acc  = (P << post) - ((S << post) >> 1)        modulo 2^ACC_W
-//          with `combine` twice the acc before plus this one, with `negate` this one negative:
-//          planes on rows leave the array uppermost first
+//          with `combine` plus twice the acc before, with `minus` as well less that: planes on
+//          rows leave the array uppermost first
 //   v    = (acc * mult + bias) >> shift            49 bits, single rounding, the half is in bias
 //   code = low 8 bits of clamp(v, lo, hi) + offset, or of v with wrap
 //
@@ -21,7 +21,7 @@ module bitloom_requant #(
     input  logic [ACC_W-1:0]  s_i,
     input  logic [1:0]        post_i,
     input  logic              combine_i,
-    input  logic              negate_i,
+    input  logic              minus_i,
     input  logic signed [16:0] mult_i,   // one cycle after p_i
     input  logic signed [47:0] bias_i,   // one cycle after p_i
     input  logic [5:0]        shift_i,   // one cycle after p_i
@@ -43,8 +43,8 @@ module bitloom_requant #(
       2'd2: row = {twice[ACC_W-2:0], 1'b0};
       default: row = {twice[ACC_W-3:0], 2'b00};
     endcase
-  assign doubled = combine_i ? {acc_q[ACC_W-2:0], 1'b0} : '0;
-  assign acc_d   = doubled + (row ^ {ACC_W{negate_i}}) + ACC_W'(negate_i);
+  assign doubled = combine_i ? {acc_q[ACC_W-2:0], 1'b0} ^ {ACC_W{minus_i}} : '0;
+  assign acc_d   = doubled + row + ACC_W'(minus_i);
 
   logic signed [ACC_W-1:0] acc_q;
   logic valid_q;

@@ -10,7 +10,7 @@ typedef struct {
   unsigned post, shift;
   int32_t mult;
   int64_t bias;
-  bool valid, combine, negate;
+  bool valid, combine, minus;
   uint32_t acc;
 } job;
 
@@ -24,7 +24,7 @@ static uint32_t expected_acc(const job *j, uint32_t before) {
   // S << post keeps its bits before it is halved; the rest is modulo 2^32
   int64_t halved = (int64_t)((uint64_t)(int64_t)j->s << j->post) >> 1;
   uint32_t row = ((uint32_t)j->p << j->post) - (uint32_t)halved;
-  return (j->combine ? 2 * before : 0) + (j->negate ? 0 - row : row);
+  return row + (j->combine ? 2 * (j->minus ? 0 - before : before) : 0);
 }
 
 static int expected_code(const job *j, const mode *m) {
@@ -44,9 +44,9 @@ static job random_job(bench *b) {
   j.p = bench_chance(b, 10) ? corners[bench_random(b) % 7]
                             : (int32_t)bench_random(b) >> (bench_random(b) % 32);
   j.s = bench_chance(b, 50) ? 0 : (int32_t)bench_random(b) >> (4 + bench_random(b) % 28);
-  j.post = bench_random(b) % 3;
+  j.post = bench_random(b) % 4;
   j.combine = bench_chance(b, 40);
-  j.negate = bench_chance(b, 30);
+  j.minus = j.combine && bench_chance(b, 30);
   j.mult = (int32_t)bench_range(b, 1 << 15, (1 << 16) - 1) * (bench_chance(b, 30) ? -1 : 1);
   j.shift = (unsigned)bench_range(b, 1, 47);
   j.bias = bench_range(b, -((int64_t)1 << 47), ((int64_t)1 << 47) - 1) >> (bench_random(b) % 47);
@@ -70,11 +70,11 @@ static void run_mode(bench *b, dut *d, dut_ports *p, const mode *m) {
   *p->wrap_i = m->wrap;
   for (int t = 0; t < 64 + 3; t++) {
     job now = t < 60 ? random_job(b) : (job){0};
-    if (first) now.combine = false; // nothing of this mode lies before it
+    if (first) now.combine = now.minus = false; // nothing of this mode lies before it
     if (now.valid) now.acc = acc = expected_acc(&now, acc), first = false;
     if (t < 64) jobs[t] = now;
     *p->combine_i = now.combine;
-    *p->negate_i = now.negate;
+    *p->minus_i = now.minus;
     *p->valid_i = now.valid;
     *p->p_i = (uint32_t)now.p;
     *p->s_i = (uint32_t)now.s;
