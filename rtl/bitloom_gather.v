@@ -150,7 +150,8 @@ module bitloom_gather #(
   logic [16:0] left_in_row;
   assign left_in_row = {1'b0, out_w} - {1'b0, ox_q};
   assign count_d = spread ? (RW + 1)'(1)
-                 : left_in_row < 17'(ROWS) - 17'(row_q) ? (RW + 1)'(left_in_row)
+                 : left_in_row[16:RW+1] == '0 && left_in_row[RW:0] < (RW + 1)'(ROWS) - row_q
+                 ? (RW + 1)'(left_in_row)
                                                         : (RW + 1)'(ROWS) - row_q;
 
   logic [11:0] ky_q;
@@ -180,7 +181,7 @@ module bitloom_gather #(
 
   // ---- The cursor's step -------------------------------------------------------------------------
   logic [ROWS-1:0] takes, open_after;
-  logic resting, last_plane, last_word, pixel_end, more_rows, window_row_end, enters;
+  logic resting, last_plane, last_cw, last_word, pixel_end, more_rows, window_row_end, enters;
   logic signed [CW-1:0] next_x;
   logic [AW-1:0] next_addr;
   logic [3:0]  planes;
@@ -188,8 +189,9 @@ module bitloom_gather #(
   assign resting        = state_q == RES;
   assign planes         = resting ? res_planes : in_planes;
   assign words          = resting ? res_words : in_words;
-  assign last_plane     = plane_q == planes - 4'd1;
-  assign last_word      = last_plane && cw_q == words - 12'd1;
+  assign last_plane     = plane_q + 4'd1 == planes;
+  assign last_cw        = cw_q + 12'd1 == words;
+  assign last_word      = last_plane && last_cw;
   assign pixel_end      = state_q == WALK && (last_word || takes == '0);
   assign more_rows      = entered_q != count_q;
   assign window_row_end = pixel_end && open_after == '0 && !more_rows;
@@ -216,17 +218,17 @@ module bitloom_gather #(
   logic [RW:0] row_after;
   logic [15:0] ox_after;
   logic image_row_end, image_end, all_end;
-  assign segment_end   = window_row_end && ky_q == kernel_h - 12'd1;
+  assign segment_end   = window_row_end && ky_q + 12'd1 == kernel_h;
   assign row_after     = row_q + count_q;
   assign ox_after      = ox_q + 16'(count_q);
   assign image_row_end = ox_after == out_w;
-  assign image_end     = image_row_end && oy_q == out_h - 16'd1;
-  assign all_end       = image_end && n_q == images - 16'd1;
+  assign image_end     = image_row_end && oy_q + 16'd1 == out_h;
+  assign all_end       = image_end && n_q + 16'd1 == images;
   assign fill_end      = segment_end && (row_after == (RW + 1)'(ROWS) || all_end || spread);
 
   logic last_px, last_py, all_done_q;
-  assign last_px = px_q == pool_w - 12'd1;
-  assign last_py = py_q == pool_h - 12'd1;
+  assign last_px = px_q + 12'd1 == pool_w;
+  assign last_py = py_q + 12'd1 == pool_h;
 
   logic [1:0] free_q;  // halves that may be filled
   always_ff @(posedge clk_i)
@@ -365,8 +367,11 @@ module bitloom_gather #(
 
   // What the fill is: rows that are pixels, rows inside the convolution's output.
   logic inside_y, inside_x;
-  assign inside_y = seg_y >= -pad_top && seg_y < end_h;
-  assign inside_x = enter_x >= -pad_left && enter_x < end_w;
+  logic signed [CW-1:0] padded_y, padded_x;  // wrapping round only where they are beyond the end
+  assign padded_y = seg_y + pad_top;
+  assign padded_x = enter_x + pad_left;
+  assign inside_y = !padded_y[CW-1] && seg_y < end_h;
+  assign inside_x = !padded_x[CW-1] && enter_x < end_w;
   always_ff @(posedge clk_i)
     if (state_q == SETUP || fill_done_o) {fill_live_o, fill_valid_o} <= '0;
     else if (enter_now && ky_q == '0)
@@ -389,8 +394,6 @@ module bitloom_gather #(
   assign act_raddr_o = address[15:0];
 
   logic [LANES-1:0] last_mask, pad_word;
-  logic             last_cw;
-  assign last_cw = cw_q == words - 12'd1;
   always_comb
     for (int i = 0; i < LANES; i++) last_mask[i] = 8'(i) < in_last_lanes;
   assign pad_word = {LANES{pad_value[plane_q[2:0]]}} & (last_cw ? last_mask : '1);
@@ -468,7 +471,7 @@ module bitloom_gather #(
       logic          enters_now;
       assign enters_now    = enter_now && enter_row == (RW + 1)'(r);
       assign takes[r]      = open_q[r] && phase_q == '0;
-      assign open_after[r] = open_q[r] && !(phase_q == '0 && tap_q == kernel_w - 12'd1);
+      assign open_after[r] = open_q[r] && !(phase_q == '0 && tap_q + 12'd1 == kernel_w);
       always_ff @(posedge clk_i)
         if (enters_now) begin
           open_q[r] <= 1'b1;
@@ -478,7 +481,7 @@ module bitloom_gather #(
           open_q[r] <= 1'b0;
         end else if (pixel_end && open_q[r]) begin
           open_q[r] <= open_after[r];
-          phase_q   <= phase_q == dilation_w - 8'd1 ? '0 : phase_q + 8'd1;
+          phase_q   <= phase_q + 8'd1 == dilation_w ? '0 : phase_q + 8'd1;
           if (phase_q == '0) tap_q <= tap_q + 12'd1;
         end
 
@@ -522,7 +525,7 @@ module bitloom_gather #(
     if (rst_i || layer_start_i) faults_o <= '0;
     else faults_o <= faults_o | {too_long != '0, take_now && in_map && beyond};
 
-  wire unused = &{1'b0, desc_i, in_last_bytes, product_y, product_x, 1'b0};
+  wire unused = &{1'b0, desc_i, padded_y, padded_x, in_last_bytes, product_y, product_x, 1'b0};
 endmodule
 
 `default_nettype wire

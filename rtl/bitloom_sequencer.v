@@ -94,7 +94,7 @@ module bitloom_sequencer #(
       tile_valid_q   <= 1'b0;
     end else begin
       tile_reading_q <= tile_re_o;
-      if (tile_re_o) tile_next_q <= tile_next_q == tiles_i - 12'd1 ? '0 : tile_next_q + 12'd1;
+      if (tile_re_o) tile_next_q <= tile_next_q + 12'd1 == tiles_i ? '0 : tile_next_q + 12'd1;
       if (tile_reading_q) ahead_valid_q <= 1'b1;
       else if (take_ahead) ahead_valid_q <= 1'b0;
       if (take_ahead) tile_valid_q <= 1'b1;
@@ -142,7 +142,7 @@ module bitloom_sequencer #(
     if (pass_re_o) begin
       reading_first_q     <= pass_index_q == '0;
       reading_last_q      <= pass_last;
-      reading_last_tile_q <= tile_index_q == tiles_i - 12'd1;
+      reading_last_tile_q <= tile_index_q + 12'd1 == tiles_i;
       reading_weight_q <= 17'(tile_q[`BITLOOM_TILE_WEIGHT_BASE_LSB+:`BITLOOM_TILE_WEIGHT_BASE_W]);
       reading_k_q      <= 17'(tile_q[`BITLOOM_TILE_K_BASE_LSB+:`BITLOOM_TILE_K_BASE_W]);
       reading_post_q   <= tile_q[`BITLOOM_TILE_POST_LSB+:`BITLOOM_TILE_POST_W];
@@ -191,7 +191,7 @@ module bitloom_sequencer #(
   logic [15:0] index_q;  // word of the pass
   logic        advance, send, word_last;
   logic [17:0] k_addr, weight_addr;
-  assign word_last   = head_count <= 16'd1 || index_q == head_count - 16'd1;
+  assign word_last   = head_count == '0 || index_q + 16'd1 == head_count;
   assign send        = queue_ready && advance && !fault;
   assign pop         = send && word_last;
   assign k_addr      = 18'(head_k) + 18'(index_q);
