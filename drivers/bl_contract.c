@@ -31,8 +31,8 @@ static bool fits_signed(int64_t value, unsigned bits) {
 
 const bl_config BL_CONFIGS[BL_CONFIG_COUNT] = {
     {"tiny", 2, 8, 16, 32, 4096, 64, 2048, 512, 128, 16384, 1024, 512},
-    {"default", 8, 8, 32, 32, 8192, 128, 4096, 512, 256, 16384, 1024, 2048},
-    {"wide", 8, 16, 64, 32, 2048, 64, 4096, 512, 128, 16384, 1024, 2048},
+    {"default", 8, 8, 32, 32, 6144, 256, 4096, 512, 256, 16384, 1024, 2048},
+    {"wide", 8, 16, 64, 32, 2048, 128, 4096, 512, 256, 16384, 1024, 2048},
 };
 
 bool bl_param_pack(const bl_param *record, uint32_t words[BL_PARAM_WORDS]) {

@@ -14,6 +14,7 @@ typedef struct {
   bl_mapped mapped[MODES]; // [0] input as it is, [1] in windows; no operations: not possible
   bl_region *regions, *best_regions;
   bool found;
+  uint32_t fits; // ways considered that fit
   uint32_t used, needed;
   uint64_t best_cycles; // of one image, times 256
   uint32_t best_images;
@@ -53,33 +54,38 @@ static uint64_t pixels_of(const bl_piece *p, const bl_mapping *m) {
 }
 
 // Cycles of one image times 256, in batches of `images`: the operations, and loading the input,
-// which goes on beside them where it comes in pieces.
+// which goes on beside them where it comes in pieces and two runs lie between a slot's last reader
+// and its next load.
 static uint64_t cycles(const chooser *ch, const bl_mapped *mapped, const bl_cut *cut,
-                       uint32_t images) {
-  uint64_t sum = 0, issue, piece_run = 0;
+                       uint32_t slots, uint32_t images) {
+  uint64_t sum = 0, issue, piece_run = 0, beside = 0; // beside: what a load goes on beside
   for (uint32_t i = 0; i < mapped->count; i++) {
     const bl_mapping *m = &mapped->ops[i];
     uint32_t pieces = bl_piece_count(cut, i), middle = pieces / 2;
     bl_piece p = bl_piece_at(mapped, cut, images, i, middle);
     uint64_t one = bl_estimate(m, pixels_of(&p, m), &issue);
     if (i < cut->ops) piece_run += one;
+    if (i < cut->ops && i + 2 >= cut->ops) beside += one; // two runs: in flight and queued
     sum += pieces * one;
   }
   uint64_t pieces = bl_piece_count(cut, 0);
   uint64_t load = (uint64_t)ch->regions[0].image_stride * images * ch->regions[0].load_bytes / 4;
   load /= pieces;
-  sum += load + (load > piece_run ? (load - piece_run) * (pieces - 1) : 0);
+  if (slots > 1 && cut->ops * slots >= SLOTS) beside = piece_run;
+  if (cut->ops * slots < SLOTS) beside = 0;
+  sum += load + (load > beside ? (load - beside) * (pieces - 1) : 0);
   return sum * 256 / images;
 }
 
-static void consider(chooser *ch, int mode, const bl_cut *cut, uint32_t images) {
+static void consider(chooser *ch, int mode, const bl_cut *cut, uint32_t slots, uint32_t images) {
   const bl_mapped *mapped = &ch->mapped[mode];
-  uint32_t used, needed, slots = cut->pieces < SLOTS ? cut->pieces : SLOTS;
+  uint32_t used, needed;
   if (!bl_plan_memory(ch->graph, mapped, cut, images, slots, false, ch->regions, &used, &needed)) {
     if (ch->needed == 0 || needed < ch->needed) ch->needed = needed;
     return;
   }
-  uint64_t cost = cycles(ch, mapped, cut, images);
+  ch->fits++;
+  uint64_t cost = cycles(ch, mapped, cut, slots, images);
   if (ch->found && cost >= ch->best_cycles) return;
   ch->found = true;
   ch->best_cycles = cost;
@@ -107,7 +113,8 @@ static void consider_cuts(chooser *ch, int mode, uint32_t ops, uint32_t images) 
   for (uint32_t pieces = 2; pieces <= MAX_PIECES; pieces++) {
     bl_cut cut = {ops, pieces};
     if (bl_cut_possible(mapped, ch->graph, &cut, images, (uint32_t)row_bytes))
-      consider(ch, mode, &cut, images);
+      for (uint32_t slots = 1; slots <= SLOTS && slots <= pieces; slots++)
+        consider(ch, mode, &cut, slots, images);
   }
 }
 
@@ -119,9 +126,10 @@ static void consider_all(chooser *ch, int mode, uint32_t images) {
   if (mapped->count == 0) return;
   for (uint32_t i = 0; i < mapped->count; i++)
     bl_choose_spread(&mapped->ops[i], images);
-  consider(ch, mode, &whole, images);
+  const uint32_t before = ch->fits;
+  consider(ch, mode, &whole, 1, images);
   consider_cuts(ch, mode, 1, images);
-  for (uint32_t ops = 2; ops <= mapped->count && !ch->found; ops++)
+  for (uint32_t ops = 2; ops <= mapped->count && ch->fits == before; ops++)
     consider_cuts(ch, mode, ops, images);
 }
 

@@ -4,7 +4,7 @@
 // to hide behind. Issue steps are exact.
 #include "host/compile/internal.h"
 
-enum { RUN_OVERHEAD = 60 }; // about what a run takes besides: first lists, last drain
+enum { RUN_OVERHEAD = 80 }; // about what a run takes besides: first lists, the array's drain
 
 static uint64_t min64(uint64_t a, uint64_t b) {
   return a < b ? a : b;
@@ -25,5 +25,6 @@ uint64_t bl_estimate(const bl_mapping *m, uint64_t pixels, uint64_t *issue) {
   uint64_t fill = span * m->kernel_h * m->in_words * m->in_planes + m->kernel_h +
                   (uint64_t)rows * m->res_words * m->res_planes + 2;
   *issue = tiles * steps;
-  return tiles * (compute > fill ? compute : fill) + fill + RUN_OVERHEAD;
+  uint64_t last_words = (uint64_t)rows * m->out_planes; // packed behind the last sum
+  return tiles * (compute > fill ? compute : fill) + fill + last_words + RUN_OVERHEAD;
 }
