@@ -223,7 +223,7 @@ module bitloom_command #(
   // a packet that waits for its turn is not the stream's time
   assign busy_o        = packet_busy && state_q != SETTLE &&
                            state_q != SNAPSHOT && state_q != RUN && state_q != SEND;
-  assign divide        = state_q == PACKET && head;
+  assign divide        = state_q == PACKET && head && is_load;
   assign payload_ready = state_q == LOAD ? unpack_ready : state_q == DROP || state_q == DESC;
   assign shift_desc    = state_q == DESC && payload_valid;
   assign run_o         = state_q == RUN;
@@ -279,7 +279,7 @@ module bitloom_command #(
         if (bad) begin
           state_q <= ANSWER;
           after_q <= PACKET;
-        end else if (head) state_q <= DIVIDE;
+        end else if (head) state_q <= is_load ? DIVIDE : DECIDE;
         DIVIDE: if (divided) state_q <= DECIDE;
         DECIDE:
         if (refused) begin
