@@ -138,12 +138,9 @@ module bitloom_array #(
         end
       end
 
-      if (r == 0) begin : gen_shadow_top
-        assign shadow_in = '0;
-      end else begin : gen_shadow
-        assign shadow_in = gen_pe_row[r-1].gen_pe[c].shadow_out;
-      end
-      assign drain = gen_pe_row[ROWS-1].gen_pe[c].capture;
+      // Only the bottom row's register takes what is above it.
+      assign drain     = r == ROWS - 1 && capture;
+      assign shadow_in = r == ROWS - 1 ? gen_drain[c].above : '0;
       // a leaves in the east, w in the south; only the bottom row's capture is looked at
       wire unused_pe = &{1'b0, a_out, w_out, ctrl_out, capture, 1'b0};
 
@@ -162,6 +159,40 @@ module bitloom_array #(
           .shadow_o(shadow_out)
       );
     end
+  end
+
+  // A column's results leave through its bottom row's register, that row's own first. The others wait
+  // where they are; but the next tile's are there before the uppermost rows have had their turn, so
+  // these are put aside when the bottom row captures.
+  localparam ASIDE = (ROWS - 1) / 2;  // rows: 0 .. ASIDE-1
+  for (c = 0; c <= COLS; c = c + 1) begin : gen_drain
+    logic             capture;
+    logic [ROWS-2:0]  turn_q;  // one-hot: the row that follows in this cycle
+    logic [ACC_W-1:0] above;
+    logic [(ROWS-1)*ACC_W-1:0] waiting;
+    assign capture = gen_pe_row[ROWS-1].gen_pe[c].capture;
+    if (c == 0) begin : gen_first
+      always_ff @(posedge clk_i)
+        if (capture) turn_q <= (ROWS - 1)'(1) << (ROWS - 2);
+        else turn_q <= turn_q >> 1;
+    end else begin : gen_next
+      always_ff @(posedge clk_i) turn_q <= gen_drain[c-1].turn_q;
+    end
+    for (r = 0; r < ROWS - 1; r = r + 1) begin : gen_waiting
+      if (r < ASIDE) begin : gen_aside
+        logic [ACC_W-1:0] aside_q;
+        always_ff @(posedge clk_i) if (capture) aside_q <= gen_pe_row[r].gen_pe[c].shadow_out;
+        assign waiting[r*ACC_W+:ACC_W] = aside_q;
+      end else begin : gen_in_place
+        assign waiting[r*ACC_W+:ACC_W] = gen_pe_row[r].gen_pe[c].shadow_out;
+      end
+    end
+    always_comb begin
+      above = '0;
+      for (int i = 0; i < ROWS - 1; i++)
+        if (turn_q[i]) above = above | waiting[i*ACC_W+:ACC_W];
+    end
+    wire unused_drain = &{1'b0, capture, 1'b0};  // with two rows nothing is put aside
   end
 
   for (c = 0; c < COLS; c = c + 1) begin : gen_result

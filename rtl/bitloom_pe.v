@@ -10,10 +10,9 @@
 //        w_o, shadow_o
 //
 // a and its control move east, w moves south, one element a cycle. A tile may start in the cycle
-// after the previous one's last step: the finished value waits in the shadow register, which shifts
-// south while `draining`. That flip-flop is set in the whole column when its bottom row captures and
-// cleared by the element's own next capture, which wins over shifting; so tiles of any length from
-// ROWS steps up never meet, bubbles or not.
+// after the previous one's last step: the finished value waits in the shadow register. After a cycle
+// with drain_i that register takes shadow_i in each cycle, until the element's own next capture, which
+// wins. The array drains its bottom row only; elsewhere drain_i is 0.
 //
 // ctrl = {valid, first, shift, live, neg, last}; without live the step shifts but adds nothing. last
 // comes with valid only.
@@ -32,7 +31,7 @@ module bitloom_pe #(
     output logic [LANES-1:0] a_o,
     output logic [LANES-1:0] w_o,
     output logic [5:0]       ctrl_o,
-    input  logic             drain_i,   // the column's bottom row captures in this cycle
+    input  logic             drain_i,   // from the next cycle on the shadow takes shadow_i
     output logic             capture_o, // this element captures in this cycle
     input  logic [ACC_W-1:0] shadow_i,
     output logic [ACC_W-1:0] shadow_o
