@@ -4,12 +4,12 @@
 // Why: a load's length must be a whole number of units of 1 to 9 bytes times the columns it goes
 // to, and the number of words it writes decides whether it stays inside its memory.
 //
-// Contract: start_i takes the operands; done_o rises WIDTH cycles later and stays, with the
-// results, until the next start_i. A divisor of 0 gives results without meaning.
+// Contract: start_i takes the operands; done_o rises WIDTH cycles later, WIDTH/2 where the upper
+// half of the dividend is zero, and stays, with the results, until the next start_i. A divisor of 0 gives results without meaning.
 `default_nettype none
 
 module bitloom_divide #(
-  parameter int WIDTH = 24,        // bits of dividend and quotient
+  parameter int WIDTH = 24,        // bits of dividend and quotient, even
   parameter int DIVISOR_WIDTH = 12 // bits of divisor and remainder
 ) (
   input  logic                     clk_i,
@@ -21,6 +21,8 @@ module bitloom_divide #(
   output logic [WIDTH-1:0]         quotient_o,
   output logic [DIVISOR_WIDTH-1:0] remainder_o
 );
+  localparam int HALF = WIDTH / 2;
+  logic                       short;
   logic [$clog2(WIDTH+1)-1:0] left_q;
   logic [DIVISOR_WIDTH:0]     high, rest;
   logic                       less;
@@ -29,11 +31,12 @@ module bitloom_divide #(
   assign high = {remainder_o, quotient_o[WIDTH-1]};
   assign {less, rest} = {1'b0, high} - {2'b00, divisor_i};
 
+  assign short = dividend_i[WIDTH-1:HALF] == '0;
   assign done_o = left_q == '0;
 
   always_ff @(posedge clk_i) begin
     if (start_i) begin
-      quotient_o <= dividend_i;
+      quotient_o <= short ? dividend_i << HALF : dividend_i;
       remainder_o <= '0;
     end else if (!done_o) begin
       quotient_o <= {quotient_o[WIDTH-2:0], !less};
@@ -42,7 +45,7 @@ module bitloom_divide #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (start_i) left_q <= $clog2(WIDTH+1)'(WIDTH);
+    if (start_i) left_q <= short ? ($clog2(WIDTH+1))'(HALF) : ($clog2(WIDTH+1))'(WIDTH);
     else if (!done_o) left_q <= left_q - 1'b1;
     if (rst_i) left_q <= '0;
   end

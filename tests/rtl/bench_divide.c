@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The divider against C's / and %, corner values first; it takes exactly WIDTH cycles.
+// The divider against C's / and %, corner values first; WIDTH cycles, half for a small dividend.
 // VERILATE w24: -GWIDTH=24 -GDIVISOR_WIDTH=12
 // VERILATE w8: -GWIDTH=8 -GDIVISOR_WIDTH=5
 #include "bench.h"
@@ -21,7 +21,7 @@ static void divide(bench *b, dut *d, dut_ports *p, uint32_t dividend, uint32_t d
   int cycles = 0;
   for (; !*p->done_o && cycles < 100; cycles++)
     tick(d, p);
-  BENCH_EQUAL(b, "cycles", dividend, WIDTH, cycles);
+  BENCH_EQUAL(b, "cycles", dividend, dividend >> WIDTH / 2 == 0 ? WIDTH / 2 : WIDTH, cycles);
   BENCH_EQUAL(b, "quotient", dividend, dividend / divisor, *p->quotient_o);
   BENCH_EQUAL(b, "remainder", dividend, dividend % divisor, *p->remainder_o);
 }
@@ -39,7 +39,8 @@ int main(int argc, char **argv) {
     for (int k = 1; k < 5; k++)
       divide(&b, d, &p, corners[i] & top, corners[k]);
   for (int i = 0; i < 20000; i++)
-    divide(&b, d, &p, bench_random(&b) & top, (uint32_t)bench_range(&b, 1, most));
+    divide(&b, d, &p, bench_random(&b) & (i % 2 == 0 ? top : top >> WIDTH / 2),
+           (uint32_t)bench_range(&b, 1, most));
   dut_close(d);
   return bench_end(&b, "bench_divide");
 }
