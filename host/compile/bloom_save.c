@@ -148,6 +148,7 @@ void bl_put_program(bl_writer *w, const bl_program *p) {
                               in->slot_words};
   bl_put(w, p->images, 4);
   put_config(w, &p->config);
+  bl_put(w, p->ahead, 1);
   for (size_t i = 0; i < sizeof packing / sizeof packing[0]; i++)
     bl_put(w, packing[i], 4);
   bl_put(w, p->tensor_count, 4);

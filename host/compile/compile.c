@@ -20,6 +20,7 @@ typedef struct {
   uint32_t best_images;
   int best_mode;
   bl_input_packing best_input;
+  bool best_ahead;
 } chooser;
 
 static bl_status no_memory(bl_error *err) {
@@ -57,7 +58,7 @@ static uint64_t pixels_of(const bl_piece *p, const bl_mapping *m) {
 // which goes on beside them where it comes in pieces and two runs lie between a slot's last reader
 // and its next load.
 static uint64_t cycles(const chooser *ch, const bl_mapped *mapped, const bl_cut *cut,
-                       uint32_t slots, uint32_t images) {
+                       uint32_t slots, uint32_t images, bool ahead) {
   uint64_t sum = 0, issue, piece_run = 0, beside = 0; // beside: what a load goes on beside
   for (uint32_t i = 0; i < mapped->count; i++) {
     const bl_mapping *m = &mapped->ops[i];
@@ -71,26 +72,38 @@ static uint64_t cycles(const chooser *ch, const bl_mapped *mapped, const bl_cut 
   uint64_t pieces = bl_piece_count(cut, 0);
   uint64_t load = (uint64_t)ch->regions[0].image_stride * images * ch->regions[0].load_bytes / 4;
   load /= pieces;
+  if (ahead) return sum * 256 / images;
   if (slots > 1 && cut->ops * slots >= SLOTS) beside = piece_run;
   if (cut->ops * slots < SLOTS) beside = 0;
   sum += load + (load > beside ? (load - beside) * (pieces - 1) : 0);
   return sum * 256 / images;
 }
 
-static void consider(chooser *ch, int mode, const bl_cut *cut, uint32_t slots, uint32_t images) {
+// The next batch's input may load beside this one's layers once the last reader of the input and
+// two runs more are sent.
+static bool may_load_ahead(const bl_mapped *mapped) {
+  for (uint32_t i = 0; i < mapped->count; i++)
+    if ((mapped->ops[i].in_region == 0 || mapped->ops[i].res_region == 0) && i + 3 > mapped->count)
+      return false;
+  return true;
+}
+
+static void consider(chooser *ch, int mode, const bl_cut *cut, uint32_t slots, uint32_t images,
+                     bool ahead) {
   const bl_mapped *mapped = &ch->mapped[mode];
   uint32_t used, needed;
-  if (!bl_plan_memory(ch->graph, mapped, cut, images, slots, false, ch->regions, &used, &needed)) {
+  if (!bl_plan_memory(ch->graph, mapped, cut, images, slots, ahead, ch->regions, &used, &needed)) {
     if (ch->needed == 0 || needed < ch->needed) ch->needed = needed;
     return;
   }
   ch->fits++;
-  uint64_t cost = cycles(ch, mapped, cut, slots, images);
+  uint64_t cost = cycles(ch, mapped, cut, slots, images, ahead);
   if (ch->found && cost >= ch->best_cycles) return;
   ch->found = true;
   ch->best_cycles = cost;
   ch->best_images = images;
   ch->best_mode = mode;
+  ch->best_ahead = ahead;
   bl_fill_packing(&mapped->ops[0], &ch->best_input);
   ch->best_input.cut_ops = cut->ops;
   ch->best_input.pieces = cut->pieces;
@@ -114,7 +127,7 @@ static void consider_cuts(chooser *ch, int mode, uint32_t ops, uint32_t images) 
     bl_cut cut = {ops, pieces};
     if (bl_cut_possible(mapped, ch->graph, &cut, images, (uint32_t)row_bytes))
       for (uint32_t slots = 1; slots <= SLOTS && slots <= pieces; slots++)
-        consider(ch, mode, &cut, slots, images);
+        consider(ch, mode, &cut, slots, images, false);
   }
 }
 
@@ -127,7 +140,8 @@ static void consider_all(chooser *ch, int mode, uint32_t images) {
   for (uint32_t i = 0; i < mapped->count; i++)
     bl_choose_spread(&mapped->ops[i], images);
   const uint32_t before = ch->fits;
-  consider(ch, mode, &whole, 1, images);
+  consider(ch, mode, &whole, 1, images, false);
+  if (may_load_ahead(mapped)) consider(ch, mode, &whole, 1, images, true);
   consider_cuts(ch, mode, 1, images);
   for (uint32_t ops = 2; ops <= mapped->count && ch->fits == before; ops++)
     consider_cuts(ch, mode, ops, images);
@@ -203,6 +217,7 @@ static bl_status fill_program(chooser *ch, bl_program *p, bl_error *err) {
   if (p->regions == NULL || p->layer_issue == NULL || p->layer_parts == NULL) return no_memory(err);
   memcpy(p->regions, ch->best_regions, mapped->region_count * sizeof *p->regions);
   p->input = ch->best_input;
+  p->ahead = ch->best_ahead;
   p->figures.used[BL_MEMORY_ACTIVATIONS] = ch->used;
   count_steps(mapped, p);
   return bl_stream(p, graph, mapped, err);

@@ -337,8 +337,8 @@ bl_status bl_map_layer(const bl_int_graph *graph, uint32_t index, const bl_confi
             (codebook_has_zero(layer) || (m.groups == 1 && m.in->parent == 0));
   read_words(&m, 0, total_words(&m));
   BL_TRY(check_concatenation(&k, &m));
-  bool pools = layer->pool_h != 1 || layer->pool_w != 1 || m.conv_h != m.out->h ||
-               m.conv_w != m.out->w;
+  bool pools =
+      layer->pool_h != 1 || layer->pool_w != 1 || m.conv_h != m.out->h || m.conv_w != m.out->w;
   if (m.addend != NULL && pools)
     return bl_fail(err, BL_ERR_UNSUPPORTED,
                    "layer %s: pooling after an addition is a layer of its own", layer->name);

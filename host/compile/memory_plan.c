@@ -136,11 +136,8 @@ static void lifetimes(const bl_int_graph *graph, const bl_mapped *mapped, const 
     if (m->res_region != BL_NONE) touch(&lives[holder(graph, m->res_region)], i, cut->ops);
   }
   lives[0].first = 0;
-  life *output = &lives[holder(graph, graph->output)];
-  output->last = mapped->count;
-  if (!ahead) return;
-  lives[0].last = mapped->count;
-  output->first = 0;
+  lives[holder(graph, graph->output)].last = mapped->count;
+  if (ahead) lives[0].last = mapped->count;
 }
 
 bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,

@@ -143,8 +143,8 @@ static bool closed(const bl_mapped *mapped, const bl_int_graph *graph, const bl_
   return !bl_in_pieces(mapped, cut, graph->output);
 }
 
-// Coordinates count from the first row held, so no window may begin behind it: it would where all of
-// it lies in the padding, or in the middle of an up-sampled row.
+// Coordinates count from the first row held, so no window may begin behind it: it would where all
+// of it lies in the padding, or in the middle of an up-sampled row.
 static bool origins_fit(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t op) {
   const bl_mapping *m = &mapped->ops[op];
   const uint32_t up = m->layer->upsample && !m->host_windows ? 1 : 0;
@@ -177,12 +177,7 @@ bool bl_cut_possible(const bl_mapped *mapped, const bl_int_graph *graph, const b
 
 bl_step bl_input_load(const bl_program *program, const bl_mapped *mapped, uint32_t piece) {
   const bl_region *r = &program->regions[0];
-  bl_step step = {.opcode = BL_OP_LOAD_ACTIVATIONS,
-                  .address = r->address,
-                  .argument = r->load_bytes << 24,
-                  .bytes = bl_program_input_bytes(program),
-                  .input = true,
-                  .layer = BL_STEP_NO_LAYER};
+  bl_step step = bl_program_whole_input(program);
   const bl_cut cut = {program->input.cut_ops, program->input.pieces};
   if (cut.ops == 0) return step;
   bl_piece p = final_piece(mapped, &cut, program->images, piece);

@@ -105,6 +105,9 @@ typedef struct {
   bl_region *regions; // [tensor_count], and behind them partial sums that only the compiler uses
   uint32_t tensor_count;
   bl_input_packing input;
+  // The input steps of a batch load the *next* batch's input, beside this one's later layers; the
+  // first batch's is loaded with bl_program_whole_input before.
+  bool ahead;
   uint32_t output;       // tensor that the batch's SEND sends
   uint64_t *layer_issue; // [layer_count]: issue steps of each layer in one batch
   uint32_t *layer_parts; // [layer_count]: its runs in one batch
@@ -122,6 +125,8 @@ BL_MUST_USE bl_status bl_compile(const bl_int_graph *graph, const bl_compile_opt
                                  bl_program **program, bl_error *err);
 void bl_program_free(bl_program *program);
 
+// The load of the whole input, for the first batch of a program that loads ahead.
+bl_step bl_program_whole_input(const bl_program *program);
 // Bytes of the whole packed input, a multiple of nothing; the buffer needs ceil(bytes/4) words.
 uint32_t bl_program_input_bytes(const bl_program *program);
 // Packs `images` (1..program->images) images of tensor 0, bl_int_elements() integers each, into

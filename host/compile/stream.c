@@ -47,6 +47,9 @@ typedef struct {
   uint32_t (*places)[BL_LIST_MEMORIES];
   uint32_t place_count, place_room, place_at;
   bool again; // not the first piece
+  // Loading ahead: words of the next batch's input that are loaded, and the last reader of this
+  // one's.
+  uint32_t input_words, input_reader;
 } builder;
 
 uint32_t bl_word_bytes(const bl_config *config, int memory) {
@@ -517,14 +520,47 @@ static bl_status emit_cut(builder *b, bl_error *err) {
   return BL_OK;
 }
 
+// The share of the next batch's input that goes on beside operation `op`: behind the last reader
+// and one more, in proportion to what the operations take.
+static bl_status emit_ahead(builder *b, uint32_t op, bl_error *err) {
+  const bl_region *r = &b->program->regions[0];
+  const uint32_t first = b->input_reader + 2, total = b->program->images * r->image_stride;
+  uint64_t all = 0, done = 0, issue;
+  if (!b->program->ahead || op < first) return BL_OK;
+  for (uint32_t i = first; i < b->mapped->count; i++) {
+    const bl_mapping *m = &b->mapped->ops[i];
+    all += bl_estimate(m, (uint64_t)b->program->images * m->out->h * m->out->w, &issue);
+    if (i == op) done = all;
+  }
+  // whole stream words, the rest at the end
+  uint32_t end = op + 1 == b->mapped->count ? total : (uint32_t)(total * done / all) / 4 * 4;
+  if (end == b->input_words) return BL_OK;
+  bl_step step = bl_program_whole_input(b->program);
+  step.address += b->input_words;
+  step.input_offset = b->input_words * r->load_bytes;
+  step.bytes = (end - b->input_words) * r->load_bytes;
+  b->input_words = end;
+  return add_step(&b->batch, step, err);
+}
+
+static uint32_t last_reader(const bl_mapped *mapped) {
+  uint32_t reader = 0;
+  for (uint32_t i = 0; i < mapped->count; i++)
+    if (mapped->ops[i].in_region == 0 || mapped->ops[i].res_region == 0) reader = i;
+  return reader;
+}
+
 static bl_status emit_batch(builder *b, bl_error *err) {
   bl_program *p = b->program;
   uint32_t address, argument, bytes;
+  b->input_reader = last_reader(b->mapped);
   BL_TRY(add_fence(b, err)); // the batch before may still read what this one loads
-  if (p->input.cut_ops == 0) BL_TRY(emit_input(b, 0, err));
+  if (p->input.cut_ops == 0 && !p->ahead) BL_TRY(emit_input(b, 0, err));
   BL_TRY(emit_cut(b, err));
-  for (uint32_t op = p->input.cut_ops; op < b->mapped->count && b->overflow < 0; op++)
+  for (uint32_t op = p->input.cut_ops; op < b->mapped->count && b->overflow < 0; op++) {
     BL_TRY(emit_op(b, op, 0, err));
+    BL_TRY(emit_ahead(b, op, err));
+  }
   bl_program_send(p, p->output, &address, &argument, &bytes);
   bl_step send = {
       .opcode = BL_OP_SEND, .address = address, .argument = argument, .layer = BL_STEP_NO_LAYER};
@@ -599,8 +635,8 @@ bl_status bl_stream(bl_program *program, const bl_int_graph *graph, const bl_map
   for (;;) {
     builder b = {.program = program, .graph = graph, .mapped = mapped, .overflow = -1};
     // Tiles hold the places of the other lists, so where those move from piece to piece, tiles do.
-    if (program->input.cut_ops > 0 && (streamed[BL_MEMORY_WEIGHTS] || streamed[BL_MEMORY_K] ||
-                                       streamed[BL_MEMORY_PASSES]))
+    if (program->input.cut_ops > 0 &&
+        (streamed[BL_MEMORY_WEIGHTS] || streamed[BL_MEMORY_K] || streamed[BL_MEMORY_PASSES]))
       streamed[BL_MEMORY_TILES] = true;
     memcpy(b.streamed, streamed, sizeof streamed);
     bl_status status = attempt(&b, err);

@@ -30,6 +30,11 @@ BL_MUST_USE bl_status bl_session_profile(bl_session *session, const char *path, 
 // Ends it after the counters have been read; without it nothing is left under `path`. Errors: IO,
 // DEVICE.
 BL_MUST_USE bl_status bl_session_profile_end(bl_session *session, bl_error *err);
+// Announces the batch after the one that runs next, so that a program that loads ahead can load its
+// input beside it; for others this does nothing. Another input may still follow: it is then loaded
+// by itself. Errors: RANGE, MEMORY.
+BL_MUST_USE bl_status bl_session_next(bl_session *session, const int32_t *in, size_t images,
+                                      bl_error *err);
 // Runs 1..program->images images; see bl_executor.run. With a sink the device stops after each
 // layer to send its output. Errors: RANGE, DEVICE, MEMORY.
 BL_MUST_USE bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images,

@@ -51,7 +51,8 @@ typedef struct {
   bool compare;
   float *outputs; // of the next sample, or NULL
   double *scratch;
-  int32_t *in, *out, *expected;
+  int32_t *in, *next, *out, *expected;
+  size_t read_ahead; // images in `next`
 } run_state;
 
 static double now(void) {
@@ -96,10 +97,24 @@ static void keep_outputs(run_state *s, size_t images) {
   }
 }
 
-static bl_status run_batch(run_state *s, size_t first, size_t images, bl_run_result *r,
+static void swap_inputs(run_state *s) {
+  int32_t *in = s->in;
+  s->in = s->next;
+  s->next = in;
+}
+
+// `next`: images of the batch that follows, 0 for none; they are read before this batch runs, so
+// that a program can load them beside it.
+static bl_status run_batch(run_state *s, size_t first, size_t images, size_t next, bl_run_result *r,
                            bl_error *err) {
-  BL_TRY(bl_runner_read(s->runner, first, images, s->scratch, s->in, err));
+  if (s->read_ahead == 0)
+    BL_TRY(bl_runner_read(s->runner, first, images, s->scratch, s->in, err));
+  else
+    swap_inputs(s);
+  s->read_ahead = next;
+  if (next > 0) BL_TRY(bl_runner_read(s->runner, first + images, next, s->scratch, s->next, err));
   double start = now();
+  if (next > 0) BL_TRY(bl_session_next(s->session, s->next, next, err));
   BL_TRY(bl_session_run(s->session, s->in, images, s->out, NULL, NULL, err));
   r->seconds += now() - start;
   r->samples += images;
@@ -116,7 +131,8 @@ static bl_status run_all(run_state *s, uint32_t shard, run_part *part, bl_shard_
   size_t count = bl_shard_part(runner->samples, batch, runner->shards, shard, &first);
   for (size_t done = 0; done < count; done += batch) {
     size_t images = count - done < batch ? count - done : batch;
-    BL_TRY(run_batch(s, first + done, images, &part->result, err));
+    size_t rest = count - done - images, next = rest < batch ? rest : batch;
+    BL_TRY(run_batch(s, first + done, images, next, &part->result, err));
     bl_shard_done(tick, images);
   }
   BL_TRY(bl_session_counters(s->session, part->result.counters, err));
@@ -132,9 +148,11 @@ static bl_status open_state(run_state *s, bl_arena *arena, bl_error *err) {
   size_t out_size = bl_int_elements(&graph->tensors[graph->output]);
   s->scratch = bl_arena_alloc(arena, in_size, sizeof *s->scratch);
   s->in = bl_arena_alloc(arena, batch * in_size, sizeof *s->in);
+  s->next = bl_arena_alloc(arena, batch * in_size, sizeof *s->next);
   s->out = bl_arena_alloc(arena, batch * out_size, sizeof *s->out);
   s->expected = bl_arena_alloc(arena, batch * out_size, sizeof *s->expected);
-  if (s->scratch == NULL || s->in == NULL || s->out == NULL || s->expected == NULL)
+  if (s->scratch == NULL || s->in == NULL || s->next == NULL || s->out == NULL ||
+      s->expected == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "no memory for a batch");
   if (s->compare) BL_TRY(bl_executor_reference(graph, BL_STEP_NO_LAYER, &s->reference, err));
   const bl_runner *runner = s->runner;
