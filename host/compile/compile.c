@@ -62,12 +62,15 @@ static uint64_t cycles(const chooser *ch, const bl_mapped *mapped, const bl_cut 
   uint64_t sum = 0, issue, piece_run = 0, beside = 0; // beside: what a load goes on beside
   for (uint32_t i = 0; i < mapped->count; i++) {
     const bl_mapping *m = &mapped->ops[i];
-    uint32_t pieces = bl_piece_count(cut, i), middle = pieces / 2;
-    bl_piece p = bl_piece_at(mapped, cut, images, i, middle);
-    uint64_t one = bl_estimate(m, pixels_of(&p, m), &issue);
-    if (i < cut->ops) piece_run += one;
-    if (i < cut->ops && i + 2 >= cut->ops) beside += one; // two runs: in flight and queued
-    sum += pieces * one;
+    uint32_t pieces = bl_piece_count(cut, i);
+    uint64_t all = 0;
+    for (uint32_t k = 0; k < pieces; k++) {
+      bl_piece p = bl_piece_at(mapped, cut, images, i, k);
+      all += bl_estimate(m, pixels_of(&p, m), &issue);
+    }
+    if (i < cut->ops) piece_run += all / pieces;
+    if (i < cut->ops && i + 2 >= cut->ops) beside += all / pieces; // runs in flight and queued
+    sum += all;
   }
   uint64_t pieces = bl_piece_count(cut, 0);
   uint64_t load = (uint64_t)ch->regions[0].image_stride * images * ch->regions[0].load_bytes / 4;

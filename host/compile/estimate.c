@@ -4,7 +4,7 @@
 // to hide behind. Issue steps are exact.
 #include "host/compile/internal.h"
 
-enum { RUN_OVERHEAD = 80 }; // about what a run takes besides: first lists, the array's drain
+enum { RUN_OVERHEAD = 25 }; // about what a run takes besides: first lists, the array's drain
 
 static uint64_t min64(uint64_t a, uint64_t b) {
   return a < b ? a : b;

@@ -509,7 +509,7 @@ static bl_status emit_op(builder *b, uint32_t op, uint32_t piece, bl_error *err)
 // piece; the others find it there.
 static bl_status emit_cut(builder *b, bl_error *err) {
   const bl_cut cut = cut_of(b);
-  for (uint32_t piece = 0; piece < cut.pieces && b->overflow < 0; piece++) {
+  for (uint32_t piece = 0; cut.ops > 0 && piece < cut.pieces && b->overflow < 0; piece++) {
     b->again = piece > 0;
     b->place_at = 0;
     BL_TRY(emit_input(b, piece, err));

@@ -263,16 +263,17 @@ static dequantiser dequantiser_of(const bl_stage *s, const bl_int_layer *layer,
 // -----------------------------------------------------------------------------------
 
 // acc = sum * 2^raise + d * r, so d is the ratio of the two scales, times 2^raise. Where the
-// weights are ours to choose, their scale is pulled (by -19 to +62 %) so that d is a power of two,
-// which is one plane; a channel whose factor is negative gets negated weights.
+// weights are ours to choose, their scale is pulled (by a third down to twice up) so that d is a
+// power of two, which is one plane; a channel whose factor is negative gets negated weights.
 enum { MAX_PULL = 20, LEAST_RATIO_BITS = 7, MAX_RAISE = 24 };
+#define LEAN 0.3
 
 static bool may_pull(const quantising *q, const bl_stage *s) {
   return !s->unit_weights && s->weight_scale == NULL && q->options->weight_bits > 1;
 }
 
-static int pull_of(double ratio) {
-  double k = floor(log2(ratio) + 0.3);
+static int pull_of(double ratio, double lean) {
+  double k = floor(log2(ratio) + lean);
   return (int)fmax(-MAX_PULL, fmin(MAX_PULL, k));
 }
 
@@ -281,17 +282,41 @@ static double unit_of(const bl_stage *s, const bl_int_tensor *in, double scale, 
   return scale * in->scale * fold_before(s, n).scale;
 }
 
+// Channels that a device works on together issue a plane for each power that one of them has, so
+// the lean of the rounding is the one that leaves the fewest.
+static double choose_lean(const bl_stage *s, const bl_int_tensor *in, const bl_int_tensor *addend,
+                          const double *scale) {
+  double best = LEAN;
+  uint32_t fewest = UINT32_MAX;
+  for (int step = 0; step <= 4; step++) {
+    double lean = LEAN - 0.1 * ((step + 1) / 2) * (step % 2 ? 1 : -1);
+    uint32_t planes = 0;
+    for (uint32_t n = 0; n < s->out_c; n += 8) {
+      uint64_t powers = 0;
+      for (uint32_t k = n; k < n + 8 && k < s->out_c; k++)
+        powers |= (uint64_t)1 << (MAX_PULL +
+                                  pull_of(addend->scale / fabs(unit_of(s, in, scale[k], k)), lean));
+      planes += (uint32_t)__builtin_popcountll(powers);
+    }
+    if (planes >= fewest) continue;
+    fewest = planes;
+    best = lean;
+  }
+  return best;
+}
+
 static void pull_scales(const quantising *q, const bl_stage *s, const bl_int_tensor *in,
                         const bl_int_tensor *addend, bl_int_layer *layer, double *scale) {
+  const double lean = choose_lean(s, in, addend, scale);
   int least = 0;
   for (uint32_t n = 0; n < s->out_c; n++) {
-    int k = pull_of(addend->scale / fabs(unit_of(s, in, scale[n], n)));
+    int k = pull_of(addend->scale / fabs(unit_of(s, in, scale[n], n)), lean);
     if (k < least) least = k;
   }
   layer->raise = (uint8_t)-least;
   for (uint32_t n = 0; n < s->out_c; n++) {
     double unit = unit_of(s, in, scale[n], n);
-    int k = pull_of(addend->scale / fabs(unit));
+    int k = pull_of(addend->scale / fabs(unit), lean);
     if (k - least > MAX_PULL) k = least + MAX_PULL;
     double pulled = scale[n] * addend->scale / fabs(unit) / ldexp(1, k);
     scale[n] = unit < 0 ? -pulled : pulled;

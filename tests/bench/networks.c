@@ -23,7 +23,7 @@
 #include "tests/bench/nets.h"
 #include "tests/bench/nets_onnx.h"
 
-enum { BATCHES = 2, CALIBRATION = 4, PATH_BYTES = 512, SEED = 1, DENSE_SIDE = 16 };
+enum { BATCHES = 4, CALIBRATION = 4, PATH_BYTES = 512, SEED = 1, DENSE_SIDE = 16 };
 
 typedef enum { CYCLES, ISSUE } target_kind; // of an image; or percent of the layer's cycles
 
