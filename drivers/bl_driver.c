@@ -109,9 +109,10 @@ static void finish_answer(bl_driver *driver) {
 // What an answer may carry. A run that failed has no signature.
 static bool is_length_sound(const bl_driver *driver, const bl_answer *answer) {
   uint32_t words = (answer->bytes >> 2) + ((answer->bytes & 3u) != 0 ? 1u : 0u);
+  if (answer->opcode == BL_OP_RUN)
+    return answer->bytes == (answer->status == BL_STATUS_OK ? 4u : 0u);
   if (words == 0) return true;
   if (driver->payload_entry == NO_ENTRY) return false;
-  if (answer->opcode == BL_OP_RUN) return answer->bytes == 4 && answer->status == BL_STATUS_OK;
   return words <= driver->pending[driver->payload_entry].words;
 }
 

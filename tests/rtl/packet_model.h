@@ -16,16 +16,7 @@
 
 #include "drivers/bl_contract.h"
 
-// 0 leaves out tables, codes and signatures, for a device that has none of them yet.
-#ifndef PM_ALL
-#define PM_ALL 1
-#endif
-// 0 accepts a run's answer without its signature; one that is there must be right all the same.
-#ifndef PM_SIGNED
-#define PM_SIGNED 0
-#endif
-
-enum { PM_MEMORIES = PM_ALL ? 7 : 6, PM_CODES = PM_MEMORIES, PM_BOOK = 16 };
+enum { PM_MEMORIES = 7, PM_CODES = PM_MEMORIES, PM_BOOK = 16 };
 enum { PM_ACT = 1 << 14, PM_ROOM = 1 << 17, PM_ANSWERS = 1 << 12, PM_MAX_COLS = 16, PM_SHIFT = 20 };
 
 typedef enum { PM_RUN, PM_SEND, PM_OTHER } pm_kind;
@@ -129,8 +120,7 @@ static inline uint32_t pm_depth(const pm *m, uint32_t memory) {
 }
 
 static inline bool pm_is_load(uint32_t opcode) {
-  return (opcode >= 0x10 && opcode < 0x10 + PM_MEMORIES) ||
-         (opcode == BL_OP_LOAD_CODES && PM_ALL != 0);
+  return (opcode >= 0x10 && opcode < 0x10 + PM_MEMORIES) || opcode == BL_OP_LOAD_CODES;
 }
 
 static inline uint32_t pm_memory(uint32_t opcode) {
@@ -531,7 +521,7 @@ static inline void pm_some_run(pm *m, int damage) {
   d.out_last_cols = (uint8_t)(1 + pm_random(m, m->config->cols));
   if (at < m->busy_hi && m->busy_lo < at + planes) pm_fence(m);
   if (pm_random(m, 6) == 0) {
-    uint32_t which = pm_random(m, PM_ALL ? 6 : 4);
+    uint32_t which = pm_random(m, 6);
     if (which == 0) d.in_h = 0;
     if (which == 1) d.tiles = 0;
     if (which == 2) d.out_planes = 9;
@@ -557,7 +547,7 @@ static inline void pm_some_refused(pm *m) {
   static const uint8_t opcodes[] = {0,    0x05, 0x17, 0x1F, 0x22, 0xFF, 0x01, 0x02, 0x03, 0x04,
                                     0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x16, 0x18};
   uint32_t payload[64], bytes = pm_random(m, 200);
-  uint8_t opcode = opcodes[pm_random(m, sizeof opcodes - (PM_ALL ? 0 : 2))];
+  uint8_t opcode = opcodes[pm_random(m, sizeof opcodes)];
   pm_fill(m, payload, 64);
   if (opcode >= 0x10 && opcode <= 0x15 && bytes % 9 == 0) bytes++; // a load by chance would race
   uint32_t address = 0x10000 + pm_random(m, UINT32_MAX - 0x10000);
@@ -571,7 +561,7 @@ static inline void pm_something(pm *m) {
   int broken = damage < 3 ? (int)damage + 1 : 0;
   m->out_have = 0;
   if (choice < 30)
-    pm_some_load(m, pm_random(m, PM_MEMORIES + (PM_ALL ? 1 : 0)), broken);
+    pm_some_load(m, pm_random(m, PM_MEMORIES + 1), broken);
   else if (choice < 50)
     pm_some_run(m, broken);
   else if (choice < 70)
@@ -608,8 +598,6 @@ static inline void pm_begin(pm *m, const bl_config *config, uint64_t seed) {
 static inline void pm_match(pm *m, pm_answer *a) {
   const uint32_t *got = m->got;
   bool counters = ((got[0] >> 16) & 255) == BL_OP_COUNTERS && got[2] == 0;
-  bool unsigned_run = PM_SIGNED == 0 && a->kind == PM_RUN && got[1] == 0;
-  if (unsigned_run) a->words[1] = a->payload_words = 0;
   for (uint32_t i = 0; i < 3; i++)
     pm_check(m, got[i] == a->words[i], "answer header", a->words[i], got[i]);
   if (a->kind != PM_RUN) pm_check(m, got[3] == a->words[3], "answer info", a->words[3], got[3]);

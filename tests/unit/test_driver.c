@@ -329,6 +329,7 @@ static void signatures(void **state) {
     uint8_t status;
     bl_driver_result result;
   } cases[] = {{4, 0, BL_DRIVER_OK},
+               {0, 0, BL_DRIVER_BAD_ANSWER},
                {3, 0, BL_DRIVER_BAD_ANSWER},
                {8, 0, BL_DRIVER_BAD_ANSWER},
                {0, BL_STATUS_FAULT, BL_DRIVER_DEVICE}};

@@ -12,7 +12,6 @@
 #include <cmocka.h>
 
 #include "sim/functional_device.h"
-#define PM_ALL 0
 #include "tests/rtl/packet_model.h"
 
 static unsigned long seed = 1;
