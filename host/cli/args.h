@@ -37,7 +37,7 @@ typedef struct {
   const char *output, *bits;
   int device, range, config, layout; // indices of the choices; -1: not given
   const char *data, *array, *labels, *label_array, *calib, *calib_array;
-  uint64_t skip, limit, calib_limit, batch;
+  uint64_t skip, limit, calib_limit, batch, output_bits;
   bl_cli_reals scale, mean, std;
   const char *trace, *profile, *plant_fault, *outputs;
   int64_t trace_layer; // -1: not given

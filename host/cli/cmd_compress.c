@@ -81,7 +81,8 @@ static bl_status prepare(work *w, bl_error *err) {
 
 static bl_status quantise(work *w, bl_error *err) {
   bl_quantise_options options = {NOT_GIVEN, NOT_GIVEN,
-                                 w->args->range == BL_CLI_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE};
+                                 w->args->range == BL_CLI_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE,
+                                 w->args->output_bits > 0 ? (unsigned)w->args->output_bits : 0};
   BL_TRY(read_bits(w->args->bits, &options, err));
   bool given = options.weight_bits != NOT_GIVEN;
   if (!given) options.weight_bits = options.activation_bits = 8;

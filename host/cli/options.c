@@ -63,6 +63,8 @@ static const option options[] = {
     {"--output", TEXT, COM | REP, AT(output), "FILE", 0, 0, "file to write"},
     {"--bits", TEXT, COM, AT(bits), "wNaM", 0, 0,
      "N-bit weights and M-bit activations, 1 to 8 each, such as w4a4"},
+    {"--output-bits", COUNT, COM, AT(output_bits), "N", 1, 8,
+     "bits of the network's outputs (default: int32, where a wide output layer runs three times)"},
     {"--calib", TEXT, COM, AT(calib), "FILE", 0, 0, "calibration data"},
     {"--calib-array", TEXT, COM, AT(calib_array), "NAME", 0, 0,
      "array of an NPZ --calib file (default: its first)"},

@@ -27,8 +27,9 @@ static bl_status no_memory(const quantising *q) {
   return bl_fail(q->err, BL_ERR_MEMORY, "quantise: no memory for the integer graph");
 }
 
-static bool is_last(const quantising *q, uint32_t stage) {
-  return stage + 1 == q->lowered.stage_count;
+// Is it the network's output, and leaves as accumulators?
+static bool gives_accumulators(const quantising *q, uint32_t stage) {
+  return stage + 1 == q->lowered.stage_count && q->options->output_bits == 0;
 }
 
 // ---- Calibration
@@ -36,7 +37,7 @@ static bool is_last(const quantising *q, uint32_t stage) {
 
 static bool observed(const quantising *q, uint32_t observer) {
   if (observer == 0) return !q->lowered.input_quantised;
-  return !q->lowered.stages[observer - 1].quantised && !is_last(q, observer - 1);
+  return !q->lowered.stages[observer - 1].quantised && !gives_accumulators(q, observer - 1);
 }
 
 static bool needs_calibration(const quantising *q) {
@@ -117,10 +118,12 @@ static bl_status make_tensors(quantising *q, bl_int_graph *g) {
     if (t->name == NULL) return no_memory(q);
     if (s->quantised)
       set_quantiser(t, s->quantiser);
-    else if (is_last(q, k))
+    else if (gives_accumulators(q, k))
       set_quantiser(t, (bl_quantiser){{BL_FORMAT_ACC, 32}, 1, 0});
     else
-      set_quantiser(t, bl_observer_activation(&q->observers[k + 1], q->options->activation_bits,
+      set_quantiser(t, bl_observer_activation(&q->observers[k + 1],
+                                              k + 1 == l->stage_count ? q->options->output_bits
+                                                                      : q->options->activation_bits,
                                               q->options->range));
   }
   return BL_OK;
@@ -560,7 +563,7 @@ bl_status bl_quantise(const bl_float_graph *graph, const bl_quantise_options *op
                       const bl_calibration *calibration, bl_quantised *out, bl_error *err) {
   *out = (bl_quantised){.input_mul = 1};
   if (options->weight_bits < 1 || options->weight_bits > 8 || options->activation_bits < 1 ||
-      options->activation_bits > 8)
+      options->activation_bits > 8 || options->output_bits > 8)
     return bl_fail(err, BL_ERR_USAGE, "quantise: w%ua%u; weights and activations have 1 to 8 bits",
                    options->weight_bits, options->activation_bits);
   quantising q = {.source = graph,

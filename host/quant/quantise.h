@@ -11,6 +11,7 @@
 typedef struct {
   unsigned weight_bits, activation_bits; // 1..8, every layer; the network's input has 8
   bl_range_method range;
+  unsigned output_bits; // of the network's output, 1..8; 0: int32 accumulators, nothing is lost
 } bl_quantise_options;
 
 // Where calibration samples come from. read() writes the graph input's elements, in its own order.
