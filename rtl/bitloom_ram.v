@@ -13,7 +13,7 @@
 
 module bitloom_ram #(
   parameter int WIDTH = 32,   // bits of a word
-  parameter int DEPTH = 1024, // words, a power of two
+  parameter int DEPTH = 1024, // words; an address below it is the caller's business
   parameter int BYTE = WIDTH  // bits under one write enable; divides WIDTH
 ) (
   input  logic                     clk_i,
@@ -24,17 +24,44 @@ module bitloom_ram #(
   input  logic [$clog2(DEPTH)-1:0] raddr_i,
   output logic [WIDTH-1:0]         rdata_o
 );
-  (* no_rw_check *) logic [WIDTH-1:0] mem_q[DEPTH];
-
-  always_ff @(posedge clk_i) begin
-    for (int b = 0; b < WIDTH / BYTE; b++) begin
-      if (we_i[b]) mem_q[waddr_i][b*BYTE +: BYTE] <= wdata_i[b*BYTE +: BYTE];
+  // A depth between two powers of two is a memory of each: tools that build it from smaller blocks of
+  // one size select between more of them.
+  localparam int AW = $clog2(DEPTH);
+  localparam int LOW = DEPTH == 1 << AW ? DEPTH : 1 << (AW - 1);
+  (* no_rw_check *) logic [WIDTH-1:0] mem_q[LOW];
+  generate
+    if (LOW == DEPTH) begin : gen_whole
+      always_ff @(posedge clk_i) begin
+        for (int b = 0; b < WIDTH / BYTE; b++) begin
+          if (we_i[b]) mem_q[waddr_i][b*BYTE +: BYTE] <= wdata_i[b*BYTE +: BYTE];
+        end
+      end
+      always_ff @(posedge clk_i) begin
+        if (re_i) rdata_o <= mem_q[raddr_i];
+      end
+    end else begin : gen_parts
+      (* no_rw_check *) logic [WIDTH-1:0] upper_q[DEPTH - LOW];
+      localparam int UW = $clog2(DEPTH - LOW);
+      logic [WIDTH-1:0] low_data_q, upper_data_q;
+      logic             from_upper_q;
+      always_ff @(posedge clk_i) begin
+        for (int b = 0; b < WIDTH / BYTE; b++) begin
+          if (we_i[b] && !waddr_i[AW-1])
+            mem_q[waddr_i[AW-2:0]][b*BYTE +: BYTE] <= wdata_i[b*BYTE +: BYTE];
+          if (we_i[b] && waddr_i[AW-1])
+            upper_q[waddr_i[UW-1:0]][b*BYTE +: BYTE] <= wdata_i[b*BYTE +: BYTE];
+        end
+      end
+      always_ff @(posedge clk_i) begin
+        if (re_i) begin
+          low_data_q   <= mem_q[raddr_i[AW-2:0]];
+          upper_data_q <= upper_q[raddr_i[UW-1:0]];
+          from_upper_q <= raddr_i[AW-1];
+        end
+      end
+      assign rdata_o = from_upper_q ? upper_data_q : low_data_q;
     end
-  end
-
-  always_ff @(posedge clk_i) begin
-    if (re_i) rdata_o <= mem_q[raddr_i];
-  end
+  endgenerate
 endmodule
 
 `default_nettype wire

@@ -2,6 +2,8 @@
 // The memory: random reads and byte writes against an array; the word being written is not read.
 // VERILATE whole: -GWIDTH=64 -GDEPTH=32
 // VERILATE bytes: -GWIDTH=64 -GDEPTH=32 -GBYTE=8
+// VERILATE parts: -GWIDTH=64 -GDEPTH=24 -GBYTE=8
+// VERILATE uneven: -GWIDTH=64 -GDEPTH=19
 #include "bench.h"
 #include "dut.h"
 
