@@ -291,8 +291,9 @@ static double choose_lean(const bl_stage *s, const bl_int_tensor *in, const bl_i
                           const double *scale) {
   double best = LEAN;
   uint32_t fewest = UINT32_MAX;
-  for (int step = 0; step <= 4; step++) {
-    double lean = LEAN - 0.1 * ((step + 1) / 2) * (step % 2 ? 1 : -1);
+  static const double leans[] = {LEAN, LEAN - 0.1, LEAN + 0.1, LEAN - 0.2, LEAN + 0.2};
+  for (size_t i = 0; i < sizeof leans / sizeof leans[0]; i++) {
+    double lean = leans[i];
     uint32_t planes = 0;
     for (uint32_t n = 0; n < s->out_c; n += 8) {
       uint64_t powers = 0;
