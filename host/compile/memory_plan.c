@@ -119,23 +119,29 @@ static uint32_t holder(const bl_int_graph *graph, uint32_t region) {
   return parent == 0 ? region : parent;
 }
 
-static void touch(life *l, uint32_t op, uint32_t cut_ops) {
-  uint32_t first = op < cut_ops ? 0 : op, last = op < cut_ops ? cut_ops - 1 : op;
+static void touch(life *l, uint32_t first, uint32_t last) {
   if (first < l->first) l->first = first;
   if (last > l->last || l->last == BL_NONE) l->last = last;
 }
 
+// The operations of a cut run one after the other for each piece, so what lies between two of them
+// lives as it does without pieces; the cut's output collects all of it, and the input's slots are
+// filled at any time.
 static void lifetimes(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
                       bool ahead, const bl_region *regions, life *lives) {
   for (uint32_t i = 0; i < mapped->region_count; i++)
     lives[i] = (life){i, holder(graph, i) == i ? regions[i].words : 0, BL_NONE, BL_NONE, 0};
   for (uint32_t i = 0; i < mapped->count; i++) {
     const bl_mapping *m = &mapped->ops[i];
-    touch(&lives[holder(graph, m->out_region)], i, cut->ops);
-    touch(&lives[holder(graph, m->in_region)], i, cut->ops);
-    if (m->res_region != BL_NONE) touch(&lives[holder(graph, m->res_region)], i, cut->ops);
+    touch(&lives[holder(graph, m->out_region)], i, i);
+    touch(&lives[holder(graph, m->in_region)], i, i);
+    if (m->res_region != BL_NONE) touch(&lives[holder(graph, m->res_region)], i, i);
   }
   lives[0].first = 0;
+  if (cut->ops > 0) {
+    touch(&lives[0], 0, cut->ops - 1);
+    touch(&lives[holder(graph, mapped->ops[cut->ops - 1].out_region)], 0, cut->ops - 1);
+  }
   lives[holder(graph, graph->output)].last = mapped->count;
   if (ahead) lives[0].last = mapped->count;
 }

@@ -567,6 +567,58 @@ static bl_status lower_reshape(lowering *l) {
   return refuse(l, "only flattening a whole map is mapped");
 }
 
+// Every k-th pixel of the map: a copy with a stride.
+static bl_status lower_slice(lowering *l) {
+  const view in = *view_in(l, 0);
+  const bl_value *v = bl_float_session_value(l->session, l->node->outputs[0]);
+  const bl_value *starts = value_in(l, 1), *axes = value_in(l, 3), *steps = value_in(l, 4);
+  uint32_t stride[4] = {1, 1, 1, 1};
+  bool plain = v->rank == 4 && in.order == ORDER_NCHW && !in.up && starts != NULL &&
+               starts->i != NULL && v->dims[1] == (int64_t)in.c;
+  for (size_t k = 0; plain && k < starts->count; k++) {
+    int64_t axis = axes != NULL ? axes->i[k] : (int64_t)k, step = steps != NULL ? steps->i[k] : 1;
+    if (axis < 0) axis += 4;
+    plain = starts->i[k] == 0 && axis >= 0 && axis < 4 && step >= 1 && step <= UINT8_MAX &&
+            (axis >= 2 || step == 1);
+    if (plain) stride[axis] = (uint32_t)step;
+  }
+  uint32_t h = (in.h + stride[2] - 1) / stride[2], w = (in.w + stride[3] - 1) / stride[3];
+  if (!plain || v->dims[2] != (int64_t)h || v->dims[3] != (int64_t)w)
+    return refuse(l, "only every k-th pixel of a whole map is mapped");
+  bl_stage *s;
+  BL_TRY(copy_stage(l, &in, &s));
+  s->window.stride_h = stride[2];
+  s->window.stride_w = stride[3];
+  s->conv_h = s->out_h = h;
+  s->conv_w = s->out_w = w;
+  show_output(l, s, ORDER_NCHW);
+  return BL_OK;
+}
+
+// Channels of zeros before and behind: a copy whose new channels have no weights.
+static bl_status pad_channels(lowering *l, const view *in, uint32_t before, uint32_t behind) {
+  bl_stage *s = stage_of(l, in);
+  bool copy = s != NULL && s->unit_weights && s->window.groups == s->in_c &&
+              s->window.kernel_h * s->window.kernel_w == 1 && s->post_count == 0 && !s->pooled &&
+              !s->quantised && s->addend == BL_STAGE_NONE && s->part_count == 0 &&
+              l->consumers[l->node->inputs[0]] == 1;
+  if (!copy) BL_TRY(copy_stage(l, in, &s));
+  s->out_c = before + s->in_c + behind;
+  s->window.groups = 1;
+  s->unit_weights = false;
+  s->weight_format = (bl_format){BL_FORMAT_S, 2};
+  s->weights = bl_arena_alloc(l->out->arena, (size_t)s->out_c * s->in_c, sizeof *s->weights);
+  s->weight_scale = bl_arena_alloc(l->out->arena, s->out_c, sizeof *s->weight_scale);
+  if (s->weights == NULL || s->weight_scale == NULL) return no_memory(l);
+  for (uint32_t n = 0; n < s->out_c; n++) {
+    s->weight_scale[n] = 1;
+    if (n >= before && n < before + s->in_c) s->weights[(size_t)n * s->in_c + n - before] = 1;
+  }
+  s->value = l->node->outputs[0];
+  show_output(l, s, ORDER_NCHW);
+  return BL_OK;
+}
+
 static bl_status lower_pad(lowering *l) {
   const view *in = view_in(l, 0);
   const bl_value *constant = value_in(l, 2), *pads_value = value_in(l, 1);
@@ -578,9 +630,14 @@ static bl_status lower_pad(lowering *l) {
     zero = constant->f != NULL && constant->f[0] == 0;
   const bl_value *v = bl_float_session_value(l->session, l->node->outputs[0]);
   if (strcmp(bl_node_string(l->node, "mode", "constant"), "constant") != 0 || !zero ||
-      v->rank != 4 || in->order != ORDER_NCHW || pads == NULL || pads[0] != 0 || pads[1] != 0 ||
-      pads[4] != 0 || pads[5] != 0)
-    return refuse(l, "only zero padding of the two map axes is mapped");
+      v->rank != 4 || in->order != ORDER_NCHW || pads == NULL || pads[0] != 0 || pads[4] != 0)
+    return refuse(l, "only zero padding of channels or of the two map axes is mapped");
+  if (pads[1] != 0 || pads[5] != 0) {
+    if (pads[1] < 0 || pads[5] < 0 || pads[2] + pads[3] + pads[6] + pads[7] != 0 ||
+        pads[1] + pads[5] > BL_INT_MAX_DIM)
+      return refuse(l, "only zero padding of channels or of the two map axes is mapped");
+    return pad_channels(l, in, (uint32_t)pads[1], (uint32_t)pads[5]);
+  }
   view *out = view_out(l);
   *out = *in;
   for (int k = 0; k < 4; k++) {
@@ -634,6 +691,7 @@ static lower_rule rule_of(bl_float_op op) {
       [BL_FLOAT_SQUEEZE] = lower_reshape,
       [BL_FLOAT_UNSQUEEZE] = lower_reshape,
       [BL_FLOAT_PAD] = lower_pad,
+      [BL_FLOAT_SLICE] = lower_slice,
       [BL_FLOAT_SOFTMAX] = lower_suffix,
       [BL_FLOAT_SIGMOID] = lower_suffix,
       [BL_FLOAT_IDENTITY] = lower_same,
