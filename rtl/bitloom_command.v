@@ -93,10 +93,20 @@ module bitloom_command #(
   logic        argument_ok;
   assign upper       = argument[31:24];
   assign planes      = argument[23:16];
-  assign is_question = opcode >= `BITLOOM_OP_IDENTIFY && opcode <= `BITLOOM_OP_COUNTERS;
+  always_comb
+    case (opcode)
+      `BITLOOM_OP_IDENTIFY, `BITLOOM_OP_RESET, `BITLOOM_OP_FENCE, `BITLOOM_OP_COUNTERS:
+        is_question = 1'b1;
+      default: is_question = 1'b0;
+    endcase
   assign is_codes    = opcode == `BITLOOM_OP_LOAD_CODES;
-  assign is_load     = (opcode >= `BITLOOM_OP_LOAD_WEIGHTS && opcode <= `BITLOOM_OP_LOAD_TABLES) ||
-                       is_codes;
+  always_comb
+    case (opcode)
+      `BITLOOM_OP_LOAD_WEIGHTS, `BITLOOM_OP_LOAD_PARAMS, `BITLOOM_OP_LOAD_K_LIST,
+      `BITLOOM_OP_LOAD_PASS_LIST, `BITLOOM_OP_LOAD_TILE_LIST, `BITLOOM_OP_LOAD_ACTIVATIONS,
+      `BITLOOM_OP_LOAD_TABLES, `BITLOOM_OP_LOAD_CODES: is_load = 1'b1;
+      default: is_load = 1'b0;
+    endcase
   assign is_run      = opcode == `BITLOOM_OP_RUN;
   assign is_send     = opcode == `BITLOOM_OP_SEND;
   assign memory      = opcode[2:0];  // codes go to the weights
@@ -133,9 +143,12 @@ module bitloom_command #(
       end
     endcase
   end
-  assign argument_ok = is_send || memory == 3'd5 ? upper >= 8'd1 && upper <= 8'(WORD_BYTES)
-                     : !has_columns || (upper >= 8'd1 && upper <= 8'(COLS) &&
-                                        (!is_codes || planes != '0));
+  // 1 to a power of two
+  logic bytes_ok, columns_ok;
+  assign bytes_ok    = upper != '0 && (upper < 8'(WORD_BYTES) || upper == 8'(WORD_BYTES));
+  assign columns_ok  = upper != '0 && (upper < 8'(COLS) || upper == 8'(COLS));
+  assign argument_ok = is_send || memory == 3'd5 ? bytes_ok
+                     : !has_columns || (columns_ok && (!is_codes || planes != '0));
 
   // Words that a load writes: units / columns, and whether that leaves a rest. A load of codes has
   // its codebook in front and reaches further by a stride for each plane but one.
@@ -156,7 +169,10 @@ module bitloom_command #(
     span = is_codes ? 19'(strides[2:0]) * 19'(argument[15:0]) : '0;
   end
 
-  logic        length_ok, address_ok;
+  // The largest payload is the largest multiple of four in 24 bits.
+  logic        short_enough, has_codebook, length_ok, address_ok;
+  assign short_enough = length[31:24] == '0 && (length[23:2] != '1 || length[1:0] == '0);
+  assign has_codebook = length[23:$clog2(`BITLOOM_CODEBOOK_BYTES)] != '0;
   logic [23:0] count;
   logic [19:0] last;  // one past the last word, where nothing is left out above
   assign count = is_send ? argument[23:0] : words;
@@ -165,8 +181,8 @@ module bitloom_command #(
     if (is_run) length_ok = length == 32'(`BITLOOM_DESCRIPTOR_BITS / 8);
     else if (is_send) length_ok = length == '0 && argument_ok && argument[23:0] != '0;
     else if (is_load)
-      length_ok = argument_ok && length <= `BITLOOM_MAX_PAYLOAD && rest == '0 && words != '0 &&
-                  (!is_codes || length[23:0] > 24'(`BITLOOM_CODEBOOK_BYTES));
+      length_ok = argument_ok && short_enough && rest == '0 && words != '0 &&
+                  (!is_codes || has_codebook);
     else length_ok = length == '0;
     address_ok = !(is_load || is_send) ||
                  (address[31:17] == '0 && count[23:17] == '0 &&

@@ -55,16 +55,17 @@ module bitloom_descriptor #(
   localparam int TABLES = TABLE_DEPTH / `BITLOOM_TABLE_ENTRIES;
   localparam int MOST_PLANES = ROWS < 8 ? ROWS : 8;  // a row each
   logic input_ok, second_ok, output_ok;
-  assign input_ok = in_planes >= 4'd1 && in_planes <= 4'd8 &&
-                    in_last_lanes >= 8'd1 && in_last_lanes <= 8'(LANES) &&
-                    in_last_bytes >= 5'd1 && in_last_bytes <= 5'(LANES / 8) && mode != 2'd3 &&
+  assign input_ok = in_planes != '0 && (!in_planes[3] || in_planes == 4'd8) &&
+                    in_last_lanes != '0 && (in_last_lanes < 8'(LANES) || in_last_lanes == 8'(LANES)) &&
+                    in_last_bytes != '0 && mode != 2'd3 &&
+                    (in_last_bytes < 5'(LANES / 8) || in_last_bytes == 5'(LANES / 8)) &&
                     (mode != 2'd2 || in_planes <= 4'(MOST_PLANES));
   assign second_ok = res_planes == '0 ||
-                     (res_planes <= 4'd8 && mode != 2'd2 &&
+                     ((!res_planes[3] || res_planes == 4'd8) && mode != 2'd2 &&
                       desc_i[`BITLOOM_DESCRIPTOR_RES_WORDS_LSB+:12] != '0);
-  assign output_ok = out_planes >= 4'd1 && out_planes <= 4'd8 &&
+  assign output_ok = out_planes != '0 && (!out_planes[3] || out_planes == 4'd8) &&
                      {1'b0, out_slot} < 5'(LANES / COLS) && {28'd0, out_table} <= TABLES &&
-                     out_last_cols >= 8'd1 && out_last_cols <= 8'(COLS);
+                     out_last_cols != '0 && (out_last_cols < 8'(COLS) || out_last_cols == 8'(COLS));
   assign ok_o = positive == '1 && input_ok && second_ok && output_ok;
 
   wire unused = &{1'b0, desc_i, 1'b0};

@@ -394,8 +394,7 @@ module bitloom_gather #(
   assign act_raddr_o = address[15:0];
 
   logic [LANES-1:0] last_mask, pad_word;
-  always_comb
-    for (int i = 0; i < LANES; i++) last_mask[i] = 8'(i) < in_last_lanes;
+  assign last_mask = ~({LANES{1'b1}} << in_last_lanes[$clog2(LANES):0]);
   assign pad_word = {LANES{pad_value[plane_q[2:0]]}} & (last_cw ? last_mask : '1);
 
   logic [ROWS-1:0] spread_rows, rows_now;
@@ -514,8 +513,7 @@ module bitloom_gather #(
       assign fill_shift_o[r*4+:4]   = 4'(byte_q);
     end
   endgenerate
-  always_comb
-    for (int b = 0; b < BYTES; b++) fill_bytes_o[b] = (BW + 1)'(b) < b_size_q;
+  assign fill_bytes_o   = ~({BYTES{1'b1}} << b_size_q);
   assign fill_flush_o   = b_flush_q;
   assign fill_rotated_o = b_rotated_q;
   assign fill_half_o    = half_q;
@@ -525,7 +523,7 @@ module bitloom_gather #(
     if (rst_i || layer_start_i) faults_o <= '0;
     else faults_o <= faults_o | {too_long != '0, take_now && in_map && beyond};
 
-  wire unused = &{1'b0, desc_i, padded_y, padded_x, in_last_bytes, product_y, product_x, 1'b0};
+  wire unused = &{1'b0, desc_i, in_last_lanes, padded_y, padded_x, in_last_bytes, product_y, product_x, 1'b0};
 endmodule
 
 `default_nettype wire

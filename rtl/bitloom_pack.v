@@ -46,7 +46,7 @@ module bitloom_pack #(
   localparam SLOTS = LANES / COLS;
   localparam SW = $clog2(SLOTS);
   localparam SLOT_BITS = COLS * 8;  // all planes of one slot
-  localparam AW = 24;               // wide enough to see an address leave the memory
+  localparam AW = 20;               // addresses, modulo 2^20
 
   // ---- Fill: mask, transpose, store in the slot ------------------------------------------------
   logic [SW-1:0] slot_q;     // slot of the tile that comes in
@@ -69,13 +69,15 @@ module bitloom_pack #(
     if (rst_i) half_q <= 1'b0;
     else if (group_filled) half_q <= !half_q;
 
+  logic [COLS-1:0] no_column;  // of the last tile
+  assign no_column = {COLS{last_tile_i}} & ({COLS{1'b1}} << out_last_cols_i[$clog2(COLS):0]);
   logic [SLOT_BITS-1:0] planes;  // [plane][column]; only looked at when valid, so that simulation rests
   always_comb begin
     planes = '0;
     if (valid_i)
       for (int i = 0; i < 8; i++)
         for (int c = 0; c < COLS; c++)
-          planes[i*COLS+c] = codes_i[c*8+i] && !(last_tile_i && 8'(c) >= out_last_cols_i);
+          planes[i*COLS+c] = codes_i[c*8+i] && !no_column[c];
   end
 
   logic [SLOTS-1:0] buffer_we;
@@ -201,7 +203,7 @@ module bitloom_pack #(
     end
   endgenerate
 
-  wire unused = &{1'b0, out_slot_i[3:SW], plane_b_q[3], 1'b0};
+  wire unused = &{1'b0, out_last_cols_i, out_slot_i[3:SW], plane_b_q[3], 1'b0};
 endmodule
 
 `default_nettype wire
