@@ -3,7 +3,7 @@
 // for random packets of every kind, with each of its partners taking its time.
 // clang-format off
 // VERILATE tiny: -GCOLS=8 -GLANES=16 -GWEIGHT_DEPTH=4096 -GPARAM_DEPTH=64 -GK_DEPTH=2048 -GTILE_DEPTH=128 -GTABLE_DEPTH=512 -GROWS=2
-// VERILATE default: -GCOLS=8 -GLANES=32
+// VERILATE default: -GCOLS=8 -GLANES=32 -GWEIGHT_DEPTH=6144 -GPARAM_DEPTH=256
 // clang-format on
 #include "bench.h"
 #include "dut.h"

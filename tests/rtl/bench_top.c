@@ -4,7 +4,7 @@
 // word of each answer and nowhere else; identity and poison through the registers.
 // clang-format off
 // VERILATE tiny: -GROWS=2 -GCOLS=8 -GLANES=16 -GWEIGHT_DEPTH=4096 -GPARAM_DEPTH=64 -GK_DEPTH=2048 -GTILE_DEPTH=128 -GTABLE_DEPTH=512
-// VERILATE wide: -GROWS=8 -GCOLS=16 -GLANES=64 -GWEIGHT_DEPTH=2048 -GPARAM_DEPTH=64 -GTILE_DEPTH=128 -GTABLE_DEPTH=2048
+// VERILATE wide: -GROWS=8 -GCOLS=16 -GLANES=64 -GWEIGHT_DEPTH=2048 -GPARAM_DEPTH=128 -GTILE_DEPTH=256 -GTABLE_DEPTH=2048
 // clang-format on
 #include "bench.h"
 #include "dut.h"
