@@ -13,7 +13,7 @@
 #include "sim/functional_device.h"
 #include "tests/regress/run_case.h"
 
-enum { MAX_WEIGHTS = 1 << 20, MAX_CHANNELS = 2048, MAX_PIXELS = 4096 };
+enum { MAX_WEIGHTS = 1 << 20, MAX_CHANNELS = 2304, MAX_PIXELS = 4096 };
 
 // One layer; weights, mult, bias and shift are the same for all channels.
 typedef struct {
@@ -183,13 +183,13 @@ static void runs_and_planted_faults(void **state) {
   for (int config = 0; config < BL_CONFIG_COUNT; config++)
     for (int fault = 0; fault < 2; fault++) {
       net n;
-      make(&n, 6, 3, 2000, 3, u8, s8, u8);
-      for (int i = 0; i < 2000 * 27; i++)
+      make(&n, 5, 3, 2100, 3, u8, s8, u8);
+      for (int i = 0; i < 2100 * 27; i++)
         weights[i] = (int8_t)(i * 37 % 251 - 125);
       for (int i = 0; i < 108 * 2; i++)
         input[i] = i * 101 % 256;
       bl_program *p = compile(&n, config, 1);
-      assert_true(p->layer_parts[0] > 1); // 2,000 channels are more than any parameter memory holds
+      assert_true(p->layer_parts[0] > 1); // 2,100 channels are more than any parameter memory holds
       bl_driver driver;
       bl_case_result result;
       char text[BL_CASE_TEXT];

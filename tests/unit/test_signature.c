@@ -183,6 +183,11 @@ static void run_steps(job *j, uint32_t number) {
   j->memory = take(j->made.config->act_depth, j->made.config->lanes / 8);
   assert_int_equal(
       bl_program_pack_input(p, &j->made.graph, j->made.inputs, p->images, j->input, &err), BL_OK);
+  const bl_step whole = bl_program_whole_input(p);
+  if (p->ahead)
+    assert_int_equal(bl_driver_request(&j->driver, whole.opcode, whole.address, whole.argument,
+                                       j->input, whole.bytes, NULL, 0, NULL),
+                     BL_DRIVER_OK);
   for (uint32_t i = 0; i < p->setup_count + p->batch_count; i++) {
     const bl_step *s = i < p->setup_count ? &p->setup[i] : &p->batch[i - p->setup_count];
     const uint32_t *payload = s->input ? j->input + s->input_offset / 4 : s->payload;
