@@ -247,7 +247,7 @@ static bl_status place_codes(builder *b, const bl_part *part, uint32_t *address,
     at += (size_t)bl_tile_at(m, t)->words * unit;
   }
   c.argument = config->cols << 24 | planes << 16 | words;
-  b->program->figures.weight_bytes += c.bytes;
+  if (!b->again) b->program->figures.weight_bytes += c.bytes;
   bl_status status = BL_OK;
   if (b->again && !b->streamed[BL_MEMORY_WEIGHTS]) {
     *address = b->places[b->place_at][BL_MEMORY_WEIGHTS];
@@ -277,7 +277,7 @@ static bl_status place_weights(builder *b, const bl_part *part, uint32_t *addres
     bl_emit_weights(b->m, t, at);
     at += bl_tile_at(b->m, t)->weight_words * unit;
   }
-  b->program->figures.weight_bytes += (uint64_t)words * unit;
+  if (!b->again) b->program->figures.weight_bytes += (uint64_t)words * unit;
   return place(b, BL_MEMORY_WEIGHTS, bytes, words, address, err);
 }
 
