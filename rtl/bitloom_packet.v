@@ -11,7 +11,8 @@
 //   payload valid/ready, exactly ceil(length[23:0] / 4) words, last_o with the last of them; none of
 //           this when that is 0.
 //   end_o   the payload's checksum word was read; sound_o says whether it was right.
-// The header's checksum is computed by turning the five words round once: five cycles a header.
+// The header's checksum is computed as its words come, so that a sound one is known with its last
+// word; in the hunt, where a header may begin with each word, by turning the five words round once.
 // Throughput inside a payload: one word a cycle.
 `default_nettype none
 `include "bitloom_contract.vh"
@@ -46,7 +47,7 @@ module bitloom_packet (
 
   typedef enum logic [2:0] {
     COLLECT, // fill the window
-    CHECK,   // turn it round through the checksum
+    CHECK,   // in the hunt: turn it round through the checksum
     BAD,     // report damage
     HEAD,    // report a header
     PAYLOAD, // pass the payload on
@@ -58,7 +59,6 @@ module bitloom_packet (
   logic [159:0] window_q; // oldest word lowest
   logic [2:0]   held_q;   // words in the window
   logic [2:0]   turn_q;   // words turned so far
-  logic         magic_q;
   logic         hunting_q;
   logic         sound_q;
   logic [21:0]  left_q;   // whole payload words to come
@@ -87,22 +87,27 @@ module bitloom_packet (
   assign s_ready_o = state_q == COLLECT || state_q == TAIL ||
                      (state_q == PAYLOAD && payload_ready_i);
 
-  // While hunting, a window whose first byte is wrong is not worth turning round.
+  // A window whose first byte is wrong is not worth turning round.
   assign is_magic = word0_o[31:24] == MAGIC;
-  assign give_up = hunting_q && turn_q == 3'd0 && !is_magic;
+  assign give_up = turn_q == 3'd0 && !is_magic;
   assign shift = state_q == COLLECT && s_valid_i;
   assign turn = state_q == CHECK && !give_up;
 
   // On the fifth turn the window stands one word off: the checksum is in the first place and the
   // length in the third.
   assign last_turn = turn_q == 3'd4;
-  assign is_sound = magic_q && crc == word0_o;
+  assign is_sound = crc == word0_o;
+
+  // So it does when the fifth word arrives.
+  logic fifth, fifth_sound;
+  assign fifth = shift && held_q == 3'd4;
+  assign fifth_sound = window_q[63:56] == MAGIC && crc == s_data_i;
   assign length_turned = window_q[87:64];
 
   bitloom_crc32 u_crc (
     .clk_i  (clk_i),
-    .clear_i(state_q == COLLECT || state_q == HEAD),
-    .valid_i((turn && !last_turn) || payload_move),
+    .clear_i((state_q == COLLECT && held_q == 3'd0) || (turn && turn_q == 3'd0) || state_q == HEAD),
+    .valid_i((shift && !fifth) || (turn && !last_turn) || payload_move),
     .data_i (turn ? word0_o : s_data_i),
     .crc_o  (crc)
   );
@@ -110,12 +115,10 @@ module bitloom_packet (
   always_comb begin
     state_d = state_q;
     case (state_q)
-      COLLECT: if (shift && held_q == 3'd4) state_d = CHECK;
+      COLLECT: if (fifth) state_d = hunting_q ? CHECK : fifth_sound ? HEAD : BAD;
       CHECK: begin
         if (give_up) state_d = COLLECT;
-        else if (last_turn && is_sound) state_d = HEAD;
-        else if (last_turn && hunting_q) state_d = COLLECT;
-        else if (last_turn) state_d = BAD;
+        else if (last_turn) state_d = is_sound ? HEAD : COLLECT;
       end
       BAD: if (take_i) state_d = COLLECT;
       HEAD: begin
@@ -134,12 +137,11 @@ module bitloom_packet (
   end
 
   always_ff @(posedge clk_i) begin
-    if (state_q == CHECK && turn_q == 3'd0) magic_q <= is_magic;
     if (state_q == TAIL) sound_q <= crc == s_data_i;
   end
 
   always_ff @(posedge clk_i) begin
-    if (state_q == CHECK && last_turn) begin
+    if (fifth || (state_q == CHECK && last_turn)) begin
       left_q <= length_turned[23:2];
       part_q <= length_turned[1:0] != '0;
     end else if (payload_move) left_q <= left_q - 22'd1;
@@ -148,9 +150,9 @@ module bitloom_packet (
   // Four words held means that the oldest of five has been dropped: it stays in the lowest place
   // until the next word pushes it out.
   always_ff @(posedge clk_i) begin
-    if (shift) held_q <= held_q + 3'd1;
-    else if (state_q == CHECK) held_q <= state_d == HEAD ? 3'd0 : 3'd4;
-    if (state_q == CHECK && state_d == BAD) hunting_q <= 1'b1;
+    if (shift && !fifth) held_q <= held_q + 3'd1;
+    else if (fifth || state_q == CHECK) held_q <= state_d == HEAD ? 3'd0 : 3'd4;
+    if (state_d == BAD) hunting_q <= 1'b1;
     else if (state_d == HEAD) hunting_q <= 1'b0;
     turn_q <= turn && !last_turn ? turn_q + 3'd1 : 3'd0;
     state_q <= state_d;
