@@ -115,10 +115,15 @@ module bitloom_packet (
   always_comb begin
     state_d = state_q;
     case (state_q)
-      COLLECT: if (fifth) state_d = hunting_q ? CHECK : fifth_sound ? HEAD : BAD;
+      COLLECT: begin
+        if (fifth && hunting_q) state_d = CHECK;
+        else if (fifth && fifth_sound) state_d = HEAD;
+        else if (fifth) state_d = BAD;
+      end
       CHECK: begin
         if (give_up) state_d = COLLECT;
-        else if (last_turn) state_d = is_sound ? HEAD : COLLECT;
+        else if (last_turn && is_sound) state_d = HEAD;
+        else if (last_turn) state_d = COLLECT;
       end
       BAD: if (take_i) state_d = COLLECT;
       HEAD: begin
