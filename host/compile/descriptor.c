@@ -135,8 +135,9 @@ bl_status bl_describe(const bl_program *program, const bl_mapped *mapped, uint32
   describe_window(m, d);
   if (m->res_region != BL_NONE) describe_second(&program->regions[m->res_region], m, d);
   describe_output(&program->regions[m->out_region], m, part, d);
-  // Only the end of a whole tensor has lanes above it that must be zero.
-  d->out_keep = m->out->parent != 0 && !(m->ends_tensor && part->tile1 == bl_tile_total(m));
+  // Only the end of a whole tensor has lanes above it that must be zero; below it they may hold what
+  // other runs wrote, or an addend that a later part still reads.
+  d->out_keep = !(m->ends_tensor && part->tile1 == bl_tile_total(m));
   describe_clamp(m, table, d);
   describe_piece(program, mapped, op, piece, d);
   uint32_t words[BL_DESCRIPTOR_WORDS];

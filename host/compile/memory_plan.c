@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Activation memory by lifetime: a region holds its words from the operation that makes it to the
-// last that reads it. Largest first, each at the lowest address free during its life.
+// last that reads it. Largest first, each at the lowest address free during its life. A sum takes
+// its addend's place where nothing reads that later.
 #include "host/compile/internal.h"
 
 #include <stdlib.h>
@@ -146,6 +147,42 @@ static void lifetimes(const bl_int_graph *graph, const bl_mapped *mapped, const 
   if (ahead) lives[0].last = mapped->count;
 }
 
+static bool same_shape(const bl_region *a, const bl_region *b) {
+  return a->words == b->words && a->image_stride == b->image_stride &&
+         a->row_stride == b->row_stride && a->pixel_stride == b->pixel_stride &&
+         a->planes == b->planes && a->acc_bytes == b->acc_bytes;
+}
+
+// May operation `i` write over its addend? The array reads the addend of a pixel before it writes
+// that pixel, and of other pixels it writes nothing.
+static bool may_overwrite(const bl_int_graph *graph, const bl_mapped *mapped, uint32_t i,
+                          const bl_region *regions, const life *lives) {
+  const bl_mapping *m = &mapped->ops[i];
+  if (m->addend == NULL || m->res_region == BL_NONE || m->res_region == 0 || !m->first || !m->last)
+    return false;
+  const bl_region *from = &regions[m->res_region], *to = &regions[m->out_region];
+  return m->in_region != m->res_region && m->addend->parent == 0 && m->out->parent == 0 &&
+         m->res_region != graph->output && !from->pieces && !to->pieces && same_shape(from, to) &&
+         lives[m->res_region].last == i && lives[m->out_region].first == i;
+}
+
+// home[r]: the region whose place r takes; r itself, or the first of a chain of additions, whose
+// life then covers the chain's.
+static void share_places(const bl_int_graph *graph, const bl_mapped *mapped,
+                         const bl_region *regions, life *lives, uint32_t *home) {
+  for (uint32_t i = 0; i < mapped->region_count; i++)
+    home[i] = i;
+  for (uint32_t i = 0; i < mapped->count; i++) {
+    const bl_mapping *m = &mapped->ops[i];
+    if (may_overwrite(graph, mapped, i, regions, lives)) home[m->out_region] = home[m->res_region];
+  }
+  for (uint32_t i = 0; i < mapped->region_count; i++) {
+    if (home[i] == i) continue;
+    touch(&lives[home[i]], lives[i].first, lives[i].last);
+    lives[i].words = 0;
+  }
+}
+
 bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
                     uint32_t images, uint32_t slots, bool ahead, bl_region *regions, uint32_t *used,
                     uint32_t *needed) {
@@ -153,9 +190,11 @@ bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl
   *needed = UINT32_MAX;
   if (!shape_regions(graph, mapped, regions)) return false;
   size_regions(mapped, cut, images, slots, regions);
-  life *lives = calloc(mapped->region_count, sizeof *lives);
+  life *lives = calloc(mapped->region_count, sizeof *lives + sizeof(uint32_t));
   if (lives == NULL) return false;
+  uint32_t *home = (uint32_t *)(lives + mapped->region_count);
   lifetimes(graph, mapped, cut, ahead, regions, lives);
+  share_places(graph, mapped, regions, lives, home);
   qsort(lives, mapped->region_count, sizeof *lives, larger_first);
   for (uint32_t i = 0; i < mapped->region_count; i++) {
     lives[i].address = place(lives, i);
@@ -167,8 +206,8 @@ bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl
     if (end > *used) *used = (uint32_t)end;
     regions[lives[i].region].address = lives[i].address;
   }
-  for (uint32_t t = 1; t < graph->tensor_count; t++)
-    regions[t].address = regions[holder(graph, t)].address;
+  for (uint32_t t = 1; t < mapped->region_count; t++)
+    regions[t].address = regions[home[holder(graph, t)]].address;
   free(lives);
   *needed = *used;
   return *used <= mapped->ops[0].config->act_depth;

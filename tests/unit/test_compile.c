@@ -204,6 +204,40 @@ static void runs_and_planted_faults(void **state) {
     }
 }
 
+// t1 = conv(in), t2 = conv(t1), t3 = conv(t2) + t1: nothing reads t1 later, so t3 takes its place
+// if it has the same bits.
+static void a_sum_takes_the_place_of_its_addend(void **state) {
+  (void)state;
+  static int32_t one[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  for (int other_bits = 0; other_bits < 2; other_bits++) {
+    net n;
+    make(&n, 8, 16, 16, 1, u8, s4, u8);
+    bl_int_tensor tensors[4] = {n.tensors[0], n.tensors[1], n.tensors[1], n.tensors[1]};
+    bl_int_layer layers[3] = {n.layer, n.layer, n.layer};
+    for (uint32_t l = 0; l < 3; l++) {
+      layers[l].input = l;
+      layers[l].output = l + 1;
+    }
+    layers[2].addend = 1;
+    layers[2].addend_weight = one;
+    if (other_bits == 1) {
+      tensors[3].format = u4;
+      layers[2].hi = 15;
+    }
+    n.graph.tensors = tensors;
+    n.graph.tensor_count = 4;
+    n.graph.layers = layers;
+    n.graph.layer_count = 3;
+    n.graph.output = 3;
+    bl_program *p = compile(&n, BL_CONFIG_DEFAULT, 1);
+    assert_int_equal(p->regions[3].address == p->regions[1].address, other_bits == 0);
+    // t1, t2 and the input, which keeps its place to be loaded ahead: 64 pixels of 8 planes each
+    const uint32_t words = 3 * 64 * 8 + (other_bits == 0 ? 0 : 64 * 4);
+    assert_int_equal(p->figures.used[BL_MEMORY_ACTIVATIONS], words);
+    bl_program_free(p);
+  }
+}
+
 static void pack_input_checks_values(void **state) {
   (void)state;
   net n;
@@ -231,6 +265,7 @@ int main(void) {
       cmocka_unit_test(single_pixels_are_batched),
       cmocka_unit_test(int32_takes_the_bytes_it_needs),
       cmocka_unit_test(runs_and_planted_faults),
+      cmocka_unit_test(a_sum_takes_the_place_of_its_addend),
       cmocka_unit_test(pack_input_checks_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
