@@ -156,6 +156,11 @@ static void print_result(const work *w, const bl_bloom_info *info, uint64_t file
              w->args->output, (unsigned long long)file_bytes, (unsigned long long)bytes,
              (unsigned long long)info->float_bytes, steps, w->program->config.name,
              (unsigned)w->program->images);
+  const uint64_t spilled = w->program->figures.spilled_bytes / w->program->images;
+  if (w->program->stage_count > 0)
+    bl_cli_say(output,
+               "activations do not fit: %u stages, %llu bytes an image travel between layers\n",
+               (unsigned)w->program->stage_count, (unsigned long long)spilled);
   if (w->quantised.inexact != 0)
     bl_cli_say(output, "%llu accumulator values cannot be given the graph's own integer\n",
                (unsigned long long)w->quantised.inexact);
@@ -167,6 +172,7 @@ static void print_result(const work *w, const bl_bloom_info *info, uint64_t file
   (void)cJSON_AddNumberToObject(o, "weight_bytes", (double)bytes);
   (void)cJSON_AddNumberToObject(o, "float_bytes", (double)info->float_bytes);
   (void)cJSON_AddNumberToObject(o, "issue_steps", steps);
+  (void)cJSON_AddNumberToObject(o, "spilled_bytes", (double)spilled);
   (void)cJSON_AddBoolToObject(o, "was_quantised", w->quantised.graph_was_quantised);
   (void)cJSON_AddNumberToObject(o, "inexact", (double)w->quantised.inexact);
 }

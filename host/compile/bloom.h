@@ -9,7 +9,7 @@
 #include "host/data/preprocess.h"
 
 enum {
-  BL_BLOOM_VERSION = 2,
+  BL_BLOOM_VERSION = 3,
   BL_BLOOM_MAX_BYTES = 1 << 29, // of a file
 };
 

@@ -15,7 +15,7 @@ enum {
   BL_SECTION_INFO = 1,
   BL_SECTION_GRAPH = 2,
   BL_SECTION_PROGRAM = 3,
-  BL_STEP_INPUT = 1, // flags
+  BL_STEP_STORED = 1, // flags
   BL_STEP_LAST_PART = 2,
   BL_STEP_ROWS_DONE = 4,
   BL_LAYER_REQUANT = 1, // flags

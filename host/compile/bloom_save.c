@@ -112,7 +112,7 @@ void bl_put_graph(bl_writer *w, const bl_int_graph *graph) {
 static void put_step(bl_writer *w, const bl_step *s) {
   bl_put(w, s->opcode, 1);
   bl_put(w,
-         (s->input ? BL_STEP_INPUT : 0u) | (s->last_part ? BL_STEP_LAST_PART : 0u) |
+         (s->stored ? BL_STEP_STORED : 0u) | (s->last_part ? BL_STEP_LAST_PART : 0u) |
              (s->rows_done ? BL_STEP_ROWS_DONE : 0u),
          1);
   bl_put(w, s->address, 4);
@@ -120,12 +120,12 @@ static void put_step(bl_writer *w, const bl_step *s) {
   bl_put(w, s->layer, 4);
   bl_put(w, s->part, 4);
   bl_put(w, s->bytes, 4);
-  bl_put(w, s->input_offset, 4);
+  bl_put(w, s->store_offset, 4);
   bl_put(w, s->image0, 4);
   bl_put(w, s->images, 4);
   bl_put(w, s->row0, 4);
   bl_put(w, s->rows, 4);
-  for (uint32_t i = 0; !s->input && i < s->bytes; i++)
+  for (uint32_t i = 0; !s->stored && i < s->bytes; i++)
     bl_put(w, s->payload[i / 4] >> (i % 4 * 8) & 0xFF, 1);
 }
 
@@ -151,6 +151,14 @@ void bl_put_program(bl_writer *w, const bl_program *p) {
   bl_put(w, p->ahead, 1);
   for (size_t i = 0; i < sizeof packing / sizeof packing[0]; i++)
     bl_put(w, packing[i], 4);
+  bl_put(w, p->stage_count, 4);
+  for (uint32_t i = 0; i < p->stage_count; i++) {
+    bl_put(w, p->stages[i].op0, 4);
+    bl_put(w, p->stages[i].op1, 4);
+    bl_put(w, p->stages[i].pieces, 4);
+  }
+  bl_put(w, p->store_bytes, 4);
+  bl_put(w, p->output_offset, 4);
   bl_put(w, p->tensor_count, 4);
   for (uint32_t t = 0; t < p->tensor_count; t++) {
     bl_put(w, p->regions[t].address, 4);

@@ -21,6 +21,7 @@ typedef struct {
   int best_mode;
   bl_input_packing best_input;
   bool best_ahead;
+  bl_spill spill, best_spill; // best_spill.count: stages; 0: none
 } chooser;
 
 static bl_status no_memory(bl_error *err) {
@@ -68,16 +69,16 @@ static uint64_t cycles(const chooser *ch, const bl_mapped *mapped, const bl_cut 
       bl_piece p = bl_piece_at(mapped, cut, images, i, k);
       all += bl_estimate(m, pixels_of(&p, m), &issue);
     }
-    if (i < cut->ops) piece_run += all / pieces;
-    if (i < cut->ops && i + 2 >= cut->ops) beside += all / pieces; // runs in flight and queued
+    if (i < cut->op1) piece_run += all / pieces;
+    if (i < cut->op1 && i + 2 >= cut->op1) beside += all / pieces; // runs in flight and queued
     sum += all;
   }
   uint64_t pieces = bl_piece_count(cut, 0);
   uint64_t load = (uint64_t)ch->regions[0].image_stride * images * ch->regions[0].load_bytes / 4;
   load /= pieces;
   if (ahead) return sum * 256 / images;
-  if (slots > 1 && cut->ops * slots >= SLOTS) beside = piece_run;
-  if (cut->ops * slots < SLOTS) beside = 0;
+  if (slots > 1 && cut->op1 * slots >= SLOTS) beside = piece_run;
+  if (cut->op1 * slots < SLOTS) beside = 0;
   sum += load + (load > beside ? (load - beside) * (pieces - 1) : 0);
   return sum * 256 / images;
 }
@@ -108,10 +109,10 @@ static void consider(chooser *ch, int mode, const bl_cut *cut, uint32_t slots, u
   ch->best_mode = mode;
   ch->best_ahead = ahead;
   bl_fill_packing(&mapped->ops[0], &ch->best_input);
-  ch->best_input.cut_ops = cut->ops;
+  ch->best_input.cut_ops = cut->op1;
   ch->best_input.pieces = cut->pieces;
   ch->best_input.slots = slots;
-  ch->best_input.slot_words = cut->ops == 0 ? 0 : ch->regions[0].words / slots;
+  ch->best_input.slot_words = cut->op1 == 0 ? 0 : ch->regions[0].words / slots;
   ch->used = used;
   memcpy(ch->best_regions, ch->regions, mapped->region_count * sizeof *ch->regions);
 }
@@ -127,7 +128,7 @@ static void consider_cuts(chooser *ch, int mode, uint32_t ops, uint32_t images) 
   uint64_t row_bytes = (first->in_w >> up) * words * load_bytes;
   if (row_bytes > UINT32_MAX) return;
   for (uint32_t pieces = 2; pieces <= MAX_PIECES; pieces++) {
-    bl_cut cut = {ops, pieces};
+    bl_cut cut = {0, ops, pieces, false};
     if (bl_cut_possible(mapped, ch->graph, &cut, images, (uint32_t)row_bytes))
       for (uint32_t slots = 1; slots <= SLOTS && slots <= pieces; slots++)
         consider(ch, mode, &cut, slots, images, false);
@@ -138,7 +139,7 @@ static void consider_cuts(chooser *ch, int mode, uint32_t ops, uint32_t images) 
 // nothing fits, with more and more operations in pieces.
 static void consider_all(chooser *ch, int mode, uint32_t images) {
   const bl_mapped *mapped = &ch->mapped[mode];
-  const bl_cut whole = {0, 1};
+  const bl_cut whole = {0, 0, 1, false};
   if (mapped->count == 0) return;
   for (uint32_t i = 0; i < mapped->count; i++)
     bl_choose_spread(&mapped->ops[i], images);
@@ -150,11 +151,36 @@ static void consider_all(chooser *ch, int mode, uint32_t images) {
     consider_cuts(ch, mode, ops, images);
 }
 
+// Everything in stages, where no other way fits.
+static bl_status consider_stages(chooser *ch, int mode, uint32_t images, bl_error *err) {
+  bl_mapped *mapped = &ch->mapped[mode];
+  if (mapped->count == 0) return BL_OK;
+  for (uint32_t i = 0; i < mapped->count; i++)
+    bl_choose_spread(&mapped->ops[i], images);
+  ch->spill.stages = bl_arena_alloc(ch->arena, mapped->count, sizeof *ch->spill.stages);
+  if (ch->spill.stages == NULL) return no_memory(err);
+  if (!bl_choose_stages(ch->graph, mapped, images, ch->regions, &ch->spill)) return BL_OK;
+  uint64_t cost = ch->spill.cycles * 256 / images;
+  if (ch->found && cost >= ch->best_cycles) return BL_OK;
+  ch->found = true;
+  ch->best_cycles = cost;
+  ch->best_images = images;
+  ch->best_mode = mode;
+  ch->best_spill = ch->spill;
+  ch->used = ch->spill.used;
+  bl_fill_packing(&mapped->ops[0], &ch->best_input);
+  (void)bl_shape_stages(ch->graph, mapped, ch->best_regions); // it did before
+  return BL_OK;
+}
+
 static bl_status choose(chooser *ch, uint32_t batch, bl_error *err) {
   uint32_t first = batch > 0 ? batch : 1, last = batch > 0 ? batch : BL_PROGRAM_AUTO_BATCH;
   for (uint32_t images = first; images <= last; images++)
     for (int mode = 0; mode < MODES; mode++)
       consider_all(ch, mode, images);
+  for (uint32_t images = first; !ch->found && images <= last; images++)
+    for (int mode = 0; mode < MODES; mode++)
+      BL_TRY(consider_stages(ch, mode, images, err));
   if (ch->found) return BL_OK;
   if (ch->needed == UINT32_MAX)
     return bl_fail(err, BL_ERR_UNSUPPORTED,
@@ -162,9 +188,11 @@ static bl_status choose(chooser *ch, uint32_t batch, bl_error *err) {
                    "(%s); use fewer activation bits or a smaller input",
                    ch->graph->name, ch->config->act_depth, ch->config->name);
   return bl_fail(err, BL_ERR_UNSUPPORTED,
-                 "network %s: batches of %u take %u words of activation memory, %s has %u; use "
-                 "fewer activation bits, a smaller batch or a smaller input",
-                 ch->graph->name, first, ch->needed, ch->config->name, ch->config->act_depth);
+                 "network %s: batches of %u take %u words of activation memory, %s has %u, and "
+                 "layer %s does not fit row by row either; use fewer activation bits, a smaller "
+                 "batch or a smaller input",
+                 ch->graph->name, first, ch->needed, ch->config->name, ch->config->act_depth,
+                 ch->graph->layers[ch->spill.blocking].name);
 }
 
 void bl_fill_packing(const bl_mapping *m, bl_input_packing *in) {
@@ -192,9 +220,9 @@ void bl_fill_packing(const bl_mapping *m, bl_input_packing *in) {
 }
 
 static void count_steps(const bl_mapped *mapped, bl_program *p) {
-  const bl_cut cut = {p->input.cut_ops, p->input.pieces};
   for (uint32_t i = 0; i < mapped->count; i++) {
     const bl_mapping *m = &mapped->ops[i];
+    const bl_cut cut = bl_cut_at(p, i);
     for (uint32_t k = 0; k < bl_piece_count(&cut, i); k++) {
       bl_piece piece = bl_piece_at(mapped, &cut, p->images, i, k);
       uint64_t issue;
@@ -205,16 +233,25 @@ static void count_steps(const bl_mapped *mapped, bl_program *p) {
   }
 }
 
+// Without stages only the input and the output are in the store.
+static void lay_out_store(bl_program *p) {
+  const bl_region *out = &p->regions[p->output];
+  p->output_offset = bl_div_up(bl_program_input_bytes(p), 4) * 4;
+  p->store_bytes = p->output_offset + bl_div_up(out->words * out->load_bytes, 4) * 4;
+}
+
 static bl_status fill_program(chooser *ch, bl_program *p, bl_error *err) {
   const bl_int_graph *graph = ch->graph;
-  const bl_mapped *mapped = &ch->mapped[ch->best_mode];
+  bl_mapped *mapped = &ch->mapped[ch->best_mode];
+  // a stage may load two copies for each of its operations
+  const uint32_t regions = mapped->region_count + 2 * mapped->count;
   for (uint32_t i = 0; i < mapped->count; i++)
     bl_choose_spread(&mapped->ops[i], ch->best_images);
   p->config = *ch->config;
   p->images = ch->best_images;
   p->tensor_count = graph->tensor_count;
   p->output = graph->output;
-  p->regions = bl_arena_alloc(p->arena, mapped->region_count, sizeof *p->regions);
+  p->regions = bl_arena_alloc(p->arena, regions, sizeof *p->regions);
   p->layer_issue = bl_arena_alloc(p->arena, graph->layer_count, sizeof *p->layer_issue);
   p->layer_parts = bl_arena_alloc(p->arena, graph->layer_count, sizeof *p->layer_parts);
   if (p->regions == NULL || p->layer_issue == NULL || p->layer_parts == NULL) return no_memory(err);
@@ -222,6 +259,10 @@ static bl_status fill_program(chooser *ch, bl_program *p, bl_error *err) {
   p->input = ch->best_input;
   p->ahead = ch->best_ahead;
   p->figures.used[BL_MEMORY_ACTIVATIONS] = ch->used;
+  if (ch->best_spill.count > 0)
+    BL_TRY(bl_lay_out_stages(graph, &ch->best_spill, mapped, ch->arena, p, err));
+  else
+    lay_out_store(p);
   count_steps(mapped, p);
   return bl_stream(p, graph, mapped, err);
 }

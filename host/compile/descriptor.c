@@ -99,15 +99,15 @@ static uint32_t region_offset(const bl_region *r, const bl_piece *p, uint32_t ro
 static void describe_piece(const bl_program *program, const bl_mapped *mapped, uint32_t op,
                            uint32_t piece, bl_descriptor *d) {
   const bl_mapping *m = &mapped->ops[op];
-  const bl_cut cut = {program->input.cut_ops, program->input.pieces};
+  const bl_cut cut = bl_cut_at(program, op);
   const uint32_t up = d->in_up;
   bl_piece p = bl_piece_at(mapped, &cut, program->images, op, piece);
   const bl_region *in = &program->regions[m->in_region], *out = &program->regions[m->out_region];
   uint32_t h = m->in_h >> up, skip = p.in_row0 << up, ky0 = m->tap0 / m->kernel_w;
   d->images = (uint16_t)p.images;
-  if (op >= cut.ops) return;
+  if (op < cut.op0 || op >= cut.op1) return;
   uint32_t first = bl_piece_first_row(mapped, &cut, program->images, m->in_region, h, piece);
-  const uint32_t slot = piece % program->input.slots * program->input.slot_words;
+  const uint32_t slot = cut.spills ? 0 : piece % program->input.slots * program->input.slot_words;
   d->in_base = (uint16_t)(d->in_base + (m->in_region == 0 ? slot : 0) +
                           region_offset(in, &p, p.in_row0, first));
   d->in_h = (uint16_t)(((p.in_row1 - p.in_row0) << up) - ky0 * m->dilation_h);
@@ -135,8 +135,8 @@ bl_status bl_describe(const bl_program *program, const bl_mapped *mapped, uint32
   describe_window(m, d);
   if (m->res_region != BL_NONE) describe_second(&program->regions[m->res_region], m, d);
   describe_output(&program->regions[m->out_region], m, part, d);
-  // Only the end of a whole tensor has lanes above it that must be zero; below it they may hold what
-  // other runs wrote, or an addend that a later part still reads.
+  // Only the end of a whole tensor has lanes above it that must be zero; below it they may hold
+  // what other runs wrote, or an addend that a later part still reads.
   d->out_keep = !(m->ends_tensor && part->tile1 == bl_tile_total(m));
   describe_clamp(m, table, d);
   describe_piece(program, mapped, op, piece, d);

@@ -95,10 +95,13 @@ typedef struct {
   uint32_t image0, images, row0, row1, in_row0, in_row1;
 } bl_piece;
 
-// How a batch is cut: the first `ops` operations run piece by piece, `pieces` of them; ops is 0
-// when all run whole.
+// How a batch is cut: operations op0 .. op1-1 run piece by piece, `pieces` of them. Without
+// `spills` op0 is 0, the input comes in pieces and what the last operation makes stays whole on the
+// device; with it everything that they read or make is there for one piece only. op1 is 0 when all
+// operations run whole.
 typedef struct {
-  uint32_t ops, pieces;
+  uint32_t op0, op1, pieces;
+  bool spills;
 } bl_cut;
 
 static inline uint32_t bl_div_up(uint32_t a, uint32_t b) {
@@ -181,6 +184,11 @@ BL_MUST_USE bl_status bl_next_part(const bl_mapping *m, uint32_t tile0,
 // pieces.c: may the batch be cut so?
 bool bl_cut_possible(const bl_mapped *mapped, const bl_int_graph *graph, const bl_cut *cut,
                      uint32_t images, uint32_t row_bytes); // row_bytes: of an input row's load
+// May a stage that spills be cut so? Memory is bl_plan_stage's question.
+bool bl_stage_possible(const bl_mapped *mapped, const bl_int_graph *graph, const bl_cut *cut,
+                       uint32_t images, const bl_region *regions);
+// The cut that an operation belongs to: the program's first operations, or its stage.
+bl_cut bl_cut_at(const bl_program *program, uint32_t op);
 // Pieces of operation `op`: 1 beyond the cut.
 uint32_t bl_piece_count(const bl_cut *cut, uint32_t op);
 // What operation `op` computes in piece `piece`.
@@ -194,8 +202,11 @@ uint32_t bl_piece_rows(const bl_mapped *mapped, const bl_cut *cut, uint32_t imag
                        uint32_t height);
 uint32_t bl_piece_first_row(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
                             uint32_t region, uint32_t height, uint32_t piece);
-// The load of the input for piece `piece`.
+// The load of the input for piece `piece` of a program without stages.
 bl_step bl_input_load(const bl_program *program, const bl_mapped *mapped, uint32_t piece);
+// Images and rows of a region that piece `piece` of a stage holds; `height` rows are all.
+bl_piece bl_held_piece(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t region,
+                       uint32_t height, uint32_t piece);
 
 // memory_plan.c: regions of all tensors for a batch. False when they do not fit; *needed is then
 // the number of words that the plan would take. ahead: the next batch's input loads during this
@@ -203,6 +214,40 @@ bl_step bl_input_load(const bl_program *program, const bl_mapped *mapped, uint32
 bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
                     uint32_t images, uint32_t slots, bool ahead, bl_region *regions, uint32_t *used,
                     uint32_t *needed);
+
+// Strides of all regions, without addresses; false when one image is larger than any memory.
+bool bl_shape_regions(const bl_int_graph *graph, const bl_mapped *mapped, bl_region *regions);
+// Rows of a region whose strides are known.
+uint32_t bl_region_height(const bl_region *region);
+// The region that holds a tensor's words: its concatenation, or itself.
+uint32_t bl_region_holder(const bl_int_graph *graph, uint32_t region);
+// Addresses and words of all regions that a stage touches; otherwise as bl_plan_memory.
+bool bl_plan_stage(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
+                   uint32_t images, bl_region *regions, uint32_t *used);
+
+// spill.c: cuts all operations into stages, the cheapest way that fits; false when there is none.
+// blocking is then the first layer that no stage takes.
+typedef struct {
+  bl_spill_stage *stages; // [operations]
+  uint32_t count;
+  uint64_t cycles; // about, of the batch
+  uint32_t used;   // words of activation memory
+  uint32_t blocking;
+} bl_spill;
+// Shapes as bl_shape_regions does, but rows of whole stream words where full words make them so.
+bool bl_shape_stages(const bl_int_graph *graph, const bl_mapped *mapped, bl_region *regions);
+bool bl_choose_stages(const bl_int_graph *graph, const bl_mapped *mapped, uint32_t images,
+                      bl_region *regions, bl_spill *spill);
+// Copies of the tensors that stages load, for the operations that read them; program->stages, its
+// regions and its store. `mapped` is changed.
+BL_MUST_USE bl_status bl_lay_out_stages(const bl_int_graph *graph, const bl_spill *spill,
+                                        bl_mapped *mapped, bl_arena *arena, bl_program *program,
+                                        bl_error *err);
+// Does a stage write region `region`?
+bool bl_stage_writes(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);
+// The load, or the SEND, of what a spilled region holds in piece `piece` of a stage.
+bl_step bl_spill_step(const bl_program *program, const bl_mapped *mapped, const bl_cut *cut,
+                      uint32_t region, uint32_t piece, bool load);
 
 // stream.c: bytes of a list memory's word, all columns.
 uint32_t bl_word_bytes(const bl_config *config, int memory);

@@ -63,8 +63,7 @@ static bool shape_output(const bl_mapping *m, bl_region *r) {
   return shape(r, c, m->out->h, m->out->w, lanes, m->out_planes);
 }
 
-// Strides of all regions, without addresses.
-static bool shape_regions(const bl_int_graph *graph, const bl_mapped *mapped, bl_region *regions) {
+bool bl_shape_regions(const bl_int_graph *graph, const bl_mapped *mapped, bl_region *regions) {
   const bl_config *config = mapped->ops[0].config;
   bool ok = true;
   memset(regions, 0, mapped->region_count * sizeof *regions);
@@ -90,13 +89,14 @@ static bool shape_regions(const bl_int_graph *graph, const bl_mapped *mapped, bl
   return ok;
 }
 
-static uint32_t height_of(const bl_region *r) {
+uint32_t bl_region_height(const bl_region *r) {
   return r->row_stride == 0 ? 0 : r->image_stride / r->row_stride;
 }
 
 static uint32_t slot_words(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
                            const bl_region *regions) {
-  return bl_piece_rows(mapped, cut, images, 0, height_of(&regions[0])) * regions[0].row_stride;
+  return bl_piece_rows(mapped, cut, images, 0, bl_region_height(&regions[0])) *
+         regions[0].row_stride;
 }
 
 static void size_regions(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
@@ -106,15 +106,14 @@ static void size_regions(const bl_mapped *mapped, const bl_cut *cut, uint32_t im
     r->words = r->image_stride * images;
     r->pieces = bl_in_pieces(mapped, cut, i);
     if (!r->pieces) continue;
-    r->words = bl_piece_rows(mapped, cut, images, i, height_of(r)) * r->row_stride;
+    r->words = bl_piece_rows(mapped, cut, images, i, bl_region_height(r)) * r->row_stride;
     if (i == 0) r->words = slots * slot_words(mapped, cut, images, regions);
   }
 }
 
 // ---- Lifetimes ---------------------------------------------------------------------------------
 
-// The region that holds a tensor's words.
-static uint32_t holder(const bl_int_graph *graph, uint32_t region) {
+uint32_t bl_region_holder(const bl_int_graph *graph, uint32_t region) {
   if (region >= graph->tensor_count) return region;
   uint32_t parent = graph->tensors[region].parent;
   return parent == 0 ? region : parent;
@@ -131,19 +130,20 @@ static void touch(life *l, uint32_t first, uint32_t last) {
 static void lifetimes(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
                       bool ahead, const bl_region *regions, life *lives) {
   for (uint32_t i = 0; i < mapped->region_count; i++)
-    lives[i] = (life){i, holder(graph, i) == i ? regions[i].words : 0, BL_NONE, BL_NONE, 0};
+    lives[i] =
+        (life){i, bl_region_holder(graph, i) == i ? regions[i].words : 0, BL_NONE, BL_NONE, 0};
   for (uint32_t i = 0; i < mapped->count; i++) {
     const bl_mapping *m = &mapped->ops[i];
-    touch(&lives[holder(graph, m->out_region)], i, i);
-    touch(&lives[holder(graph, m->in_region)], i, i);
-    if (m->res_region != BL_NONE) touch(&lives[holder(graph, m->res_region)], i, i);
+    touch(&lives[bl_region_holder(graph, m->out_region)], i, i);
+    touch(&lives[bl_region_holder(graph, m->in_region)], i, i);
+    if (m->res_region != BL_NONE) touch(&lives[bl_region_holder(graph, m->res_region)], i, i);
   }
   lives[0].first = 0;
-  if (cut->ops > 0) {
-    touch(&lives[0], 0, cut->ops - 1);
-    touch(&lives[holder(graph, mapped->ops[cut->ops - 1].out_region)], 0, cut->ops - 1);
+  if (cut->op1 > 0) {
+    touch(&lives[0], 0, cut->op1 - 1);
+    touch(&lives[bl_region_holder(graph, mapped->ops[cut->op1 - 1].out_region)], 0, cut->op1 - 1);
   }
-  lives[holder(graph, graph->output)].last = mapped->count;
+  lives[bl_region_holder(graph, graph->output)].last = mapped->count;
   if (ahead) lives[0].last = mapped->count;
 }
 
@@ -183,32 +183,86 @@ static void share_places(const bl_int_graph *graph, const bl_mapped *mapped,
   }
 }
 
+// Addresses for lives; false when they reach beyond every memory. *used: words in use.
+static bool place_all(life *lives, uint32_t count, bl_region *regions, uint32_t *used) {
+  *used = 0;
+  qsort(lives, count, sizeof *lives, larger_first);
+  for (uint32_t i = 0; i < count; i++) {
+    lives[i].address = place(lives, i);
+    uint64_t end = (uint64_t)lives[i].address + lives[i].words;
+    if (end > UINT32_MAX / 2) return false;
+    if (end > *used) *used = (uint32_t)end;
+    regions[lives[i].region].address = lives[i].address;
+  }
+  return true;
+}
+
 bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
                     uint32_t images, uint32_t slots, bool ahead, bl_region *regions, uint32_t *used,
                     uint32_t *needed) {
-  *used = 0;
   *needed = UINT32_MAX;
-  if (!shape_regions(graph, mapped, regions)) return false;
+  if (!bl_shape_regions(graph, mapped, regions)) return false;
   size_regions(mapped, cut, images, slots, regions);
   life *lives = calloc(mapped->region_count, sizeof *lives + sizeof(uint32_t));
   if (lives == NULL) return false;
   uint32_t *home = (uint32_t *)(lives + mapped->region_count);
   lifetimes(graph, mapped, cut, ahead, regions, lives);
   share_places(graph, mapped, regions, lives, home);
-  qsort(lives, mapped->region_count, sizeof *lives, larger_first);
-  for (uint32_t i = 0; i < mapped->region_count; i++) {
-    lives[i].address = place(lives, i);
-    uint64_t end = (uint64_t)lives[i].address + lives[i].words;
-    if (end > UINT32_MAX / 2) {
-      free(lives);
-      return false;
-    }
-    if (end > *used) *used = (uint32_t)end;
-    regions[lives[i].region].address = lives[i].address;
-  }
+  bool placed = place_all(lives, mapped->region_count, regions, used);
   for (uint32_t t = 1; t < mapped->region_count; t++)
-    regions[t].address = regions[home[holder(graph, t)]].address;
+    regions[t].address = regions[home[bl_region_holder(graph, t)]].address;
   free(lives);
+  if (!placed) return false;
   *needed = *used;
   return *used <= mapped->ops[0].config->act_depth;
+}
+
+// ---- Stages ------------------------------------------------------------------------------------
+
+// What a stage reads is there before its first operation, what it sends until after its last.
+static void live_in_stage(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
+                          uint32_t region, uint32_t op, life *lives) {
+  const uint32_t holder = bl_region_holder(graph, region);
+  life *l = &lives[holder];
+  touch(l, op, op);
+  if (!bl_stage_writes(mapped, cut, region)) touch(l, cut->op0, op);
+  bool sent = holder == graph->output;
+  for (uint32_t i = cut->op1; i < mapped->count && !sent; i++) {
+    const bl_mapping *m = &mapped->ops[i];
+    sent = bl_region_holder(graph, m->in_region) == holder ||
+           (m->res_region != BL_NONE && bl_region_holder(graph, m->res_region) == holder);
+  }
+  if (sent) touch(l, op, cut->op1);
+}
+
+bool bl_plan_stage(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
+                   uint32_t images, bl_region *regions, uint32_t *used) {
+  life *lives = calloc(mapped->region_count, sizeof *lives);
+  uint32_t count = 0;
+  if (lives == NULL) return false;
+  for (uint32_t i = 0; i < mapped->region_count; i++)
+    lives[i] = (life){i, 0, BL_NONE, BL_NONE, 0};
+  for (uint32_t i = cut->op0; i < cut->op1; i++) {
+    const bl_mapping *m = &mapped->ops[i];
+    live_in_stage(graph, mapped, cut, m->in_region, i, lives);
+    live_in_stage(graph, mapped, cut, m->out_region, i, lives);
+    if (m->res_region != BL_NONE) live_in_stage(graph, mapped, cut, m->res_region, i, lives);
+  }
+  for (uint32_t i = 0; i < mapped->region_count; i++) {
+    bl_region *r = &regions[i];
+    if (lives[i].first == BL_NONE) continue;
+    r->words = bl_piece_rows(mapped, cut, images, i, bl_region_height(r)) * r->row_stride;
+    r->pieces = true;
+    lives[i].words = r->words;
+    lives[count++] = lives[i];
+  }
+  bool placed = place_all(lives, count, regions, used);
+  free(lives);
+  for (uint32_t t = 1; t < graph->tensor_count; t++) { // parts of concatenations
+    const bl_region *whole = &regions[bl_region_holder(graph, t)];
+    regions[t].address = whole->address;
+    regions[t].words = whole->words;
+    regions[t].pieces = whole->pieces;
+  }
+  return placed && *used <= mapped->ops[0].config->act_depth;
 }

@@ -38,7 +38,7 @@ bl_step bl_program_whole_input(const bl_program *program) {
                    .address = r->address,
                    .argument = r->load_bytes << 24,
                    .bytes = bl_program_input_bytes(program),
-                   .input = true,
+                   .stored = true,
                    .layer = BL_STEP_NO_LAYER};
 }
 
@@ -140,8 +140,7 @@ static void pack_images(const packer *p, const bl_int_tensor *t, const int32_t *
 }
 
 bl_status bl_program_pack_input(const bl_program *program, const bl_int_graph *graph,
-                                const int32_t *in, size_t images, uint32_t *payload,
-                                bl_error *err) {
+                                const int32_t *in, size_t images, uint32_t *store, bl_error *err) {
   const bl_int_tensor *t = &graph->tensors[0];
   const bl_input_packing *k = &program->input;
   if (images < 1 || images > program->images)
@@ -151,11 +150,11 @@ bl_status bl_program_pack_input(const bl_program *program, const bl_int_graph *g
   size_t h = (size_t)(k->h - 1) * k->stride_h + (size_t)(k->window_h - 1) * k->dilation_h + 1;
   size_t w = (size_t)(k->w - 1) * k->stride_w + (size_t)(k->window_w - 1) * k->dilation_w + 1;
   packer p = {.program = program, .w = w, .c = t->c, .size = h * w * t->c};
-  p.payload = (uint8_t *)payload;
+  p.payload = (uint8_t *)store;
   p.codes = malloc(p.size);
   p.pixel = calloc((size_t)k->c + 8, 1);
   bl_status status = BL_OK;
-  memset(payload, 0, ((size_t)bl_program_input_bytes(program) + 3) / 4 * 4);
+  memset(store, 0, ((size_t)bl_program_input_bytes(program) + 3) / 4 * 4);
   if (p.codes == NULL || p.pixel == NULL)
     status = bl_fail(err, BL_ERR_MEMORY, "no memory to pack an image");
   else
@@ -218,6 +217,17 @@ void bl_program_unpack(const bl_program *program, const bl_int_graph *graph, uin
   for (size_t n = 0; n < images; n++)
     unpack_rows(program, graph, tensor, (const uint8_t *)payload,
                 n * program->regions[tensor].image_stride, 0, t->h, out + n * bl_int_elements(t));
+}
+
+uint32_t bl_program_answer_words(const bl_step *send) {
+  uint64_t bytes = (uint64_t)(send->argument & 0xFFFFFF) * (send->argument >> 24);
+  return (uint32_t)((bytes + 3) / 4);
+}
+
+void bl_program_unpack_output(const bl_program *program, const bl_int_graph *graph,
+                              const uint32_t *store, size_t images, int32_t *out) {
+  bl_program_unpack(program, graph, program->output, store + program->output_offset / 4, images,
+                    out);
 }
 
 void bl_program_look(const bl_program *program, const bl_int_graph *graph, const bl_step *step,

@@ -2,8 +2,9 @@
 // A program: an integer graph mapped to one device configuration and one batch size. Plain data,
 // owned by an arena; the runtime only copies it to the driver, packs inputs and unpacks outputs.
 //
-// Use: send every step of `setup` once, then for each batch every step of `batch` in order, with
-// the payload of the INPUT step made by bl_program_pack_input. The steps hold every FENCE that a
+// Use: send every step of `setup` once, then for each batch pack its input into the store
+// (bl_program_pack_input), send every step of `batch` in order, wait for all answers and unpack the
+// output from the store. The steps hold every FENCE that a
 // race-free execution needs, also from one batch to the next. To look at a layer's output, send its
 // rows (a SEND of your own, bl_program_look) after each step with rows_done set, then a FENCE:
 // later layers reuse the words.
@@ -44,27 +45,32 @@ typedef enum {
 typedef struct {
   uint8_t opcode; // BL_OP_LOAD_*, FENCE, RUN or SEND
   uint32_t address, argument;
-  uint32_t *payload; // ceil(bytes/4) words; NULL when bytes is 0 and in the INPUT step
+  uint32_t *payload; // ceil(bytes/4) words; NULL when bytes is 0 or the payload is in the store
   uint32_t bytes;    // length of the payload
-  bool input;        // the payload is `bytes` of the batch's packed input (LOAD_ACTIVATIONS), from
-  uint32_t input_offset; // this byte of it on (a multiple of 4)
-  uint32_t layer;        // index in the graph, or BL_STEP_NO_LAYER
-  uint32_t part;         // which of the layer's runs (parts of its channels, pieces of the batch)
-  bool last_part;        // a RUN after which the layer's output is complete
-  bool rows_done;        // a RUN after which all channels of its rows are there
-  bool partial;          // a RUN that leaves partial sums, not a part of the layer's output
+  // A load of activations: the payload is `bytes` of the batch's store (see bl_program) from byte
+  // store_offset on, a multiple of 4. A SEND: its answer goes there. A FENCE: the host waits for
+  // it, since later loads take from the store what earlier SENDs brought.
+  bool stored;
+  uint32_t store_offset;
+  uint32_t layer; // index in the graph, or BL_STEP_NO_LAYER
+  uint32_t part;  // which of the layer's runs (parts of its channels, pieces of the batch)
+  bool last_part; // a RUN after which the layer's output is complete
+  bool rows_done; // a RUN after which all channels of its rows are there
+  bool partial;   // a RUN that leaves partial sums, not a part of the layer's output
   // RUN: output rows row0 .. row0+rows-1 of images image0 .. image0+images-1
   uint32_t image0, images, row0, rows;
 } bl_step;
 
 // Where a tensor lies in activation memory (see docs/reference/device.md) and how to read it. A
 // part of a concatenation has the concatenation's place and strides. A tensor in pieces is never
-// there as a whole: the region holds the rows of one RUN at a time.
+// there as a whole: the region holds the rows of one RUN at a time, from the first on.
 typedef struct {
   uint32_t address;                                // first word
   uint32_t words;                                  // all images, or the largest piece
   uint32_t image_stride, row_stride, pixel_stride; // words
   bool pieces;
+  bool spilled; // it travels through the store, where byte store_offset is its first
+  uint32_t store_offset;
   uint32_t planes;     // 1..8
   uint32_t load_bytes; // bytes of each word that hold channels, argument [31:24] of SEND
   // Lane of channel 0. A part of a concatenation has its parent's words and strides; elsewhere 0.
@@ -87,10 +93,17 @@ typedef struct {
   uint32_t cut_ops, pieces, slots, slot_words;
 } bl_input_packing;
 
+// Operations op0 .. op1-1 run piece by piece, each in `pieces` pieces of the batch, whose inputs
+// come from the store and whose outputs go there.
+typedef struct {
+  uint32_t op0, op1, pieces;
+} bl_spill_stage;
+
 // Figures for reports; nothing executes them.
 typedef struct {
   uint64_t weight_bytes;          // of all weight words, loaded once or streamed
-  uint64_t streamed_bytes;        // loads of one batch, input excepted
+  uint64_t streamed_bytes;        // of lists and weights that one batch loads
+  uint64_t spilled_bytes;         // of activations that one batch sends and loads between layers
   uint64_t issue_steps;           // of one batch: cycles in which the array is issued a step
   uint32_t used[BL_MEMORY_COUNT]; // most words in use; weights and params: words of each column
   bool resident[BL_MEMORY_COUNT]; // loaded once a session (activations: false)
@@ -102,15 +115,25 @@ typedef struct {
   uint32_t images;  // of one batch
   bl_step *setup, *batch;
   uint32_t setup_count, batch_count;
-  bl_region *regions; // [tensor_count], and behind them partial sums that only the compiler uses
+  // [tensor_count], and behind them what only the compiler uses: partial sums, and the copies of
+  // spilled tensors that stages load.
+  bl_region *regions;
   uint32_t tensor_count;
   bl_input_packing input;
   // The input steps of a batch load the *next* batch's input, beside this one's later layers; the
   // first batch's is loaded with bl_program_whole_input before.
   bool ahead;
-  uint32_t output;       // tensor that the batch's SEND sends
-  uint64_t *layer_issue; // [layer_count]: issue steps of each layer in one batch
-  uint32_t *layer_parts; // [layer_count]: its runs in one batch
+  // Where activations do not fit: all operations, in stages. Without stages (0) only the input and
+  // the output travel.
+  bl_spill_stage *stages;
+  uint32_t stage_count;
+  // The store of a batch, in the host's memory: the packed input, tensors that are spilled, and the
+  // output, each [image][word][load_bytes] as SEND and LOAD_ACTIVATIONS have them.
+  uint32_t store_bytes;   // a multiple of 4
+  uint32_t output;        // tensor
+  uint32_t output_offset; // in the store
+  uint64_t *layer_issue;  // [layer_count]: issue steps of each layer in one batch
+  uint32_t *layer_parts;  // [layer_count]: its runs in one batch
   bl_program_figures figures;
 } bl_program;
 
@@ -130,11 +153,16 @@ bl_step bl_program_whole_input(const bl_program *program);
 // Bytes of the whole packed input, a multiple of nothing; the buffer needs ceil(bytes/4) words.
 uint32_t bl_program_input_bytes(const bl_program *program);
 // Packs `images` (1..program->images) images of tensor 0, bl_int_elements() integers each, into
-// `payload`; missing images of the batch become zeros. Errors: RANGE (an integer outside the
-// tensor's format, images out of range), MEMORY.
+// the first bytes of a store; missing images of the batch become zeros. Errors: RANGE (an integer
+// outside the tensor's format, images out of range), MEMORY.
 BL_MUST_USE bl_status bl_program_pack_input(const bl_program *program, const bl_int_graph *graph,
-                                            const int32_t *in, size_t images, uint32_t *payload,
+                                            const int32_t *in, size_t images, uint32_t *store,
                                             bl_error *err);
+// Words that the answer of a SEND into the store takes.
+uint32_t bl_program_answer_words(const bl_step *send);
+// The output of a batch, from its store; see bl_program_unpack.
+void bl_program_unpack_output(const bl_program *program, const bl_int_graph *graph,
+                              const uint32_t *store, size_t images, int32_t *out);
 // What a SEND of tensor t's region takes: address, argument, and the bytes of its answer.
 void bl_program_send(const bl_program *program, uint32_t tensor, uint32_t *address,
                      uint32_t *argument, uint32_t *bytes);

@@ -46,7 +46,8 @@ typedef struct {
   // Where each part of the cut's operations was placed with the first piece, for the others.
   uint32_t (*places)[BL_LIST_MEMORIES];
   uint32_t place_count, place_room, place_at;
-  bool again; // not the first piece
+  bool again;                // not the first piece
+  uint32_t *spilled, spills; // [regions]: the number of the spill that it took part in
   // Loading ahead: words of the next batch's input that are loaded, and the last reader of this
   // one's.
   uint32_t input_words, input_reader;
@@ -408,10 +409,6 @@ static span input_span(const builder *b, uint32_t piece) {
   return (span){load.address, load.address + load.bytes / b->program->regions[0].load_bytes};
 }
 
-static bl_cut cut_of(const builder *b) {
-  return (bl_cut){b->program->input.cut_ops, b->program->input.pieces};
-}
-
 // Is it the last operation that writes the layer's output?
 static bool ends_layer(const builder *b) {
   return b->op + 1 == b->mapped->count || b->mapped->ops[b->op + 1].index != b->m->index;
@@ -420,7 +417,7 @@ static bool ends_layer(const builder *b) {
 static bl_status emit_run(builder *b, const placed_part *p, uint32_t piece, bl_error *err) {
   bl_descriptor d;
   uint32_t words[BL_DESCRIPTOR_WORDS];
-  const bl_cut cut = cut_of(b);
+  const bl_cut cut = bl_cut_at(b->program, b->op);
   BL_TRY(bl_describe(b->program, b->mapped, b->op, &p->part, piece, p->tile_base, p->param_base,
                      p->table, &d, err));
   (void)bl_descriptor_pack(&d, words); // bl_describe has packed it before
@@ -508,13 +505,60 @@ static bl_status emit_op(builder *b, uint32_t op, uint32_t piece, bl_error *err)
 // Piece by piece through the cut's operations. What stays on the device is placed with the first
 // piece; the others find it there.
 static bl_status emit_cut(builder *b, bl_error *err) {
-  const bl_cut cut = cut_of(b);
-  for (uint32_t piece = 0; cut.ops > 0 && piece < cut.pieces && b->overflow < 0; piece++) {
+  const bl_cut cut = bl_cut_at(b->program, 0);
+  for (uint32_t piece = 0; cut.op1 > 0 && piece < cut.pieces && b->overflow < 0; piece++) {
     b->again = piece > 0;
     b->place_at = 0;
     BL_TRY(emit_input(b, piece, err));
-    for (uint32_t op = 0; op < cut.ops && b->overflow < 0; op++)
+    for (uint32_t op = 0; op < cut.op1 && b->overflow < 0; op++)
       BL_TRY(emit_op(b, op, piece, err));
+  }
+  b->again = false;
+  return BL_OK;
+}
+
+static bl_status spill_step(builder *b, const bl_cut *cut, uint32_t region, uint32_t piece,
+                            bool load, bl_error *err) {
+  bl_step step = bl_spill_step(b->program, b->mapped, cut, region, piece, load);
+  const bl_region *r = &b->program->regions[region];
+  if (b->spilled[region] == b->spills) return BL_OK; // a part of one that is there
+  b->spilled[region] = b->spills;
+  if (r->store_offset > 0 && region != b->graph->output)
+    b->program->figures.spilled_bytes += load ? step.bytes : 4 * bl_program_answer_words(&step);
+  return add_step(&b->batch, step, err);
+}
+
+// What a piece of a stage loads, or sends, each once.
+static bl_status spill(builder *b, const bl_cut *cut, uint32_t piece, bool load, bl_error *err) {
+  b->spills++;
+  for (uint32_t i = cut->op0; i < cut->op1; i++) {
+    const bl_mapping *m = &b->mapped->ops[i];
+    const uint32_t read[] = {m->in_region, m->res_region};
+    for (int k = 0; k < 2 && load; k++)
+      if (read[k] != BL_NONE && !bl_stage_writes(b->mapped, cut, read[k]))
+        BL_TRY(spill_step(b, cut, read[k], piece, true, err));
+    const uint32_t made = bl_region_holder(b->graph, m->out_region);
+    if (!load && b->program->regions[made].spilled)
+      BL_TRY(spill_step(b, cut, made, piece, false, err));
+  }
+  return BL_OK;
+}
+
+// A piece overwrites what the one before it held, and loads what stages before it sent.
+static bl_status emit_stage(builder *b, const bl_spill_stage *stage, bl_error *err) {
+  const bl_cut cut = {stage->op0, stage->op1, stage->pieces, true};
+  const uint32_t first_place = b->place_count;
+  for (uint32_t piece = 0; piece < cut.pieces && b->overflow < 0; piece++) {
+    b->again = piece > 0;
+    b->place_at = first_place;
+    if (piece > 0 || cut.op0 > 0) {
+      BL_TRY(add_fence(b, err));
+      b->batch.items[b->batch.count - 1].stored = piece == 0;
+    }
+    BL_TRY(spill(b, &cut, piece, true, err));
+    for (uint32_t op = cut.op0; op < cut.op1 && b->overflow < 0; op++)
+      BL_TRY(emit_op(b, op, piece, err));
+    BL_TRY(spill(b, &cut, piece, false, err));
   }
   b->again = false;
   return BL_OK;
@@ -537,7 +581,7 @@ static bl_status emit_ahead(builder *b, uint32_t op, bl_error *err) {
   if (end == b->input_words) return BL_OK;
   bl_step step = bl_program_whole_input(b->program);
   step.address += b->input_words;
-  step.input_offset = b->input_words * r->load_bytes;
+  step.store_offset = b->input_words * r->load_bytes;
   step.bytes = (end - b->input_words) * r->load_bytes;
   b->input_words = end;
   return add_step(&b->batch, step, err);
@@ -555,6 +599,9 @@ static bl_status emit_batch(builder *b, bl_error *err) {
   uint32_t address, argument, bytes;
   b->input_reader = last_reader(b->mapped);
   BL_TRY(add_fence(b, err)); // the batch before may still read what this one loads
+  for (uint32_t s = 0; s < p->stage_count && b->overflow < 0; s++)
+    BL_TRY(emit_stage(b, &p->stages[s], err));
+  if (p->stage_count > 0) return BL_OK;
   if (p->input.cut_ops == 0 && !p->ahead) BL_TRY(emit_input(b, 0, err));
   BL_TRY(emit_cut(b, err));
   for (uint32_t op = p->input.cut_ops; op < b->mapped->count && b->overflow < 0; op++) {
@@ -562,8 +609,12 @@ static bl_status emit_batch(builder *b, bl_error *err) {
     BL_TRY(emit_ahead(b, op, err));
   }
   bl_program_send(p, p->output, &address, &argument, &bytes);
-  bl_step send = {
-      .opcode = BL_OP_SEND, .address = address, .argument = argument, .layer = BL_STEP_NO_LAYER};
+  bl_step send = {.opcode = BL_OP_SEND,
+                  .address = address,
+                  .argument = argument,
+                  .stored = true,
+                  .store_offset = p->output_offset,
+                  .layer = BL_STEP_NO_LAYER};
   return add_step(&b->batch, send, err);
 }
 
@@ -609,7 +660,9 @@ static bl_status attempt(builder *b, bl_error *err) {
     b->image[i] = block(b, i, bl_memory_depth(&p->config, (bl_memory_kind)i));
     if (b->image[i] == NULL) return no_memory(err);
   }
-  p->figures.weight_bytes = p->figures.streamed_bytes = 0;
+  b->spilled = calloc(b->mapped->region_count, sizeof *b->spilled);
+  if (b->spilled == NULL) return no_memory(err);
+  p->figures.weight_bytes = p->figures.streamed_bytes = p->figures.spilled_bytes = 0;
   memset(p->layer_parts, 0, b->graph->layer_count * sizeof *p->layer_parts);
   BL_TRY(emit_batch(b, err));
   if (b->overflow >= 0) return BL_OK;
@@ -625,6 +678,7 @@ static void free_builder(builder *b) {
     free(b->codes[i].payload);
   free(b->codes);
   free(b->places);
+  free(b->spilled);
   free(b->setup.items);
   free(b->batch.items);
 }
@@ -635,7 +689,7 @@ bl_status bl_stream(bl_program *program, const bl_int_graph *graph, const bl_map
   for (;;) {
     builder b = {.program = program, .graph = graph, .mapped = mapped, .overflow = -1};
     // Tiles hold the places of the other lists, so where those move from piece to piece, tiles do.
-    if (program->input.cut_ops > 0 &&
+    if ((program->input.cut_ops > 0 || program->stage_count > 0) &&
         (streamed[BL_MEMORY_WEIGHTS] || streamed[BL_MEMORY_K] || streamed[BL_MEMORY_PASSES]))
       streamed[BL_MEMORY_TILES] = true;
     memcpy(b.streamed, streamed, sizeof streamed);

@@ -16,17 +16,16 @@ struct bl_session {
   const bl_int_graph *graph;
   const bl_program *program;
   uint32_t fault_layer;
-  uint32_t *input; // payload of the INPUT step
+  uint32_t *store; // of the batch, see bl_program
   // A program that loads ahead: packed input of the batch announced, or of the one on the device;
   // the one announced while that stands in `next`.
   uint32_t *next, *spare;
   bool has_next, loaded; // one is announced; one is on the device
-  uint32_t *answer;      // payload of the batch's SEND
   uint32_t *peek;        // payload of a layer's SEND
   int32_t *values;       // a layer's output as integers
   size_t *offsets;       // [layer_count]: where in `values` a layer in pieces collects
   uint32_t faulty[BL_DESCRIPTOR_WORDS]; // a changed descriptor
-  uint32_t answer_words, peek_words;
+  uint32_t peek_words;
   uint64_t *layer_cycles;
   const char *trace;   // path of the next batch's waveform, or NULL
   int64_t trace_layer; // -1: the whole batch
@@ -76,15 +75,22 @@ static const uint32_t *plant_fault(bl_session *s, const bl_step *step) {
 }
 
 static bl_status send_step(bl_session *s, const bl_step *step, bl_error *err) {
-  const uint32_t *packed = s->program->ahead ? s->next : s->input;
-  const uint32_t *payload = step->input ? packed + step->input_offset / 4 : step->payload;
+  const uint32_t *loads = s->program->ahead ? s->next : s->store;
+  const uint32_t *payload = step->payload;
+  if (step->stored && step->opcode == BL_OP_LOAD_ACTIVATIONS)
+    payload = loads + step->store_offset / 4;
   if (step->opcode == BL_OP_RUN && step->layer == s->fault_layer) payload = plant_fault(s, step);
   if (step->opcode == BL_OP_RUN && s->running_count < RUNS_IN_FLIGHT)
     s->running[(s->first_running + s->running_count++) % RUNS_IN_FLIGHT] = step;
   bool sends = step->opcode == BL_OP_SEND;
-  bl_driver_result result =
-      bl_driver_request(&s->device.driver, step->opcode, step->address, step->argument, payload,
-                        step->bytes, sends ? s->answer : NULL, sends ? s->answer_words : 0, NULL);
+  bl_driver_result result;
+  if (step->opcode == BL_OP_FENCE && step->stored)
+    result = bl_driver_fence(&s->device.driver);
+  else
+    result =
+        bl_driver_request(&s->device.driver, step->opcode, step->address, step->argument, payload,
+                          step->bytes, sends ? s->store + step->store_offset / 4 : NULL,
+                          sends ? bl_program_answer_words(step) : 0, NULL);
   char where[96];
   return bl_device_check(&s->device, result, describe(s, step, where, sizeof where), err);
 }
@@ -154,13 +160,13 @@ bl_status bl_session_next(bl_session *session, const int32_t *in, size_t images,
 static bl_status load_first(bl_session *s, bl_error *err) {
   const size_t bytes = bl_program_input_bytes(s->program);
   if (!s->program->ahead) return BL_OK;
-  bool there = s->loaded && memcmp(s->input, s->next, bytes) == 0;
+  bool there = s->loaded && memcmp(s->store, s->next, bytes) == 0;
   if (s->loaded && s->has_next) memcpy(s->next, s->spare, bytes);
   s->loaded = false;
   if (there) return BL_OK;
   bl_step step = bl_program_whole_input(s->program);
   bl_driver_result result = bl_driver_request(&s->device.driver, step.opcode, step.address,
-                                              step.argument, s->input, step.bytes, NULL, 0, NULL);
+                                              step.argument, s->store, step.bytes, NULL, 0, NULL);
   return bl_device_check(&s->device, result, "loading the input", err);
 }
 
@@ -168,13 +174,13 @@ static bl_status load_first(bl_session *s, bl_error *err) {
 static bl_status run_batch(bl_session *session, const int32_t *in, size_t images, int32_t *out,
                            uint32_t wanted, bl_layer_sink sink, void *context, bl_error *err) {
   const bl_program *program = session->program;
-  BL_TRY(bl_program_pack_input(program, session->graph, in, images, session->input, err));
+  BL_TRY(bl_program_pack_input(program, session->graph, in, images, session->store, err));
   BL_TRY(load_first(session, err));
   bool whole = session->trace != NULL && session->trace_layer < 0;
   if (whole) BL_TRY(bl_device_trace(&session->device, session->trace, err));
   for (uint32_t i = 0; i < program->batch_count; i++) {
     const bl_step *step = &program->batch[i];
-    if (program->ahead && step->input && !session->has_next) continue;
+    if (program->ahead && step->opcode == BL_OP_LOAD_ACTIVATIONS && !session->has_next) continue;
     BL_TRY(traced_step(session, step, err));
     if (sink != NULL && step->opcode == BL_OP_RUN &&
         (wanted == BL_STEP_NO_LAYER || wanted == step->layer))
@@ -185,7 +191,7 @@ static bl_status run_batch(bl_session *session, const int32_t *in, size_t images
   session->has_next = false;
   session->trace = NULL;
   if (whole) BL_TRY(bl_device_trace(&session->device, NULL, err));
-  bl_program_unpack(program, session->graph, program->output, session->answer, images, out);
+  bl_program_unpack_output(program, session->graph, session->store, images, out);
   return BL_OK;
 }
 
@@ -236,17 +242,15 @@ static bl_status take_buffers(bl_session *s, bl_error *err) {
     s->offsets[i] = all_values;
     all_values += p->images * bl_int_elements(&s->graph->tensors[tensor]);
   }
-  s->answer_words = words_of_send(s, p->output);
-  s->input = bl_arena_alloc(s->arena, (bl_program_input_bytes(p) + 3) / 4, sizeof(uint32_t));
+  s->store = bl_arena_alloc(s->arena, p->store_bytes / 4, sizeof(uint32_t));
   s->next = bl_arena_alloc(s->arena, (bl_program_input_bytes(p) + 3) / 4, sizeof(uint32_t));
   s->spare = bl_arena_alloc(s->arena, (bl_program_input_bytes(p) + 3) / 4, sizeof(uint32_t));
-  s->answer = bl_arena_alloc(s->arena, s->answer_words, sizeof(uint32_t));
   s->peek = bl_arena_alloc(s->arena, s->peek_words, sizeof(uint32_t));
   s->values = bl_arena_alloc(s->arena, all_values, sizeof(int32_t));
   s->layer_cycles = bl_arena_alloc(s->arena, s->graph->layer_count, sizeof(uint64_t));
   s->signatures = bl_arena_alloc(s->arena, p->batch_count, sizeof(uint32_t));
-  if (s->next == NULL || s->spare == NULL || s->input == NULL || s->answer == NULL ||
-      s->peek == NULL || s->values == NULL || s->layer_cycles == NULL || s->signatures == NULL)
+  if (s->next == NULL || s->spare == NULL || s->store == NULL || s->peek == NULL ||
+      s->values == NULL || s->layer_cycles == NULL || s->signatures == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "no memory for the program's buffers");
   return BL_OK;
 }

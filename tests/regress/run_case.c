@@ -14,7 +14,7 @@ typedef struct {
   const int32_t *inputs;
   uint32_t images;
   int32_t **expected, **got; // [tensor]: all images
-  uint32_t *input_payload, *answer;
+  uint32_t *store, *answer;
   bl_case_result *result;
   char *text;
 } job;
@@ -117,21 +117,21 @@ static bool look(job *j, const bl_step *s) {
 }
 
 static bool look_at_output(job *j) {
-  uint32_t address, argument, bytes, tensor = j->program->output;
-  int32_t *got = values_of(j, tensor);
-  bl_program_send(j->program, tensor, &address, &argument, &bytes);
-  if (got == NULL || !fetch(j, address, argument, bytes)) return false;
-  bl_program_unpack(j->program, j->graph, tensor, j->answer, j->images, got);
-  compare(j, j->graph->layer_count - 1, tensor, got);
+  int32_t *got = values_of(j, j->program->output);
+  if (got == NULL || !check(j, bl_driver_fence(j->driver), "fence")) return false;
+  bl_program_unpack_output(j->program, j->graph, j->store, j->images, got);
+  compare(j, j->graph->layer_count - 1, j->program->output, got);
   return true;
 }
 
 static bool send_step(job *j, const bl_step *s, bool verify) {
-  const uint32_t *payload = s->input ? j->input_payload + s->input_offset / 4 : s->payload;
-  if (s->opcode == BL_OP_SEND) return look_at_output(j);
+  uint32_t *stored = s->stored ? j->store + s->store_offset / 4 : NULL;
+  const bool load = s->opcode == BL_OP_LOAD_ACTIVATIONS, sends = s->opcode == BL_OP_SEND;
+  if (s->opcode == BL_OP_FENCE && s->stored) return check(j, bl_driver_fence(j->driver), "fence");
   if (!check(j,
-             bl_driver_request(j->driver, s->opcode, s->address, s->argument, payload, s->bytes,
-                               NULL, 0, NULL),
+             bl_driver_request(j->driver, s->opcode, s->address, s->argument,
+                               load ? stored : s->payload, s->bytes, sends ? stored : NULL,
+                               sends ? bl_program_answer_words(s) : 0, NULL),
              s->opcode == BL_OP_RUN ? "run" : "load"))
     return false;
   return !verify || s->opcode != BL_OP_RUN || look(j, s);
@@ -140,19 +140,21 @@ static bool send_step(job *j, const bl_step *s, bool verify) {
 static bool run_device(job *j, uint32_t rounds) {
   bl_error err = {0};
   const bl_program *p = j->program;
-  j->input_payload = malloc(((size_t)bl_program_input_bytes(p) + 3) / 4 * 4);
-  if (j->input_payload == NULL) return say(j, "input", "no memory");
-  if (bl_program_pack_input(p, j->graph, j->inputs, j->images, j->input_payload, &err) != BL_OK)
+  j->store = calloc(p->store_bytes, 1);
+  if (j->store == NULL) return say(j, "input", "no memory");
+  if (bl_program_pack_input(p, j->graph, j->inputs, j->images, j->store, &err) != BL_OK)
     return say(j, "input", err.text);
   for (uint32_t i = 0; i < p->setup_count; i++)
     if (!send_step(j, &p->setup[i], false)) return false;
   // the input steps of a batch then load the same input for the next
   const bl_step whole = bl_program_whole_input(p);
   if (p->ahead && !send_step(j, &whole, false)) return false;
-  for (uint32_t round = 0; round < rounds; round++)
+  for (uint32_t round = 0; round < rounds; round++) {
     for (uint32_t i = 0; i < p->batch_count; i++)
       if (!send_step(j, &p->batch[i], round == 0)) return false;
-  return check(j, bl_driver_fence(j->driver), "fence");
+    if (!look_at_output(j)) return false;
+  }
+  return true;
 }
 
 bool bl_run_case(bl_driver *driver, const bl_int_graph *graph, const bl_program *program,
@@ -176,6 +178,6 @@ bool bl_run_case(bl_driver *driver, const bl_int_graph *graph, const bl_program 
   free(j.expected);
   free(j.got);
   free(j.answer);
-  free(j.input_payload);
+  free(j.store);
   return ok;
 }

@@ -87,6 +87,9 @@ static void same_program(const bl_program *a, const bl_program *b) {
   same_steps(a->batch, b->batch, a->batch_count);
   assert_memory_equal(a->regions, b->regions, a->tensor_count * sizeof *a->regions);
   assert_memory_equal(&a->input, &b->input, sizeof a->input);
+  assert_int_equal(a->stage_count, b->stage_count);
+  assert_int_equal(a->store_bytes, b->store_bytes);
+  assert_int_equal(a->output_offset, b->output_offset);
   assert_memory_equal(a->layer_issue, b->layer_issue, (a->tensor_count - 1) * sizeof(uint64_t));
   assert_memory_equal(a->layer_parts, b->layer_parts, (a->tensor_count - 1) * sizeof(uint32_t));
   assert_true(a->figures.weight_bytes == b->figures.weight_bytes);

@@ -97,8 +97,8 @@ static void refusals_name_layer_and_limit(void **state) {
   n.layer.pool_h = n.layer.pool_w = 2; // sums cut along the reduction cannot be pooled
   n.tensors[1].h = n.tensors[1].w = 3;
   refused(&n, 1, "layer conv: its window takes 1040 words of a row buffer of 1024");
-  make(&n, 64, 64, 8, 1, u8, s4, u4);
-  refused(&n, 1, "activation memory");
+  make(&n, 64, 1024, 8, 1, u8, s4, u4); // a row of the input alone takes 16,384 words
+  refused(&n, 1, "default has 16384, and layer conv does not fit row by row either");
   make(&n, 8, 4, 8, 1, u4, s4, u4);
   refused(&n, 65, "batches of 65");
   n.layer.stride_h = 300;
@@ -204,6 +204,28 @@ static void runs_and_planted_faults(void **state) {
     }
 }
 
+// 64x64 pixels of 64 channels at 8 bits take 65,536 words: loaded and sent in stripes of whole
+// rows.
+static void large_activations_travel(void **state) {
+  (void)state;
+  net n;
+  make(&n, 64, 64, 64, 1, u8, s4, u8);
+  bl_program *p = compile(&n, BL_CONFIG_DEFAULT, 1);
+  assert_int_equal(p->stage_count, 1);
+  assert_true(p->stages[0].pieces >= 8);
+  assert_int_equal(p->store_bytes, 2 * 65536 * 4);
+  assert_int_equal(p->output_offset, 65536 * 4);
+  uint32_t loaded = 0, sent = 0;
+  for (uint32_t i = 0; i < p->batch_count; i++) {
+    if (p->batch[i].opcode == BL_OP_LOAD_ACTIVATIONS) loaded += p->batch[i].bytes;
+    if (p->batch[i].opcode == BL_OP_SEND) sent += 4 * bl_program_answer_words(&p->batch[i]);
+  }
+  assert_int_equal(loaded, 65536 * 4); // each row once: the kernel is 1x1
+  assert_int_equal(sent, 65536 * 4);
+  assert_int_equal(p->figures.spilled_bytes, 0); // nothing between layers
+  bl_program_free(p);
+}
+
 // t1 = conv(in), t2 = conv(t1), t3 = conv(t2) + t1: nothing reads t1 later, so t3 takes its place
 // if it has the same bits.
 static void a_sum_takes_the_place_of_its_addend(void **state) {
@@ -265,6 +287,7 @@ int main(void) {
       cmocka_unit_test(single_pixels_are_batched),
       cmocka_unit_test(int32_takes_the_bytes_it_needs),
       cmocka_unit_test(runs_and_planted_faults),
+      cmocka_unit_test(large_activations_travel),
       cmocka_unit_test(a_sum_takes_the_place_of_its_addend),
       cmocka_unit_test(pack_input_checks_values),
   };

@@ -58,7 +58,7 @@ typedef struct {
   bl_program *program;
   int32_t **expected; // of each layer, all images
   bl_driver driver;
-  uint32_t *input;
+  uint32_t *store;
   uint8_t *memory; // activation memory as it is now
   uint32_t runs, answered;
   uint32_t answer; // signature of the last run
@@ -178,27 +178,28 @@ static void check_change(job *j, const bl_step *step) {
 static void run_steps(job *j, uint32_t number) {
   const bl_program *p = j->program;
   bl_error err = {0};
-  uint32_t answer_words = 1 << 20, *answer = take(answer_words, sizeof *answer);
-  j->input = take((bl_program_input_bytes(p) + 3) / 4 + 1, sizeof *j->input);
+  j->store = take(p->store_bytes / 4, sizeof *j->store);
   j->memory = take(j->made.config->act_depth, j->made.config->lanes / 8);
   assert_int_equal(
-      bl_program_pack_input(p, &j->made.graph, j->made.inputs, p->images, j->input, &err), BL_OK);
+      bl_program_pack_input(p, &j->made.graph, j->made.inputs, p->images, j->store, &err), BL_OK);
   const bl_step whole = bl_program_whole_input(p);
   if (p->ahead)
     assert_int_equal(bl_driver_request(&j->driver, whole.opcode, whole.address, whole.argument,
-                                       j->input, whole.bytes, NULL, 0, NULL),
+                                       j->store, whole.bytes, NULL, 0, NULL),
                      BL_DRIVER_OK);
   for (uint32_t i = 0; i < p->setup_count + p->batch_count; i++) {
     const bl_step *s = i < p->setup_count ? &p->setup[i] : &p->batch[i - p->setup_count];
-    const uint32_t *payload = s->input ? j->input + s->input_offset / 4 : s->payload;
-    assert_int_equal(bl_driver_request(&j->driver, s->opcode, s->address, s->argument, payload,
-                                       s->bytes, answer, answer_words, NULL),
+    uint32_t *stored = s->stored ? j->store + s->store_offset / 4 : NULL;
+    const bool load = s->opcode == BL_OP_LOAD_ACTIVATIONS;
+    assert_int_equal(bl_driver_request(&j->driver, s->opcode, s->address, s->argument,
+                                       load ? stored : s->payload, s->bytes, stored,
+                                       stored == NULL ? 0 : bl_program_answer_words(s), NULL),
                      BL_DRIVER_OK);
+    if (s->opcode == BL_OP_FENCE) assert_int_equal(bl_driver_fence(&j->driver), BL_DRIVER_OK);
     if (s->opcode == BL_OP_RUN) check_run(j, number, s);
     if (s->opcode == BL_OP_RUN && s->part == 0 && !s->partial) check_change(j, s);
   }
   assert_int_equal(bl_driver_fence(&j->driver), BL_DRIVER_OK);
-  free(answer);
 }
 
 static void run_one(uint32_t number, bool network, uint32_t *runs, uint32_t *answered) {
@@ -217,7 +218,7 @@ static void run_one(uint32_t number, bool network, uint32_t *runs, uint32_t *ans
   for (uint32_t l = 0; l < j.made.graph.layer_count; l++)
     free(j.expected[l]);
   free(j.expected);
-  free(j.input);
+  free(j.store);
   free(j.memory);
   bl_program_free(j.program);
   bl_random_free(&j.made);
