@@ -200,14 +200,19 @@ static const bl_rtl_model *model_of(const bl_config *config) {
 }
 
 bl_rtl *bl_rtl_open(const bl_config *config, double stall_chance, uint64_t seed) {
+  const bl_rtl_model *model = model_of(config);
+  return model == NULL ? NULL : bl_rtl_open_model(model, stall_chance, seed);
+}
+
+bl_rtl *bl_rtl_open_model(const bl_rtl_model *model, double stall_chance, uint64_t seed) {
   bl_rtl *d = calloc(1, sizeof *d);
   if (d == NULL) return NULL;
-  d->model = model_of(config);
+  d->model = model;
   d->received = calloc(RECEIVE_WORDS, sizeof *d->received);
   d->random = seed * 0x9E3779B97F4A7C15u + 0x2545F4914F6CDD1Du;
   d->stall_threshold = (uint32_t)(stall_chance * 4294967295.0);
   d->planted_send = -1;
-  if (d->model != NULL && d->received != NULL) d->instance = d->model->open((uint32_t)seed + 1);
+  if (d->received != NULL) d->instance = d->model->open((uint32_t)seed + 1);
   if (d->instance == NULL) {
     bl_rtl_close(d);
     return NULL;

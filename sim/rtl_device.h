@@ -11,12 +11,16 @@
 
 #include "drivers/bl_contract.h"
 #include "drivers/bl_driver.h"
+#include "sim/rtl_model.h"
 
 typedef struct bl_rtl bl_rtl;
 
 // A device of one of BL_CONFIGS, out of reset. stalls: chance of a stall on each handshake and
 // cycle, 0..0.95. NULL when memory is short or no model of this configuration is built in.
 bl_rtl *bl_rtl_open(const bl_config *config, double stalls, uint64_t seed);
+// The same of any model, such as the netlist's (netlist.h), which outlives the device. A netlist
+// has no activity to listen to and no waveform.
+bl_rtl *bl_rtl_open_model(const bl_rtl_model *model, double stalls, uint64_t seed);
 void bl_rtl_close(bl_rtl *device);
 
 // The transport; its context is the bl_rtl.

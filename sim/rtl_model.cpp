@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only C++ of the kit: a C interface on one Verilated configuration: -DCONFIG=name
-// -DMODEL=class -DMODEL_HEADER='"class.h"' -DROOT_HEADER='"class___024root.h"'.
+// -DMODEL=class -DMODEL_HEADER='"class.h"' -DROOT_HEADER='"class___024root.h"'. With NETLIST
+// the model is a netlist: its signals have no names, so it has neither activity nor waveform.
 #include "sim/rtl_model.h"
 
 #include <memory>
@@ -8,31 +9,76 @@
 #include <string>
 
 #include MODEL_HEADER
-#include ROOT_HEADER
 #include "verilated.h"
+#ifndef NETLIST
+#include ROOT_HEADER
 #include "verilated_fst_c.h"
+#endif
 
 namespace {
 
 struct Model {
   VerilatedContext context;
   std::unique_ptr<MODEL> top;
+#ifndef NETLIST
   std::unique_ptr<VerilatedFstC> trace;
+#endif
 };
+
+#ifndef NETLIST
+uint32_t activity_of(const MODEL *top) {
+  const auto *r = top->rootp;
+  return r->bitloom_top__DOT__u_counters__DOT__now |
+         static_cast<uint32_t>(r->bitloom_top__DOT__u_counters__DOT__taken) << 9 |
+         static_cast<uint32_t>(r->bitloom_top__DOT__activity) << 10;
+}
+
+void dump(Model *m) {
+  if (m->trace) m->trace->dump(m->context.time());
+}
+
+void close_trace(Model *m) {
+  if (m->trace) m->trace->close();
+  m->trace.reset();
+}
+
+int trace(void *model, const char *path) {
+  Model *m = static_cast<Model *>(model);
+  close_trace(m);
+  if (path == nullptr) return 1;
+  m->trace = std::make_unique<VerilatedFstC>();
+  m->top->trace(m->trace.get(), 99);
+  m->trace->open(path);
+  return m->trace->isOpen() ? 1 : 0;
+}
+#else
+uint32_t activity_of(const MODEL *) {
+  return 0;
+}
+void dump(Model *) {
+}
+void close_trace(Model *) {
+}
+int trace(void *, const char *) {
+  return 0;
+}
+#endif
 
 void *open_model(uint32_t seed) {
   Model *m = new (std::nothrow) Model;
   if (m == nullptr) return nullptr;
   m->context.randReset(2);
   m->context.randSeed(static_cast<int>(seed & 0x7FFFFFFF) | 1);
+#ifndef NETLIST
   m->context.traceEverOn(true);
+#endif
   m->top = std::make_unique<MODEL>(&m->context);
   return m;
 }
 
 void close_model(void *model) {
   Model *m = static_cast<Model *>(model);
-  if (m->trace) m->trace->close();
+  close_trace(m);
   m->top->final();
   delete m;
 }
@@ -40,7 +86,7 @@ void close_model(void *model) {
 void half_cycle(Model *m, int level) {
   m->top->clk_i = static_cast<uint8_t>(level);
   m->top->eval();
-  if (m->trace) m->trace->dump(m->context.time());
+  dump(m);
   m->context.timeInc(1);
 }
 
@@ -73,24 +119,8 @@ void cycle(void *model, bl_rtl_pins *p) {
   p->rvalid = t->s_axil_rvalid;
   p->rdata = t->s_axil_rdata;
   p->irq = t->irq_o;
-  const auto *r = t->rootp;
-  p->activity = r->bitloom_top__DOT__u_counters__DOT__now |
-                static_cast<uint32_t>(r->bitloom_top__DOT__u_counters__DOT__taken) << 9 |
-                static_cast<uint32_t>(r->bitloom_top__DOT__activity) << 10;
+  p->activity = activity_of(t);
   half_cycle(m, 1);
-}
-
-int trace(void *model, const char *path) {
-  Model *m = static_cast<Model *>(model);
-  if (m->trace) {
-    m->trace->close();
-    m->trace.reset();
-  }
-  if (path == nullptr) return 1;
-  m->trace = std::make_unique<VerilatedFstC>();
-  m->top->trace(m->trace.get(), 99);
-  m->trace->open(path);
-  return m->trace->isOpen() ? 1 : 0;
 }
 
 } // namespace

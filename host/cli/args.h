@@ -20,7 +20,7 @@ typedef enum {
   BL_CMD_DEVICE = 32
 } bl_cli_command;
 
-typedef enum { BL_CLI_FUNCTIONAL, BL_CLI_RTL, BL_CLI_FLOAT } bl_cli_device;
+typedef enum { BL_CLI_FUNCTIONAL, BL_CLI_RTL, BL_CLI_NETLIST, BL_CLI_FLOAT } bl_cli_device;
 typedef enum { BL_CLI_MINMAX, BL_CLI_MSE } bl_cli_range;
 typedef enum { BL_CLI_TINY, BL_CLI_DEFAULT, BL_CLI_WIDE } bl_cli_config;
 typedef enum { BL_CLI_NCHW, BL_CLI_NHWC } bl_cli_layout;

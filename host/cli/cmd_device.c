@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bitloom device: what a device says about itself, and its counters.
 #include "host/cli/commands.h"
+#include "host/cli/job.h"
 #include "host/run/device.h"
 
 static const struct {
@@ -47,8 +48,9 @@ static bl_status print_counters(bl_device *device, bl_cli_output *output, bl_err
 
 bl_status bl_cmd_device(const bl_cli_args *args, bl_cli_output *output, bl_error *err) {
   if (args->device == BL_CLI_FLOAT)
-    return bl_fail(err, BL_ERR_USAGE, "--device float is no device; say functional or rtl");
-  bl_device_spec spec = {.kind = args->device == BL_CLI_RTL ? BL_DEVICE_RTL : BL_DEVICE_FUNCTIONAL,
+    return bl_fail(err, BL_ERR_USAGE,
+                   "--device float is no device; say functional, rtl or netlist");
+  bl_device_spec spec = {.kind = bl_cli_device_kind(args),
                          .config = &BL_CONFIGS[args->config < 0 ? BL_CLI_DEFAULT : args->config]};
   bl_device device;
   BL_TRY(bl_device_open(&spec, &device, err));

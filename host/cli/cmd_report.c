@@ -18,7 +18,7 @@ typedef struct {
 
 static bl_status measure(bl_cli_job *job, const bl_cli_args *args, measured *m, bl_error *err) {
   bool both = args->device < 0;
-  bl_cli_job_device(job, args, args->device == BL_CLI_RTL ? BL_DEVICE_RTL : BL_DEVICE_FUNCTIONAL);
+  bl_cli_job_device(job, args, bl_cli_device_kind(args));
   BL_TRY(bl_runner_run(&job->runner, true, NULL, &m->all, err));
   if (!both) return BL_OK;
   size_t samples = job->runner.samples, few = 2 * (size_t)job->bloom.program->images;

@@ -51,7 +51,9 @@ static void print_speed(const bl_run_result *r, const bl_cli_args *args, uint32_
   (void)cJSON_AddNumberToObject(o, "batch_latency_ms", latency * batch);
   bl_cli_say(output, "  %-12s %.1f images/s (host packing and device)\n", "speed", speed);
   bl_cli_say(output, "  %-12s %.1f an image%s\n", "cycles", r->cycles_per_image,
-             args->device == BL_CLI_RTL ? "" : " (steps of the array only; --device rtl has all)");
+             bl_cli_device_kind(args) != BL_DEVICE_FUNCTIONAL
+                 ? ""
+                 : " (steps of the array only; --device rtl has all)");
   bl_cli_say(output, "  %-12s %.4f ms an image at %g MHz, %.4f ms a batch of %u\n", "latency",
              latency, args->clock_mhz, latency * batch, (unsigned)batch);
 }
@@ -91,9 +93,10 @@ static bl_status check_rtl_only(const bl_cli_args *args, bl_error *err) {
     return bl_fail(err, BL_ERR_USAGE, "--profile follows one process: leave --shards out");
   if (args->device == BL_CLI_RTL) return BL_OK;
   bool rtl_only = args->trace != NULL || args->trace_layer >= 0 || args->profile != NULL;
-  if (rtl_only || args->stalls > 0.0)
+  if (rtl_only || (args->stalls > 0.0 && args->device != BL_CLI_NETLIST))
     return bl_fail(err, BL_ERR_USAGE,
-                   "--trace, --trace-layer, --profile and --stalls need --device rtl");
+                   "--trace, --trace-layer, --profile and --stalls need --device rtl%s",
+                   rtl_only ? "" : " or netlist");
   return BL_OK;
 }
 
@@ -131,7 +134,7 @@ bl_status bl_cmd_run(const bl_cli_args *args, bl_cli_output *output, bl_error *e
   if (args->device == BL_CLI_FLOAT) return bl_cmd_run_float(args, output, err);
   bl_cli_job job;
   BL_TRY(bl_cli_job_open(args, "run", RANDOM_SAMPLES, &job, err));
-  bl_cli_job_device(&job, args, args->device == BL_CLI_RTL ? BL_DEVICE_RTL : BL_DEVICE_FUNCTIONAL);
+  bl_cli_job_device(&job, args, bl_cli_device_kind(args));
   job.runner.trace = args->trace;
   job.runner.trace_layer = args->trace_layer;
   job.runner.profile = args->profile;

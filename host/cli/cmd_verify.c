@@ -8,14 +8,14 @@
 
 enum { RANDOM_SAMPLES = 16 };
 
-// "reference", "functional" or "rtl", and ":LAYER" if not the middle one.
+// "reference", "functional", "rtl" or "netlist", and ":LAYER" if not the middle one.
 static bl_status read_fault(const char *text, uint32_t layers, bl_verify_choice *choice,
                             bl_error *err) {
-  static const char *const names[] = {"reference", "functional", "rtl"};
+  static const char *const names[] = {"reference", "functional", "rtl", "netlist"};
   choice->fault_executor = -1;
   if (text == NULL) return BL_OK;
   size_t length = strcspn(text, ":");
-  for (int i = 0; i < 3; i++)
+  for (int i = 0; i < 4; i++)
     if (strlen(names[i]) == length && memcmp(names[i], text, length) == 0)
       choice->fault_executor = i;
   choice->fault_layer = layers / 2;
@@ -26,9 +26,10 @@ static bl_status read_fault(const char *text, uint32_t layers, bl_verify_choice 
     if (end == text + length + 1 || *end != '\0') choice->fault_layer = layers;
   }
   if (choice->fault_executor < 0 || choice->fault_layer >= layers)
-    return bl_fail(err, BL_ERR_USAGE,
-                   "--plant-fault %s: expected reference, functional or rtl, and :LAYER below %u",
-                   text, (unsigned)layers);
+    return bl_fail(
+        err, BL_ERR_USAGE,
+        "--plant-fault %s: expected reference, functional, rtl or netlist, and :LAYER below %u",
+        text, (unsigned)layers);
   return BL_OK;
 }
 
@@ -37,12 +38,13 @@ static bl_status choose(const bl_cli_args *args, const bl_cli_job *job, bl_verif
                         bl_error *err) {
   if (args->device == BL_CLI_FLOAT)
     return bl_fail(err, BL_ERR_USAGE, "--device float: verify compares integers");
-  *choice = (bl_verify_choice){.functional = args->device != BL_CLI_RTL,
-                               .rtl = args->device != BL_CLI_FUNCTIONAL,
+  *choice = (bl_verify_choice){.functional = args->device < 0 || args->device == BL_CLI_FUNCTIONAL,
+                               .rtl = args->device < 0 || args->device == BL_CLI_RTL,
                                .signatures = args->device >= 0};
   BL_TRY(read_fault(args->plant_fault, job->bloom.graph->layer_count, choice, err));
   if ((choice->fault_executor == 1 && !choice->functional) ||
-      (choice->fault_executor == 2 && !choice->rtl))
+      (choice->fault_executor == 2 && !choice->rtl) ||
+      (choice->fault_executor == 3 && args->device != BL_CLI_NETLIST))
     return bl_fail(err, BL_ERR_USAGE, "--plant-fault %s: --device leaves it out",
                    args->plant_fault);
   if (choice->signatures && choice->fault_executor > 1) choice->fault_executor = 1;
@@ -71,12 +73,15 @@ static bl_status print_result(const bl_cli_job *job, const bl_verify_choice *cho
   (void)cJSON_AddNumberToObject(o, "mismatches", (double)comparison->differing);
   (void)cJSON_AddBoolToObject(o, "functional", choice->functional);
   (void)cJSON_AddBoolToObject(o, "rtl", choice->rtl);
+  (void)cJSON_AddBoolToObject(o, "netlist", !choice->rtl && !choice->functional);
   (void)cJSON_AddBoolToObject(o, "signatures", choice->signatures);
   bl_cli_say(output, "%s: reference kernels%s%s, %llu images, %u layers, %llu values compared%s\n",
              job->bloom.graph->name, choice->functional ? ", functional device" : "",
-             choice->rtl ? ", RTL" : "", (unsigned long long)comparison->images,
-             (unsigned)job->bloom.graph->layer_count, (unsigned long long)comparison->compared,
-             choice->signatures ? " by signature" : "");
+             choice->rtl          ? ", RTL"
+             : choice->functional ? ""
+                                  : ", netlist",
+             (unsigned long long)comparison->images, (unsigned)job->bloom.graph->layer_count,
+             (unsigned long long)comparison->compared, choice->signatures ? " by signature" : "");
   if (!comparison->found) {
     bl_cli_say(output, "equal in every bit\n");
     return BL_OK;
@@ -93,7 +98,7 @@ bl_status bl_cmd_verify(const bl_cli_args *args, bl_cli_output *output, bl_error
   bl_verify_choice choice = {.fault_executor = -1};
   bl_status status = choose(args, &job, &choice, err);
   if (status == BL_OK) {
-    bl_cli_job_device(&job, args, choice.rtl ? BL_DEVICE_RTL : BL_DEVICE_FUNCTIONAL);
+    bl_cli_job_device(&job, args, choice.rtl ? BL_DEVICE_RTL : bl_cli_device_kind(args));
     bl_comparison comparison;
     char line[360];
     status = bl_runner_verify(&job.runner, &choice, &comparison, line, sizeof line, err);

@@ -53,8 +53,13 @@ void bl_cli_job_close(bl_cli_job *job) {
   bl_bloom_free(&job->bloom);
 }
 
+bl_device_kind bl_cli_device_kind(const bl_cli_args *args) {
+  if (args->device == BL_CLI_RTL) return BL_DEVICE_RTL;
+  return args->device == BL_CLI_NETLIST ? BL_DEVICE_NETLIST : BL_DEVICE_FUNCTIONAL;
+}
+
 void bl_cli_job_device(bl_cli_job *job, const bl_cli_args *args, bl_device_kind kind) {
-  long processors = kind == BL_DEVICE_RTL ? sysconf(_SC_NPROCESSORS_ONLN) : 1;
+  long processors = kind == BL_DEVICE_FUNCTIONAL ? 1 : sysconf(_SC_NPROCESSORS_ONLN);
   if (processors < 1) processors = 1;
   if (processors > BL_MAX_SHARDS) processors = BL_MAX_SHARDS;
   job->runner.device.kind = kind;

@@ -21,6 +21,8 @@ typedef struct {
 BL_MUST_USE bl_status bl_cli_job_open(const bl_cli_args *args, const char *label,
                                       size_t random_samples, bl_cli_job *job, bl_error *err);
 void bl_cli_job_close(bl_cli_job *job);
+// The simulated device of --device; the functional one where it says float or nothing.
+bl_device_kind bl_cli_device_kind(const bl_cli_args *args);
 // Puts the runner on a device, with --shards or this kind's usual number of processes.
 void bl_cli_job_device(bl_cli_job *job, const bl_cli_args *args, bl_device_kind kind);
 #endif

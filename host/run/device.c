@@ -12,7 +12,8 @@
 enum { FUNCTIONAL_PATIENCE = 1000, RTL_PATIENCE = 4000000 };
 
 const char *bl_device_name(bl_device_kind kind) {
-  return kind == BL_DEVICE_RTL ? "rtl" : "functional";
+  static const char *const names[] = {"functional", "rtl", "netlist"};
+  return names[kind];
 }
 
 static const char *status_text(uint8_t status) {
@@ -46,11 +47,27 @@ static bl_status open_functional(const bl_device_spec *spec, bl_device *device, 
       "opening", err);
 }
 
-static bl_status open_rtl(const bl_device_spec *spec, bl_device *device, bl_error *err) {
-  bl_rtl *rtl = bl_rtl_open(spec->config, spec->stalls, spec->seed);
-  if (rtl == NULL)
-    return bl_fail(err, BL_ERR_MEMORY, "rtl device: no memory for configuration %s",
+static bl_status load_netlist(const bl_device_spec *spec, bl_device *device, bl_error *err) {
+  if (strcmp(spec->config->name, BL_NETLIST_CONFIG) != 0)
+    return bl_fail(err, BL_ERR_USAGE,
+                   "netlist device: the netlist is of configuration " BL_NETLIST_CONFIG
+                   ", the model was compiled for %s; compress it with --config " BL_NETLIST_CONFIG,
                    spec->config->name);
+  char why[256];
+  if (!bl_netlist_load(&device->netlist, why, sizeof why))
+    return bl_fail(err, BL_ERR_UNSUPPORTED, "netlist device: %s", why);
+  return BL_OK;
+}
+
+// The netlist is simulated as the RTL is; only the model differs.
+static bl_status open_rtl(const bl_device_spec *spec, bl_device *device, bl_error *err) {
+  if (spec->kind == BL_DEVICE_NETLIST) BL_TRY(load_netlist(spec, device, err));
+  const bl_rtl_model *model = device->netlist.model;
+  bl_rtl *rtl = model == NULL ? bl_rtl_open(spec->config, spec->stalls, spec->seed)
+                              : bl_rtl_open_model(model, spec->stalls, spec->seed);
+  if (rtl == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "%s device: no memory for configuration %s",
+                   bl_device_name(spec->kind), spec->config->name);
   device->simulation = rtl;
   return bl_device_check(device,
                          bl_driver_open(&device->driver, &bl_rtl_transport, rtl, RTL_PATIENCE),
@@ -61,8 +78,8 @@ bl_status bl_device_open(const bl_device_spec *spec, bl_device *device, bl_error
   memset(device, 0, sizeof *device);
   device->kind = spec->kind;
   device->config = spec->config;
-  bl_status status = spec->kind == BL_DEVICE_RTL ? open_rtl(spec, device, err)
-                                                 : open_functional(spec, device, err);
+  bl_status status = spec->kind == BL_DEVICE_FUNCTIONAL ? open_functional(spec, device, err)
+                                                        : open_rtl(spec, device, err);
   if (status == BL_OK)
     status = bl_device_check(device, bl_driver_identify(&device->driver, spec->config, NULL),
                              "asking for its identity", err);
@@ -72,19 +89,20 @@ bl_status bl_device_open(const bl_device_spec *spec, bl_device *device, bl_error
 
 bl_status bl_device_trace(bl_device *device, const char *path, bl_error *err) {
   if (device->kind != BL_DEVICE_RTL)
-    return bl_fail(err, BL_ERR_UNSUPPORTED, "the functional device has no signals to record");
+    return bl_fail(err, BL_ERR_UNSUPPORTED, "the %s device has no signals to record",
+                   bl_device_name(device->kind));
   if (!bl_rtl_trace(device->simulation, path))
     return bl_fail(err, BL_ERR_IO, "%s: cannot write the waveform", path);
   return BL_OK;
 }
 
 void bl_device_close(bl_device *device) {
-  if (device->simulation == NULL) return;
-  if (device->kind == BL_DEVICE_RTL)
-    bl_rtl_close(device->simulation);
-  else
+  if (device->simulation != NULL && device->kind == BL_DEVICE_FUNCTIONAL)
     bl_functional_close(device->simulation);
+  else if (device->simulation != NULL)
+    bl_rtl_close(device->simulation);
   device->simulation = NULL;
+  bl_netlist_unload(&device->netlist);
 }
 
 static const struct {

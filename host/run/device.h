@@ -5,13 +5,14 @@
 
 #include "drivers/bl_driver.h"
 #include "host/base/error.h"
+#include "sim/netlist.h"
 
-typedef enum { BL_DEVICE_FUNCTIONAL, BL_DEVICE_RTL } bl_device_kind;
+typedef enum { BL_DEVICE_FUNCTIONAL, BL_DEVICE_RTL, BL_DEVICE_NETLIST } bl_device_kind;
 
 typedef struct {
   bl_device_kind kind;
   const bl_config *config;
-  double stalls; // RTL: chance of a stall on each handshake and cycle, 0..0.95
+  double stalls; // RTL and netlist: chance of a stall on each handshake and cycle, 0..0.95
   uint64_t seed; // of the stalls
 } bl_device_spec;
 
@@ -20,12 +21,14 @@ typedef struct {
   bl_device_kind kind;
   const bl_config *config; // as the device reported it
   void *simulation;        // bl_functional or bl_rtl
+  bl_netlist netlist;      // its model, where it is one
 } bl_device;
 
-// "functional", "rtl".
+// "functional", "rtl", "netlist".
 const char *bl_device_name(bl_device_kind kind);
 // Creates the device, asks for its identity and checks it. `device` must not move while open: the
-// driver keeps its address. Errors: MEMORY, DEVICE.
+// driver keeps its address. Errors: MEMORY, DEVICE; USAGE (the netlist is of another
+// configuration), UNSUPPORTED (it was not built).
 BL_MUST_USE bl_status bl_device_open(const bl_device_spec *spec, bl_device *device, bl_error *err);
 void bl_device_close(bl_device *device);
 // RTL: records a waveform to `path` from now on; NULL ends it. Errors: UNSUPPORTED (a device

@@ -119,7 +119,8 @@ static bl_status look_at(bl_session *s, const bl_step *step, size_t images, bl_l
 
 bl_status bl_session_trace(bl_session *session, const char *path, int64_t layer, bl_error *err) {
   if (session->device.kind != BL_DEVICE_RTL)
-    return bl_fail(err, BL_ERR_UNSUPPORTED, "the functional device has no signals to record");
+    return bl_fail(err, BL_ERR_UNSUPPORTED, "the %s device has no signals to record",
+                   bl_device_name(session->device.kind));
   if (layer >= (int64_t)session->graph->layer_count)
     return bl_fail(err, BL_ERR_RANGE, "--trace-layer %lld: the network has %u layers",
                    (long long)layer, (unsigned)session->graph->layer_count);
