@@ -262,13 +262,14 @@ static dequantiser dequantiser_of(const bl_stage *s, const bl_int_layer *layer,
   return d;
 }
 
-// ---- Additions
-// -----------------------------------------------------------------------------------
+// ---- Additions ---------------------------------------------------------------------------------
 
 // acc = sum * 2^raise + d * r, so d is the ratio of the two scales, times 2^raise. Where the
 // weights are ours to choose, their scale is pulled (by a third down to twice up) so that d is a
-// power of two, which is one plane; a channel whose factor is negative gets negated weights.
-enum { MAX_PULL = 20, LEAST_RATIO_BITS = 7, MAX_RAISE = 24 };
+// power of two, which is one plane; a channel whose factor is negative gets negated weights. Beyond
+// 2^MOST_POWER the unit of a channel's sum is that small a part of the addend's that finer weights
+// would only cost accumulator bits.
+enum { MAX_PULL = 20, MOST_POWER = 12, LEAST_RATIO_BITS = 7, MAX_RAISE = 24 };
 #define LEAN 0.3
 
 static bool may_pull(const quantising *q, const bl_stage *s) {
@@ -277,7 +278,7 @@ static bool may_pull(const quantising *q, const bl_stage *s) {
 
 static int pull_of(double ratio, double lean) {
   double k = floor(log2(ratio) + lean);
-  return (int)fmax(-MAX_PULL, fmin(MAX_PULL, k));
+  return (int)fmax(-MAX_PULL, fmin(MOST_POWER, k));
 }
 
 // scale[n] of the weights times in->scale times the posts in front: the unit of the sum.
