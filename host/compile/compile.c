@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { MAX_PIECES = 64, SLOTS = 3, MODES = 2 };
+enum { MAX_PIECES = 64, SLOTS = 3, MODES = 2, FEW_OPS = 3 };
 
 typedef struct {
   const bl_int_graph *graph;
@@ -76,10 +76,10 @@ static uint64_t cycles(const chooser *ch, const bl_mapped *mapped, const bl_cut 
   uint64_t pieces = bl_piece_count(cut, 0);
   uint64_t load = (uint64_t)ch->regions[0].image_stride * images * ch->regions[0].load_bytes / 4;
   load /= pieces;
-  if (ahead) return sum * 256 / images;
+  if (ahead && pieces == 1) return sum * 256 / images;
   if (slots > 1 && cut->op1 * slots >= SLOTS) beside = piece_run;
   if (cut->op1 * slots < SLOTS) beside = 0;
-  sum += load + (load > beside ? (load - beside) * (pieces - 1) : 0);
+  sum += (ahead ? 0 : load) + (load > beside ? (load - beside) * (pieces - 1) : 0);
   return sum * 256 / images;
 }
 
@@ -130,8 +130,10 @@ static void consider_cuts(chooser *ch, int mode, uint32_t ops, uint32_t images) 
   for (uint32_t pieces = 2; pieces <= MAX_PIECES; pieces++) {
     bl_cut cut = {0, ops, pieces, false};
     if (bl_cut_possible(mapped, ch->graph, &cut, images, (uint32_t)row_bytes))
-      for (uint32_t slots = 1; slots <= SLOTS && slots <= pieces; slots++)
+      for (uint32_t slots = 1; slots <= SLOTS && slots <= pieces; slots++) {
         consider(ch, mode, &cut, slots, images, false);
+        if (may_load_ahead(mapped)) consider(ch, mode, &cut, slots, images, true);
+      }
   }
 }
 
@@ -146,8 +148,7 @@ static void consider_all(chooser *ch, int mode, uint32_t images) {
   const uint32_t before = ch->fits;
   consider(ch, mode, &whole, 1, images, false);
   if (may_load_ahead(mapped)) consider(ch, mode, &whole, 1, images, true);
-  consider_cuts(ch, mode, 1, images);
-  for (uint32_t ops = 2; ops <= mapped->count && ch->fits == before; ops++)
+  for (uint32_t ops = 1; ops <= mapped->count && (ops <= FEW_OPS || ch->fits == before); ops++)
     consider_cuts(ch, mode, ops, images);
 }
 

@@ -9,10 +9,12 @@
 
 typedef struct {
   uint32_t region, words, first, last, address;
+  uint32_t rank; // higher ones are placed first
 } life;
 
 static int larger_first(const void *a, const void *b) {
   const life *x = a, *y = b;
+  if (x->rank != y->rank) return x->rank < y->rank ? 1 : -1;
   if (x->words != y->words) return x->words < y->words ? 1 : -1;
   return x->region < y->region ? -1 : 1;
 }
@@ -131,7 +133,7 @@ static void lifetimes(const bl_int_graph *graph, const bl_mapped *mapped, const 
                       bool ahead, const bl_region *regions, life *lives) {
   for (uint32_t i = 0; i < mapped->region_count; i++)
     lives[i] =
-        (life){i, bl_region_holder(graph, i) == i ? regions[i].words : 0, BL_NONE, BL_NONE, 0};
+        (life){i, bl_region_holder(graph, i) == i ? regions[i].words : 0, BL_NONE, BL_NONE, 0, 0};
   for (uint32_t i = 0; i < mapped->count; i++) {
     const bl_mapping *m = &mapped->ops[i];
     touch(&lives[bl_region_holder(graph, m->out_region)], i, i);
@@ -192,9 +194,20 @@ static bool place_all(life *lives, uint32_t count, bl_region *regions, uint32_t 
     uint64_t end = (uint64_t)lives[i].address + lives[i].words;
     if (end > UINT32_MAX / 2) return false;
     if (end > *used) *used = (uint32_t)end;
-    regions[lives[i].region].address = lives[i].address;
+    if (lives[i].region != BL_NONE) regions[lives[i].region].address = lives[i].address;
   }
   return true;
+}
+
+// The first slot of an input that loads ahead lives as long as the batch, the others, behind it,
+// as long as the cut: they become lives[region_count].
+static void split_input(const bl_mapped *mapped, const bl_cut *cut, uint32_t slots,
+                        const bl_region *regions, life *lives) {
+  life *rest = &lives[mapped->region_count];
+  const uint32_t slot = regions[0].words / slots;
+  *rest = (life){BL_NONE, (slots - 1) * slot, 0, cut->op1 - 1, 0, 1};
+  lives[0].words = slot;
+  lives[0].rank = 2;
 }
 
 bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
@@ -203,12 +216,15 @@ bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl
   *needed = UINT32_MAX;
   if (!bl_shape_regions(graph, mapped, regions)) return false;
   size_regions(mapped, cut, images, slots, regions);
-  life *lives = calloc(mapped->region_count, sizeof *lives + sizeof(uint32_t));
+  const uint32_t count = mapped->region_count + 1;
+  life *lives = calloc(count, sizeof *lives + sizeof(uint32_t));
   if (lives == NULL) return false;
-  uint32_t *home = (uint32_t *)(lives + mapped->region_count);
+  uint32_t *home = (uint32_t *)(lives + count);
+  const bool split = ahead && cut->op1 > 0;
   lifetimes(graph, mapped, cut, ahead, regions, lives);
   share_places(graph, mapped, regions, lives, home);
-  bool placed = place_all(lives, mapped->region_count, regions, used);
+  if (split) split_input(mapped, cut, slots, regions, lives);
+  bool placed = place_all(lives, split ? count : count - 1, regions, used);
   for (uint32_t t = 1; t < mapped->region_count; t++)
     regions[t].address = regions[home[bl_region_holder(graph, t)]].address;
   free(lives);
@@ -241,7 +257,7 @@ bool bl_plan_stage(const bl_int_graph *graph, const bl_mapped *mapped, const bl_
   uint32_t count = 0;
   if (lives == NULL) return false;
   for (uint32_t i = 0; i < mapped->region_count; i++)
-    lives[i] = (life){i, 0, BL_NONE, BL_NONE, 0};
+    lives[i] = (life){i, 0, BL_NONE, BL_NONE, 0, 0};
   for (uint32_t i = cut->op0; i < cut->op1; i++) {
     const bl_mapping *m = &mapped->ops[i];
     live_in_stage(graph, mapped, cut, m->in_region, i, lives);

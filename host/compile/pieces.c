@@ -266,7 +266,12 @@ bl_step bl_spill_step(const bl_program *program, const bl_mapped *mapped, const 
 
 bl_step bl_input_load(const bl_program *program, const bl_mapped *mapped, uint32_t piece) {
   const bl_region *r = &program->regions[0];
-  bl_step step = bl_program_whole_input(program);
+  bl_step step = {.opcode = BL_OP_LOAD_ACTIVATIONS,
+                  .address = r->address,
+                  .argument = r->load_bytes << 24,
+                  .bytes = bl_program_input_bytes(program),
+                  .stored = true,
+                  .layer = BL_STEP_NO_LAYER};
   const bl_cut cut = bl_cut_at(program, 0);
   if (cut.op1 == 0) return step;
   bl_piece p = final_piece(mapped, &cut, program->images, piece);

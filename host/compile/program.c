@@ -32,16 +32,6 @@ uint32_t bl_program_input_bytes(const bl_program *program) {
   return program->images * program->regions[0].image_stride * program->regions[0].load_bytes;
 }
 
-bl_step bl_program_whole_input(const bl_program *program) {
-  const bl_region *r = &program->regions[0];
-  return (bl_step){.opcode = BL_OP_LOAD_ACTIVATIONS,
-                   .address = r->address,
-                   .argument = r->load_bytes << 24,
-                   .bytes = bl_program_input_bytes(program),
-                   .stored = true,
-                   .layer = BL_STEP_NO_LAYER};
-}
-
 void bl_program_send(const bl_program *program, uint32_t tensor, uint32_t *address,
                      uint32_t *argument, uint32_t *bytes) {
   const bl_region *r = &program->regions[tensor];

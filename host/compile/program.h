@@ -51,6 +51,7 @@ typedef struct {
   // store_offset on, a multiple of 4. A SEND: its answer goes there. A FENCE: the host waits for
   // it, since later loads take from the store what earlier SENDs brought.
   bool stored;
+  bool next; // of a load: from the *next* batch's store (see bl_program.ahead)
   uint32_t store_offset;
   uint32_t layer; // index in the graph, or BL_STEP_NO_LAYER
   uint32_t part;  // which of the layer's runs (parts of its channels, pieces of the batch)
@@ -120,9 +121,10 @@ typedef struct {
   bl_region *regions;
   uint32_t tensor_count;
   bl_input_packing input;
-  // The input steps of a batch load the *next* batch's input, beside this one's later layers; the
-  // first batch's is loaded with bl_program_whole_input before.
+  // Steps with `next` load the next batch's input, or its first piece, beside this one's later
+  // layers; what they load is for the first batch loaded by first_load before.
   bool ahead;
+  bl_step first_load;
   // Where activations do not fit: all operations, in stages. Without stages (0) only the input and
   // the output travel.
   bl_spill_stage *stages;
@@ -148,8 +150,6 @@ BL_MUST_USE bl_status bl_compile(const bl_int_graph *graph, const bl_compile_opt
                                  bl_program **program, bl_error *err);
 void bl_program_free(bl_program *program);
 
-// The load of the whole input, for the first batch of a program that loads ahead.
-bl_step bl_program_whole_input(const bl_program *program);
 // Bytes of the whole packed input, a multiple of nothing; the buffer needs ceil(bytes/4) words.
 uint32_t bl_program_input_bytes(const bl_program *program);
 // Packs `images` (1..program->images) images of tensor 0, bl_int_elements() integers each, into

@@ -509,7 +509,7 @@ static bl_status emit_cut(builder *b, bl_error *err) {
   for (uint32_t piece = 0; cut.op1 > 0 && piece < cut.pieces && b->overflow < 0; piece++) {
     b->again = piece > 0;
     b->place_at = 0;
-    BL_TRY(emit_input(b, piece, err));
+    if (piece > 0 || !b->program->ahead) BL_TRY(emit_input(b, piece, err));
     for (uint32_t op = 0; op < cut.op1 && b->overflow < 0; op++)
       BL_TRY(emit_op(b, op, piece, err));
   }
@@ -564,11 +564,12 @@ static bl_status emit_stage(builder *b, const bl_spill_stage *stage, bl_error *e
   return BL_OK;
 }
 
-// The share of the next batch's input that goes on beside operation `op`: behind the last reader
-// and one more, in proportion to what the operations take.
+// The share of the next batch's input, or of its first piece, that goes on beside operation `op`:
+// behind the last reader and one more, in proportion to what the operations take.
 static bl_status emit_ahead(builder *b, uint32_t op, bl_error *err) {
   const bl_region *r = &b->program->regions[0];
-  const uint32_t first = b->input_reader + 2, total = b->program->images * r->image_stride;
+  bl_step step = b->program->first_load;
+  const uint32_t first = b->input_reader + 2, total = step.bytes / r->load_bytes;
   uint64_t all = 0, done = 0, issue;
   if (!b->program->ahead || op < first) return BL_OK;
   for (uint32_t i = first; i < b->mapped->count; i++) {
@@ -579,9 +580,9 @@ static bl_status emit_ahead(builder *b, uint32_t op, bl_error *err) {
   // whole stream words, the rest at the end
   uint32_t end = op + 1 == b->mapped->count ? total : (uint32_t)(total * done / all) / 4 * 4;
   if (end == b->input_words) return BL_OK;
-  bl_step step = bl_program_whole_input(b->program);
+  step.next = true;
   step.address += b->input_words;
-  step.store_offset = b->input_words * r->load_bytes;
+  step.store_offset += b->input_words * r->load_bytes;
   step.bytes = (end - b->input_words) * r->load_bytes;
   b->input_words = end;
   return add_step(&b->batch, step, err);
@@ -598,6 +599,7 @@ static bl_status emit_batch(builder *b, bl_error *err) {
   bl_program *p = b->program;
   uint32_t address, argument, bytes;
   b->input_reader = last_reader(b->mapped);
+  if (p->ahead) p->first_load = bl_input_load(p, b->mapped, 0);
   BL_TRY(add_fence(b, err)); // the batch before may still read what this one loads
   for (uint32_t s = 0; s < p->stage_count && b->overflow < 0; s++)
     BL_TRY(emit_stage(b, &p->stages[s], err));

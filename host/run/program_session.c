@@ -75,7 +75,7 @@ static const uint32_t *plant_fault(bl_session *s, const bl_step *step) {
 }
 
 static bl_status send_step(bl_session *s, const bl_step *step, bl_error *err) {
-  const uint32_t *loads = s->program->ahead ? s->next : s->store;
+  const uint32_t *loads = step->next ? s->next : s->store;
   const uint32_t *payload = step->payload;
   if (step->stored && step->opcode == BL_OP_LOAD_ACTIVATIONS)
     payload = loads + step->store_offset / 4;
@@ -165,10 +165,7 @@ static bl_status load_first(bl_session *s, bl_error *err) {
   if (s->loaded && s->has_next) memcpy(s->next, s->spare, bytes);
   s->loaded = false;
   if (there) return BL_OK;
-  bl_step step = bl_program_whole_input(s->program);
-  bl_driver_result result = bl_driver_request(&s->device.driver, step.opcode, step.address,
-                                              step.argument, s->store, step.bytes, NULL, 0, NULL);
-  return bl_device_check(&s->device, result, "loading the input", err);
+  return send_step(s, &s->program->first_load, err);
 }
 
 // Runs a batch; the sink gets the layers that `wanted` names, BL_STEP_NO_LAYER being all of them.
@@ -181,7 +178,7 @@ static bl_status run_batch(bl_session *session, const int32_t *in, size_t images
   if (whole) BL_TRY(bl_device_trace(&session->device, session->trace, err));
   for (uint32_t i = 0; i < program->batch_count; i++) {
     const bl_step *step = &program->batch[i];
-    if (program->ahead && step->opcode == BL_OP_LOAD_ACTIVATIONS && !session->has_next) continue;
+    if (step->next && !session->has_next) continue;
     BL_TRY(traced_step(session, step, err));
     if (sink != NULL && step->opcode == BL_OP_RUN &&
         (wanted == BL_STEP_NO_LAYER || wanted == step->layer))

@@ -8,6 +8,7 @@
 #include "host/run/input.h"
 
 enum {
+  DENSE_LAYERS = 4,
   ARENA_BYTES = 1 << 26,
   CNV_LAYERS = 9,
   CALIBRATION = 12,            // random images
@@ -229,27 +230,29 @@ bl_int_graph *bl_net_cnv(uint64_t seed) {
   return NULL;
 }
 
-// ---- One dense layer ----
+// ---- Dense layers ----
 
 bl_int_graph *bl_net_dense(uint32_t channels, uint32_t side, uint8_t bits, uint64_t seed) {
   random_state random = seeded(seed);
   char name[48];
   (void)snprintf(name, sizeof name, "dense %u", (unsigned)channels);
-  bl_int_graph *graph = new_graph(name, 1);
+  bl_int_graph *graph = new_graph(name, DENSE_LAYERS);
   if (graph == NULL) return NULL;
   bl_format activations = {bits == 1 ? BL_FORMAT_B1 : BL_FORMAT_U, bits};
   bl_format weights = {bits == 1 ? BL_FORMAT_B1 : BL_FORMAT_S, bits};
   graph->tensors[0] = (bl_int_tensor){
       .name = graph->name, .h = side, .w = side, .c = channels, .format = activations, .scale = 1};
   layer_plan plan = {"conv", channels, 3, 1, 1, weights, activations};
-  bl_int_layer *layer = add_layer(graph, &plan, &random);
-  if (layer == NULL) {
-    bl_arena_free(graph->arena);
-    return NULL;
-  }
-  for (uint32_t n = 0; n < channels; n++) { // outputs spread over the format
-    layer->shift[n] = (uint8_t)(15 + (bits == 1 ? 0 : bits + 2));
-    layer->bias[n] = draw_between(&random, 0, 1 << (14 + 2 * bits));
+  for (uint32_t l = 0; l < DENSE_LAYERS; l++) {
+    bl_int_layer *layer = add_layer(graph, &plan, &random);
+    if (layer == NULL) {
+      bl_arena_free(graph->arena);
+      return NULL;
+    }
+    for (uint32_t n = 0; n < channels; n++) { // outputs spread over the format
+      layer->shift[n] = (uint8_t)(15 + (bits == 1 ? 0 : bits + 2));
+      layer->bias[n] = draw_between(&random, 0, 1 << (14 + 2 * bits));
+    }
   }
   return graph;
 }

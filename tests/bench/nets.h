@@ -13,7 +13,7 @@
 // 60 % of a layer's outputs are +1. NULL when memory is short.
 bl_int_graph *bl_net_cnv(uint64_t seed);
 
-// One 3x3 layer with padding on a side x side map, as many channels out as in: bits 1 is bipolar,
+// Four 3x3 layers with padding on a side x side map, as many channels out as in: bits 1 is bipolar,
 // 2..8 is unsigned activations with signed weights. NULL when memory is short.
 bl_int_graph *bl_net_dense(uint32_t channels, uint32_t side, uint8_t bits, uint64_t seed);
 

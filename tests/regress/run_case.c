@@ -146,9 +146,8 @@ static bool run_device(job *j, uint32_t rounds) {
     return say(j, "input", err.text);
   for (uint32_t i = 0; i < p->setup_count; i++)
     if (!send_step(j, &p->setup[i], false)) return false;
-  // the input steps of a batch then load the same input for the next
-  const bl_step whole = bl_program_whole_input(p);
-  if (p->ahead && !send_step(j, &whole, false)) return false;
+  // every batch has the same input, so steps that load the next one's find it in this one's store
+  if (p->ahead && !send_step(j, &p->first_load, false)) return false;
   for (uint32_t round = 0; round < rounds; round++) {
     for (uint32_t i = 0; i < p->batch_count; i++)
       if (!send_step(j, &p->batch[i], round == 0)) return false;

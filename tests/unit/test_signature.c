@@ -182,10 +182,10 @@ static void run_steps(job *j, uint32_t number) {
   j->memory = take(j->made.config->act_depth, j->made.config->lanes / 8);
   assert_int_equal(
       bl_program_pack_input(p, &j->made.graph, j->made.inputs, p->images, j->store, &err), BL_OK);
-  const bl_step whole = bl_program_whole_input(p);
+  const bl_step *first = &p->first_load;
   if (p->ahead)
-    assert_int_equal(bl_driver_request(&j->driver, whole.opcode, whole.address, whole.argument,
-                                       j->store, whole.bytes, NULL, 0, NULL),
+    assert_int_equal(bl_driver_request(&j->driver, first->opcode, first->address, first->argument,
+                                       j->store, first->bytes, NULL, 0, NULL),
                      BL_DRIVER_OK);
   for (uint32_t i = 0; i < p->setup_count + p->batch_count; i++) {
     const bl_step *s = i < p->setup_count ? &p->setup[i] : &p->batch[i - p->setup_count];
