@@ -12,7 +12,10 @@ static void describe_input(const bl_region *in, const bl_mapping *m, bl_descript
                  (ky0 * m->dilation_h >> up) * in->row_stride);
   d->in_planes = (uint8_t)m->in_planes;
   d->in_last_lanes = (uint8_t)m->in_last_lanes;
-  d->in_last_bytes = (uint8_t)bl_div_up(m->in_last_lanes, 8);
+  // A window of one tap takes whole words, so that no zeros need to follow: what stands above its
+  // channels meets no weight, and is zero where the row sum counts it.
+  const uint32_t bytes = bl_div_up(m->in_last_lanes, 8), whole = m->config->lanes / 8;
+  d->in_last_bytes = (uint8_t)(m->taps == 1 && m->gather != BL_GATHER_ROTATED ? whole : bytes);
   d->in_h = (uint16_t)(m->in_h - ky0 * m->dilation_h);
   d->in_w = (uint16_t)m->in_w;
   d->in_words = (uint16_t)m->in_words;
