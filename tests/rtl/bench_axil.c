@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Registers: reads and writes at once, address and data of a write in either order, late responses,
 // interrupts that come at any time, counters that are taken now and then, against a model of the
-// register map. VERILATE plain: VERILATE distinct: -GROWS=3 -GCOLS=24 -GLANES=48 -GACC_W=20
-// -GROW_DEPTH=600 VERILATE distinct: -GWEIGHT_DEPTH=512 -GPARAM_DEPTH=77 -GK_DEPTH=1234 VERILATE
-// distinct: -GPASS_DEPTH=99 -GTILE_DEPTH=55 -GACT_DEPTH=4321 -GTABLE_DEPTH=789
+// register map.
+// clang-format off
+// VERILATE distinct: -GROWS=3 -GCOLS=24 -GLANES=48 -GACC_W=20 -GROW_DEPTH=600 -GGATHER_WORDS=2
+// VERILATE distinct: -GWEIGHT_DEPTH=512 -GPARAM_DEPTH=77 -GK_DEPTH=1234
+// VERILATE distinct: -GPASS_DEPTH=99 -GTILE_DEPTH=55 -GACT_DEPTH=4321 -GTABLE_DEPTH=789
+// clang-format on
 #include "bench.h"
 #include "drivers/bl_contract.h"
 #include "dut.h"
 
-enum { CYCLES = 100000, IDENTITY_WORDS = 14, COUNTER_WORDS = 2 * BL_COUNTER_COUNT };
+enum { CYCLES = 100000, IDENTITY_WORDS = 15, COUNTER_WORDS = 2 * BL_COUNTER_COUNT };
 
 typedef struct {
   bool aw, w, aw_done, w_done; // offered; accepted and not yet answered
@@ -26,16 +29,9 @@ typedef struct {
 } model;
 
 static uint32_t identity(uint32_t index) {
-#ifdef ROWS
-  static const uint32_t shape[] = {ROWS,         COLS,        LANES,     ACC_W,
-                                   WEIGHT_DEPTH, PARAM_DEPTH, K_DEPTH,   PASS_DEPTH,
-                                   TILE_DEPTH,   ACT_DEPTH,   ROW_DEPTH, TABLE_DEPTH};
-#else
-  const bl_config *c = &BL_CONFIGS[BL_CONFIG_DEFAULT];
-  const uint32_t shape[] = {c->rows,         c->cols,        c->lanes,     c->acc_w,
-                            c->weight_depth, c->param_depth, c->k_depth,   c->pass_depth,
-                            c->tile_depth,   c->act_depth,   c->row_depth, c->table_depth};
-#endif
+  static const uint32_t shape[] = {ROWS,        COLS,        LANES,       ACC_W,      WEIGHT_DEPTH,
+                                   PARAM_DEPTH, K_DEPTH,     PASS_DEPTH,  TILE_DEPTH, ACT_DEPTH,
+                                   ROW_DEPTH,   TABLE_DEPTH, GATHER_WORDS};
   if (index >= IDENTITY_WORDS) return 0;
   return index == 0 ? 0x424C4F4Du : index == 1 ? BL_CONTRACT_VERSION : shape[index - 2];
 }
@@ -45,7 +41,7 @@ static uint32_t counter_word(uint32_t word) {
 }
 
 static uint32_t read_model(const dut_ports *p, const model *m, uint32_t address) {
-  if (address <= BL_REG_TABLE_DEPTH) return identity(address / 4);
+  if (address <= BL_REG_GATHER_WORDS) return identity(address / 4);
   if (address >= BL_REG_COUNTER_BASE) {
     uint32_t word = (address - BL_REG_COUNTER_BASE) / 4;
     return word < COUNTER_WORDS ? counter_word(word) : 0;
