@@ -30,9 +30,9 @@ static bool fits_signed(int64_t value, unsigned bits) {
 }
 
 const bl_config BL_CONFIGS[BL_CONFIG_COUNT] = {
-    {"tiny", 2, 8, 16, 32, 4096, 64, 2048, 512, 128, 16384, 1024, 512},
-    {"default", 8, 8, 32, 32, 6144, 256, 4096, 512, 256, 16384, 1024, 2048},
-    {"wide", 8, 16, 64, 32, 2048, 128, 4096, 512, 256, 16384, 1024, 2048},
+    {"tiny", 2, 8, 16, 26, 4096, 64, 2048, 512, 128, 16384, 1024, 512, 1},
+    {"default", 8, 8, 32, 26, 6144, 256, 4096, 512, 256, 16384, 1024, 2048, 2},
+    {"wide", 8, 16, 64, 26, 2048, 128, 4096, 512, 256, 17408, 1024, 2048, 2},
 };
 
 bool bl_param_pack(const bl_param *record, uint32_t words[BL_PARAM_WORDS]) {
@@ -294,4 +294,3 @@ void bl_descriptor_unpack(const uint32_t words[BL_DESCRIPTOR_WORDS], bl_descript
   record->res_pixel_stride = (uint16_t)get(words, 624, 16);
   record->res_offset = (uint16_t)get(words, 640, 16);
 }
-

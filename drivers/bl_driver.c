@@ -300,16 +300,17 @@ static bool same_config(const bl_config *a, const bl_config *b) {
          a->weight_depth == b->weight_depth && a->param_depth == b->param_depth &&
          a->k_depth == b->k_depth && a->pass_depth == b->pass_depth &&
          a->tile_depth == b->tile_depth && a->act_depth == b->act_depth &&
-         a->row_depth == b->row_depth && a->table_depth == b->table_depth;
+         a->row_depth == b->row_depth && a->table_depth == b->table_depth &&
+         a->gather_words == b->gather_words;
 }
 
 bl_driver_result bl_driver_identify(bl_driver *driver, const bl_config *expected,
                                     bl_config *found) {
-  uint32_t w[14];
-  bl_driver_result result = ask(driver, BL_OP_IDENTIFY, 0, w, 14);
+  uint32_t w[15];
+  bl_driver_result result = ask(driver, BL_OP_IDENTIFY, 0, w, 15);
   if (result != BL_DRIVER_OK) return result;
-  const bl_config config = {NULL, w[2], w[3],  w[4],  w[5],  w[6], w[7],
-                            w[8], w[9], w[10], w[11], w[12], w[13]};
+  const bl_config config = {NULL, w[2], w[3],  w[4],  w[5],  w[6],  w[7],
+                            w[8], w[9], w[10], w[11], w[12], w[13], w[14]};
   if (found != NULL) *found = config;
   bool known = w[0] == BL_CONTRACT_IDENTITY && w[1] == BL_CONTRACT_VERSION;
   return known && same_config(&config, expected) ? BL_DRIVER_OK : BL_DRIVER_WRONG_DEVICE;

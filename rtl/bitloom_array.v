@@ -19,12 +19,15 @@ module bitloom_array #(
     parameter COLS = 8,
     parameter LANES = 32,
     parameter ACC_W = 32,
-    parameter ROW_DEPTH = 1024
+    parameter ROW_DEPTH = 1024,
+    parameter GATHER_WORDS = 1  // words that a fill brings at once, 1 or 2
 ) (
     input  logic                  clk_i,
     input  logic                  rst_i,
-    // row-buffer fill: one word offered to all rows, each with its own address
-    input  logic [ROWS-1:0]       fill_we_i,
+    input  logic                  groups_i,  // the layer's windows are rotated; stable
+    // row-buffer fill: words offered to all rows, each with its own address
+    input  logic [ROWS*GATHER_WORDS-1:0]       fill_we_i,
+    input  logic       fill_pair_i,
     input  logic                  fill_half_i,
     input  logic [ROWS*16-1:0]    fill_addr_i,
     input  logic [ROWS*16-1:0]    fill_next_i,
@@ -32,7 +35,7 @@ module bitloom_array #(
     input  logic [LANES/8-1:0]    fill_bytes_i,
     input  logic                  fill_flush_i,
     input  logic                  fill_rotated_i,
-    input  logic [LANES-1:0]      fill_data_i,
+    input  logic [LANES*GATHER_WORDS-1:0]      fill_data_i,
     // steps
     input  logic                  step_valid_i,
     input  logic                  step_first_i,
@@ -60,7 +63,12 @@ module bitloom_array #(
   logic [ROWS*LANES-1:0] row_data;
   assign read[0]         = step_valid_i;
   assign read_half[0]    = step_half_i;
-  assign read_addr[15:0] = step_row_addr_i;
+  // Two banks: {word in the bank, bank}. In rotated windows the bank is the lowest bit above the
+  // group's number, so that two planes of a word lie in different ones.
+  localparam GROUP_W = $clog2(LANES / COLS);
+  assign read_addr[15:0] = GATHER_WORDS == 2 && groups_i
+      ? {step_row_addr_i[15:GROUP_W+1], step_row_addr_i[GROUP_W-1:0], step_row_addr_i[GROUP_W]}
+      : step_row_addr_i;
 
   logic [ROWS*7-1:0] row_ctrl_q;  // {valid, first, shift, live, neg, last, sum}
   always_ff @(posedge clk_i)
@@ -72,10 +80,12 @@ module bitloom_array #(
     end
 
   for (r = 0; r < ROWS; r = r + 1) begin : gen_row
-    bitloom_row_buffer #(.COLS(COLS), .LANES(LANES), .ROW_DEPTH(ROW_DEPTH)) u_buffer (
+    bitloom_row_buffer #(.COLS(COLS), .LANES(LANES), .ROW_DEPTH(ROW_DEPTH),
+                         .GATHER_WORDS(GATHER_WORDS)) u_buffer (
         .clk_i,
         .rst_i,
-        .fill_we_i(fill_we_i[r]),
+        .fill_we_i(fill_we_i[r*GATHER_WORDS+:GATHER_WORDS]),
+        .fill_pair_i,
         .fill_half_i,
         .fill_addr_i(fill_addr_i[r*16+:16]),
         .fill_next_i(fill_next_i[r*16+:16]),

@@ -22,7 +22,8 @@ module bitloom_axil #(
   parameter TILE_DEPTH = 256,
   parameter ACT_DEPTH = 16384,
   parameter ROW_DEPTH = 1024,
-  parameter TABLE_DEPTH = 2048
+  parameter TABLE_DEPTH = 2048,
+  parameter GATHER_WORDS = 1
 ) (
   input  logic        clk_i,
   input  logic        rst_i,
@@ -71,6 +72,7 @@ module bitloom_axil #(
       4'd11: identity = ACT_DEPTH;
       4'd12: identity = ROW_DEPTH;
       4'd13: identity = TABLE_DEPTH;
+      4'd14: identity = GATHER_WORDS;
       default: identity = '0;
     endcase
   endfunction
@@ -133,7 +135,7 @@ module bitloom_axil #(
   assign ready      = reading_q && (!is_counter || fetched_q);
   always_comb
     if (is_counter) value = is_word ? counter_i : '0;
-    else if (araddr_q <= 6'(`BITLOOM_REG_TABLE_DEPTH >> 2)) value = identity(araddr_q[5:2]);
+    else if (araddr_q <= 6'(`BITLOOM_REG_GATHER_WORDS >> 2)) value = identity(araddr_q[5:2]);
     else
       case (araddr_q)
         6'(`BITLOOM_REG_CONTROL >> 2): value = {30'd0, control_o};

@@ -350,7 +350,7 @@ module bitloom_command #(
                        : state_q == DECIDE ? verdict
                        : state_q == CLOSE ? `BITLOOM_STATUS_PAYLOAD
                        : state_q == JUDGE ? run_verdict : `BITLOOM_STATUS_OK;
-      answer_length_o <= state_q == DECIDE && verdict == `BITLOOM_STATUS_OK ? 8'd56
+      answer_length_o <= state_q == DECIDE && verdict == `BITLOOM_STATUS_OK ? 8'd60
                        : state_q == SNAPSHOT && opcode == `BITLOOM_OP_COUNTERS
                          ? 8'(`BITLOOM_COUNTER_COUNT * 8) : '0;
     end

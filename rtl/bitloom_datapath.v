@@ -24,14 +24,16 @@ module bitloom_datapath #(
     parameter WEIGHT_DEPTH = 8192,
     parameter PARAM_DEPTH = 128,
     parameter ACT_DEPTH = 16384,
-    parameter ROW_DEPTH = 1024
+    parameter ROW_DEPTH = 1024,
+    parameter GATHER_WORDS = 1  // words that a fill brings at once, 1 or 2
 ) (
     input  logic                                clk_i,
     input  logic                                rst_i,
     input  logic                                layer_start_i,
     input  logic [`BITLOOM_DESCRIPTOR_BITS-1:0] desc_i,
     // row-buffer fill
-    input  logic [ROWS-1:0]                     fill_we_i,
+    input  logic [ROWS*GATHER_WORDS-1:0]                     fill_we_i,
+    input  logic                     fill_pair_i,
     input  logic                                fill_half_i,
     input  logic [ROWS*16-1:0]                  fill_addr_i,
     input  logic [ROWS*16-1:0]                  fill_next_i,
@@ -39,7 +41,7 @@ module bitloom_datapath #(
     input  logic [LANES/8-1:0]                  fill_bytes_i,
     input  logic                                fill_flush_i,
     input  logic                                fill_rotated_i,
-    input  logic [LANES-1:0]                    fill_data_i,
+    input  logic [LANES*GATHER_WORDS-1:0]                    fill_data_i,
     // steps
     input  logic                                step_valid_i,
     input  logic                                step_first_i,
@@ -109,10 +111,12 @@ module bitloom_datapath #(
   logic [COLS*ACC_W-1:0] p;
   logic [ACC_W-1:0]      s;
   bitloom_array #(
-      .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .ACC_W(ACC_W), .ROW_DEPTH(ROW_DEPTH)
+      .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .ACC_W(ACC_W), .ROW_DEPTH(ROW_DEPTH),
+      .GATHER_WORDS(GATHER_WORDS)
   ) u_array (
       .clk_i, .rst_i,
-      .fill_we_i, .fill_half_i, .fill_addr_i, .fill_next_i, .fill_shift_i, .fill_bytes_i,
+      .groups_i(desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2] == 2'd1),
+      .fill_we_i, .fill_pair_i, .fill_half_i, .fill_addr_i, .fill_next_i, .fill_shift_i, .fill_bytes_i,
       .fill_flush_i, .fill_rotated_i, .fill_data_i,
       .step_valid_i, .step_first_i, .step_shift_i, .step_live_i, .step_neg_i, .step_sum_i,
       .step_last_i, .step_half_i, .step_row_addr_i, .step_weight_addr_i,

@@ -61,7 +61,7 @@ module bitloom_descriptor #(
                     (in_last_bytes < 5'(LANES / 8) || in_last_bytes == 5'(LANES / 8)) &&
                     (mode != 2'd2 || in_planes <= 4'(MOST_PLANES));
   assign second_ok = res_planes == '0 ||
-                     ((!res_planes[3] || res_planes == 4'd8) && mode != 2'd2 &&
+                     ((!res_planes[3] || res_planes == 4'd8) && mode == 2'd0 &&
                       desc_i[`BITLOOM_DESCRIPTOR_RES_WORDS_LSB+:12] != '0);
   assign output_ok = out_planes != '0 && (!out_planes[3] || out_planes == 4'd8) &&
                      {1'b0, out_slot} < 5'(LANES / COLS) && {28'd0, out_table} <= TABLES &&

@@ -28,7 +28,8 @@ module bitloom_engine #(
     parameter PASS_DEPTH = 512,
     parameter TILE_DEPTH = 256,
     parameter ACT_DEPTH = 16384,
-    parameter ROW_DEPTH = 1024
+    parameter ROW_DEPTH = 1024,
+    parameter GATHER_WORDS = 1
 ) (
     input  logic                                clk_i,
     input  logic                                rst_i,
@@ -56,9 +57,9 @@ module bitloom_engine #(
     output logic [COLS-1:0]                     param_re_o,
     output logic [COLS*16-1:0]                  param_addr_o,
     input  logic [COLS*72-1:0]                  param_data_i,
-    output logic                                act_re_o,
+    output logic [GATHER_WORDS-1:0]             act_re_o,     // of words act_raddr_o, +1
     output logic [15:0]                         act_raddr_o,
-    input  logic [LANES-1:0]                    act_rdata_i,
+    input  logic [GATHER_WORDS*LANES-1:0]       act_rdata_i,
     output logic [COLS-1:0]                     table_re_o,
     output logic [COLS*16-1:0]                  table_addr_o,
     input  logic [COLS*8-1:0]                   table_data_i,
@@ -73,21 +74,23 @@ module bitloom_engine #(
   assign inner_rst = rst_i || state_q == STOP;
 
   logic            fill_done, fill_first, fill_final, fill_last, half_release;
-  logic [ROWS-1:0] fill_live, fill_valid, fill_we;
-  logic            fill_half;
+  logic [ROWS-1:0] fill_live, fill_valid;
+  logic            fill_half, fill_pair;
+  logic [ROWS*GATHER_WORDS-1:0] fill_we;
   logic [ROWS*16-1:0] fill_addr, fill_next;
   logic [ROWS*4-1:0]  fill_shift;
   logic [LANES/8-1:0] fill_bytes;
   logic               fill_flush, fill_rotated;
-  logic [LANES-1:0] fill_data;
+  logic [GATHER_WORDS*LANES-1:0] fill_data;
   logic [1:0]      gather_faults;
   bitloom_gather #(
-      .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH)
+      .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH),
+      .GATHER_WORDS(GATHER_WORDS)
   ) u_gather (
       .clk_i, .rst_i(inner_rst),
       .layer_start_i(start_i), .desc_i,
       .act_re_o, .act_raddr_o, .act_rdata_i,
-      .fill_we_o(fill_we), .fill_half_o(fill_half), .fill_addr_o(fill_addr),
+      .fill_we_o(fill_we), .fill_pair_o(fill_pair), .fill_half_o(fill_half), .fill_addr_o(fill_addr),
       .fill_next_o(fill_next), .fill_shift_o(fill_shift), .fill_bytes_o(fill_bytes),
       .fill_flush_o(fill_flush), .fill_rotated_o(fill_rotated),
       .fill_data_o(fill_data),
@@ -134,11 +137,12 @@ module bitloom_engine #(
   logic [7:0] datapath_faults;
   bitloom_datapath #(
       .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .ACC_W(ACC_W), .WEIGHT_DEPTH(WEIGHT_DEPTH),
-      .PARAM_DEPTH(PARAM_DEPTH), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH)
+      .PARAM_DEPTH(PARAM_DEPTH), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH),
+      .GATHER_WORDS(GATHER_WORDS)
   ) u_datapath (
       .clk_i, .rst_i(inner_rst),
       .layer_start_i(start_i), .desc_i,
-      .fill_we_i(fill_we), .fill_half_i(fill_half), .fill_addr_i(fill_addr),
+      .fill_we_i(fill_we), .fill_pair_i(fill_pair), .fill_half_i(fill_half), .fill_addr_i(fill_addr),
       .fill_next_i(fill_next), .fill_shift_i(fill_shift), .fill_bytes_i(fill_bytes),
       .fill_flush_i(fill_flush), .fill_rotated_i(fill_rotated),
       .fill_data_i(fill_data),

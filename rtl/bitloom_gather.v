@@ -19,6 +19,15 @@
 // where no window is open the walk jumps to the next row's start, and a position that no open window
 // takes (dilation) costs one cycle.
 //
+// With GATHER_WORDS 2 two words that lie side by side are read and taken in one cycle, where one of
+// these holds for the layer (PAIR_*):
+//   planes   an even number of planes: two planes of a channel word, also of the second source
+//   words    one plane, whole words, an even number of them: two channel words of a pixel
+//   pixels   one plane, one whole word a pixel, rows an even number of pixels apart, LANES of 64 or
+//            more (narrower arrays seldom need it): two pixels. Their words begin at an even address
+//            of the row buffers, so where a window row starts at an odd one the cursor starts a
+//            pixel earlier, which row 0 does not take.
+//
 // After the taps, zeros fill up the last word of a packed window, and the words of the second source
 // follow, pixel by pixel. Addresses come from two multipliers, one a row of the window ahead, one
 // for the x at which the next row enters; from there on they are counted.
@@ -27,9 +36,10 @@
 // (half_release_i) and ends with fill_done_o, in the cycle of its last write, and its fill_*
 // description; last_fill_o says that no other follows. A half may be given back while its row r is
 // still read up to r cycles later: the first write comes three or more cycles after, and row r's at
-// least r later than row 0's. Every word takes a cycle, padding too; a fill, a segment and each of
-// its window rows take one more each, a layer two; zeros a cycle a plane (one with planes on rows)
-// where the bytes of a window do not fill its last word; a second source one.
+// least r later than row 0's. Every word (or pair) takes a cycle, padding too; a fill, a segment and
+// each of its window rows take one more each, a layer two; zeros a cycle a plane (or pair of planes;
+// one with planes on rows) where the bytes of a window do not fill its last word; a second source
+// one.
 // Faults (sticky until layer_start_i): a read beyond the memory, a window longer than a half.
 `default_nettype none
 `include "bitloom_contract.vh"
@@ -39,18 +49,20 @@ module bitloom_gather #(
     parameter COLS = 8,
     parameter LANES = 32,
     parameter ACT_DEPTH = 16384,
-    parameter ROW_DEPTH = 1024
+    parameter ROW_DEPTH = 1024,
+    parameter GATHER_WORDS = 1
 ) (
     input  logic                                clk_i,
     input  logic                                rst_i,
     input  logic                                layer_start_i,
     input  logic [`BITLOOM_DESCRIPTOR_BITS-1:0] desc_i,
     // activation memory, one cycle of latency
-    output logic                                act_re_o,
-    output logic [15:0]                         act_raddr_o,
-    input  logic [LANES-1:0]                    act_rdata_i,
+    output logic [GATHER_WORDS-1:0]             act_re_o,     // of words act_raddr_o, +1
+    output logic [15:0]                         act_raddr_o,  // rdata: word 0 twice without re_o[1]
+    input  logic [GATHER_WORDS*LANES-1:0]       act_rdata_i,
     // row buffers (see bitloom_row_buffer)
-    output logic [ROWS-1:0]                     fill_we_o,
+    output logic [ROWS*GATHER_WORDS-1:0]        fill_we_o,    // for each row its words
+    output logic                                fill_pair_o,
     output logic                                fill_half_o,
     output logic [ROWS*16-1:0]                  fill_addr_o,
     output logic [ROWS*16-1:0]                  fill_next_o,
@@ -58,7 +70,7 @@ module bitloom_gather #(
     output logic [LANES/8-1:0]                  fill_bytes_o,
     output logic                                fill_flush_o,
     output logic                                fill_rotated_o,
-    output logic [LANES-1:0]                    fill_data_o,
+    output logic [GATHER_WORDS*LANES-1:0]       fill_data_o,
     // hand-over; fill_done_o comes after the fill's last write
     input  logic                                half_release_i,  // one of the halves is free again
     output logic                                fill_done_o,
@@ -128,6 +140,16 @@ module bitloom_gather #(
   assign rotated       = desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2] == 2'd1;
   assign spread        = desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2] == 2'd2;  // planes on rows
 
+  // What is read in pairs; constant while a layer runs.
+  logic whole, pair_planes, pair_words, pair_pixels, pair_second;
+  assign whole       = GATHER_WORDS == 2 && !rotated && !spread && in_planes == 4'd1 &&
+                       in_last_bytes == 5'(BYTES);
+  assign pair_planes = GATHER_WORDS == 2 && !in_planes[0] && !spread && !(rotated && group_stride[0]);
+  assign pair_words  = whole && !in_words[0];
+  assign pair_pixels = LANES >= 64 && whole && in_words == 12'd1 && dilation_w == 8'd1 && !up && !step_w[0] &&
+                       pixel_stride == 16'd1;
+  assign pair_second = GATHER_WORDS == 2 && !res_planes[0] && !res_offset[0];
+
   assign lone = in_planes == 4'd1 && desc_i[`BITLOOM_DESCRIPTOR_IN_SIGNED_LSB];
 
   typedef enum logic [3:0] {
@@ -163,7 +185,10 @@ module bitloom_gather #(
   logic [3:0]  plane_q;
   logic [11:0] cw_q;
 
-  logic signed [CW-1:0] seg_y, seg_x;
+  logic signed [CW-1:0] seg_y, seg_x, first_x;  // first_x: where the cursor starts
+  logic odd;  // pairs of pixels: a pixel before the window
+  assign odd     = pair_pixels && ky_q[0] && kernel_w[0];
+  assign first_x = seg_x - CW'(odd);
   assign seg_y = y_q + py_y_q;
   assign seg_x = x_q + px_x_q;
 
@@ -175,29 +200,32 @@ module bitloom_gather #(
   logic [AW-1:0] row_product_q, segment_product_q, enter_product_q;
   assign factor_y  = (state_q == SEGMENT ? seg_y : wy_q + dilation_h) >>> up;
   assign factor_x  = (state_q == SEGMENT ? seg_x
-                      : (state_q == WINDOW_ROW ? seg_x : enter_x_q) + step_w) >>> up;
+                      : (state_q == WINDOW_ROW ? first_x : enter_x_q) + step_w) >>> up;
   assign product_y = factor_y * $signed({1'b0, row_stride});
   assign product_x = factor_x * $signed({1'b0, pixel_stride});
 
   // ---- The cursor's step -------------------------------------------------------------------------
-  logic [ROWS-1:0] takes, open_after;
+  logic [ROWS-1:0] takes, takes_next, open_after;  // takes_next: the second pixel of a pair
   logic resting, last_plane, last_cw, last_word, pixel_end, more_rows, window_row_end, enters;
   logic signed [CW-1:0] next_x;
   logic [AW-1:0] next_addr;
-  logic [3:0]  planes;
-  logic [11:0] words;
+  logic [3:0]  planes, plane_step;
+  logic [11:0] words, word_step;
   assign resting        = state_q == RES;
+  assign plane_step     = (resting ? pair_second : pair_planes) ? 4'd2 : 4'd1;
+  assign word_step      = pair_words && !resting ? 12'd2 : 12'd1;
   assign planes         = resting ? res_planes : in_planes;
   assign words          = resting ? res_words : in_words;
-  assign last_plane     = plane_q + 4'd1 == planes;
-  assign last_cw        = cw_q + 12'd1 == words;
+  assign last_plane     = plane_q + plane_step == planes;
+  assign last_cw        = cw_q + word_step == words;
   assign last_word      = last_plane && last_cw;
-  assign pixel_end      = state_q == WALK && (last_word || takes == '0);
+  assign pixel_end      = state_q == WALK && (last_word || (takes | takes_next) == '0);
   assign more_rows      = entered_q != count_q;
   assign window_row_end = pixel_end && open_after == '0 && !more_rows;
-  assign next_x         = open_after != '0 ? cx_q + 1 : enter_x_q;
+  assign next_x         = open_after != '0 ? cx_q + (pair_pixels ? CW'(2) : CW'(1)) : enter_x_q;
   assign next_addr      = open_after == '0 ? row_addr_q + enter_product_q
-                        : !up || cx_q[0] ? cx_addr_q + AW'(pixel_stride) : cx_addr_q;
+                        : !up || cx_q[0] ? cx_addr_q + AW'(pixel_stride) + AW'(pair_pixels)
+                        : cx_addr_q;
   assign enters         = more_rows && next_x == enter_x_q;
 
   // A row enters: at the start of a window row (the segment's first) or when the cursor meets it.
@@ -280,7 +308,7 @@ module bitloom_gather #(
     end else if (segment_end) begin
       all_done_q <= all_end;
       ox_q       <= image_row_end ? '0 : ox_after;
-      x_q        <= image_row_end ? -origin_w : enter_x_q - px_x_q;
+      x_q        <= image_row_end ? -origin_w : enter_x_q + CW'(odd) - px_x_q;
       if (image_row_end) begin
         oy_q <= image_end ? '0 : oy_q + 16'd1;
         y_q  <= image_end ? -origin_h : y_q + step_h;
@@ -341,9 +369,9 @@ module bitloom_gather #(
     if (state_q == WINDOW_ROW) begin
       inside_rows_q <= wy_q >= 0 && wy_q < in_h;
       row_addr_q    <= image_q + row_product_q;
-      cx_q          <= seg_x;
-      cx_addr_q     <= image_q + row_product_q + segment_product_q;
-      enter_x_q     <= seg_x + step_w;
+      cx_q          <= first_x;
+      cx_addr_q     <= image_q + row_product_q + segment_product_q - AW'(odd);
+      enter_x_q     <= first_x + step_w;
       entered_q     <= (RW + 1)'(1);
     end else if (pixel_end) begin
       cx_q      <= next_x;
@@ -360,9 +388,9 @@ module bitloom_gather #(
       plane_q <= '0;
       cw_q    <= '0;
     end else if (state_q == WALK || state_q == FLUSH || resting) begin
-      word_q  <= word_q + 16'd1;
-      plane_q <= last_plane ? '0 : plane_q + 4'd1;
-      if (last_plane) cw_q <= cw_q + 12'd1;
+      word_q  <= word_q + 16'(plane_step) + 16'(word_step) - 16'd1;
+      plane_q <= last_plane ? '0 : plane_q + plane_step;
+      if (last_plane) cw_q <= cw_q + word_step;
     end
 
   // What the fill is: rows that are pixels, rows inside the convolution's output.
@@ -382,20 +410,42 @@ module bitloom_gather #(
         end
 
   // ---- Stage A: read; stage B: write to the rows -------------------------------------------------
-  logic in_map, read_now, beyond;
+  // Word 0, and in pairs word 1, which lies behind it. A pair of pixels may begin before the input.
+  logic pairs, take_now, take_next, in_map, in_map_next, beyond;
+  logic in_x, in_next_x;
+  logic signed [CW-1:0] from_end;
   logic [AW-1:0] address;
-  logic take_now;
-  assign take_now    = (state_q == WALK && takes != '0) || resting;
-  assign in_map      = resting || (inside_rows_q && cx_q >= 0 && cx_q < in_w);
-  assign address     = (resting ? res_q : cx_addr_q) + AW'(word_q);
-  assign beyond      = address >= AW'(ACT_DEPTH);
-  assign read_now    = take_now && in_map && !beyond;
-  assign act_re_o    = read_now;
-  assign act_raddr_o = address[15:0];
+  assign pairs        = resting ? pair_second : pair_planes || pair_words || pair_pixels;
+  assign take_now     = (state_q == WALK && takes != '0) || resting;
+  assign take_next    = pairs && ((state_q == WALK && (pair_pixels ? takes_next : takes) != '0) || resting);
+  assign from_end     = cx_q - in_w;
+  assign in_x         = !cx_q[CW-1] && from_end[CW-1];
+  assign in_next_x    = (!cx_q[CW-1] || cx_q == '1) && from_end[CW-1] && from_end != '1;
+  assign in_map       = resting || (inside_rows_q && in_x);
+  assign in_map_next  = pair_pixels && !resting ? inside_rows_q && in_next_x : in_map;
+  assign address      = (resting ? res_q : cx_addr_q) + AW'(word_q);
+  assign act_raddr_o  = address[15:0];
 
-  logic [LANES-1:0] last_mask, pad_word;
+  logic reads, reads_next, above;
+  assign reads      = take_now && in_map;
+  assign reads_next = take_next && in_map_next;
+  assign above      = address >= AW'(ACT_DEPTH);
+  assign beyond     = (reads && above) ||
+                      (reads_next && (above ? address != '1 : address == AW'(ACT_DEPTH - 1)));
+  assign act_re_o[0] = reads && !above;
+  generate
+    if (GATHER_WORDS == 2) begin : gen_read_next
+      assign act_re_o[1] = reads_next && !beyond;
+    end
+  endgenerate
+
+  // A word as it enters: as read, zero, the padding's bit in its lanes, or in all lanes.
+  localparam logic [1:0] READ = 2'd0, ZERO = 2'd1, LANES_SET = 2'd2, ALL_SET = 2'd3;
+  function automatic logic [1:0] kind(input logic read, input logic bit_value, input logic last);
+    kind = read ? READ : !bit_value ? ZERO : last ? LANES_SET : ALL_SET;
+  endfunction
+  logic [LANES-1:0] last_mask;
   assign last_mask = ~({LANES{1'b1}} << in_last_lanes[$clog2(LANES):0]);
-  assign pad_word = {LANES{pad_value[plane_q[2:0]]}} & (last_cw ? last_mask : '1);
 
   logic [ROWS-1:0] spread_rows, rows_now;
   always_comb begin
@@ -411,6 +461,9 @@ module bitloom_gather #(
     if (state_q == FLUSH)  // no others: the array may still read them
       for (int i = 0; i < ROWS; i++) rows_now[i] = spread ? 4'(i) < in_planes || (i == 1 && lone) : fill_live_o[i];
   end
+
+  logic [ROWS-1:0] rows_next;  // that take word 1
+  assign rows_next = !pairs ? '0 : pair_pixels && state_q == WALK ? takes_next : rows_now;
 
   // Bytes: how many of the word enter, and by how many the pointers move after it.
   logic [BW:0] size, advance;
@@ -429,24 +482,30 @@ module bitloom_gather #(
   assign offset   = spread && !resting ? '0 : (resting ? '0 : region_q) + GW'(plane_q);
   assign offset_d = offset > GW'(ROW_DEPTH) ? PW'(ROW_DEPTH) : PW'(offset);
 
-  logic             b_valid_q, b_flush_q, b_load_q, b_pad_q, b_rotated_q;
-  logic [ROWS-1:0]  b_rows_q;
-  logic [LANES-1:0] b_word_q;
+  logic             b_valid_q, b_flush_q, b_load_q, b_rotated_q;
+  logic             b_pairs_q, b_pixels_q;
+  logic [ROWS-1:0]  b_rows_q, b_rows_next_q;
+  logic [1:0]       b_kind_q, b_kind_next_q;
   logic [BW:0]      b_size_q, b_advance_q;
   logic [PW-1:0]    b_offset_q;
   logic [3:0]       b_step_q;
   always_ff @(posedge clk_i)
     if (rst_i) {b_valid_q, b_flush_q, b_load_q} <= '0;
-    else {b_valid_q, b_flush_q, b_load_q} <= {take_now, state_q == FLUSH, state_q == RES_LOAD};
+    else {b_valid_q, b_flush_q, b_load_q} <= {take_now || take_next, state_q == FLUSH, state_q == RES_LOAD};
   always_ff @(posedge clk_i)
-    if (take_now || state_q == FLUSH) begin
-      b_rows_q    <= rows_now;
-      b_pad_q     <= !in_map;
-      b_word_q    <= pad_word;
+    if (take_now || take_next || state_q == FLUSH) begin
+      b_rows_q      <= rows_now;
+      b_rows_next_q <= rows_next;
+      b_pairs_q     <= pairs;
+      b_pixels_q    <= pair_pixels && !resting;
+      b_kind_q      <= state_q == FLUSH ? ZERO : kind(in_map, pad_value[plane_q[2:0]], last_cw && !pair_words);
+      b_kind_next_q <= state_q == FLUSH ? ZERO
+                     : !pairs ? kind(in_map, pad_value[plane_q[2:0]], last_cw)
+                              : kind(in_map_next, pad_value[{plane_q[2:1], pair_planes}], last_cw);
       b_size_q    <= size;
       b_advance_q <= advance;
       b_offset_q  <= offset_d;
-      b_step_q    <= resting ? res_planes : spread ? 4'd1 : in_planes;
+      b_step_q    <= resting ? res_planes : spread ? 4'd1 : pair_words ? 4'd2 : in_planes;
       b_rotated_q <= rotated && !resting;
     end
 
@@ -454,6 +513,13 @@ module bitloom_gather #(
   always_ff @(posedge clk_i)
     if (rst_i || layer_start_i) half_q <= 1'b0;
     else if (fill_done_o) half_q <= !half_q;
+
+  // The cursor's x modulo the dilation, counted from anywhere: rows remember it as they enter.
+  logic [7:0] cursor_phase_q, cursor_phase_d;
+  assign cursor_phase_d = cursor_phase_q + 8'd1 == dilation_w ? '0 : cursor_phase_q + 8'd1;
+  always_ff @(posedge clk_i)
+    if (layer_start_i) cursor_phase_q <= '0;
+    else if (state_q == WINDOW_ROW || pixel_end) cursor_phase_q <= cursor_phase_d;
 
   // One row: whether the cursor is in its window, where in it, and where its next byte goes.
   logic [ROWS-1:0] too_long;
@@ -465,23 +531,28 @@ module bitloom_gather #(
   genvar r;
   generate
     for (r = 0; r < ROWS; r = r + 1) begin : gen_row
-      logic [7:0]    phase_q;  // position modulo the dilation: a tap where 0
-      logic [11:0]   tap_q;
-      logic          enters_now;
+      logic [7:0]    phase_q;  // phase of the taps
+      logic [12:0]   left_q;   // taps from the cursor on, with the pixel before an odd start
+      logic          before_q; // the cursor is at that pixel
+      logic          enters_now, at_tap, last_tap;
       assign enters_now    = enter_now && enter_row == (RW + 1)'(r);
-      assign takes[r]      = open_q[r] && phase_q == '0;
-      assign open_after[r] = open_q[r] && !(phase_q == '0 && tap_q + 12'd1 == kernel_w);
+      assign last_tap      = left_q[12:2] == '0 && (left_q[1:0] == 2'd1 || (pair_pixels && left_q[1:0] == 2'd2));
+      assign at_tap        = phase_q == cursor_phase_q;
+      assign takes[r]      = open_q[r] && at_tap && !before_q;
+      assign takes_next[r] = pair_pixels && open_q[r] && left_q != 13'd1;
+      assign open_after[r] = open_q[r] && !(at_tap && last_tap);
       always_ff @(posedge clk_i)
         if (enters_now) begin
           open_q[r] <= 1'b1;
-          phase_q   <= '0;
-          tap_q     <= '0;
+          phase_q   <= cursor_phase_d;
+          left_q    <= 13'(kernel_w) + 13'(odd);
+          before_q  <= odd;
         end else if (state_q == WINDOW_ROW) begin
           open_q[r] <= 1'b0;
         end else if (pixel_end && open_q[r]) begin
           open_q[r] <= open_after[r];
-          phase_q   <= phase_q + 8'd1 == dilation_w ? '0 : phase_q + 8'd1;
-          if (phase_q == '0) tap_q <= tap_q + 12'd1;
+          if (at_tap) left_q <= left_q - (pair_pixels ? 13'd2 : 13'd1);
+          before_q  <= 1'b0;
         end
 
       // pointer: word of plane 0, byte in it
@@ -490,8 +561,11 @@ module bitloom_gather #(
       logic [BW:0]   byte_after;
       logic [PW:0]   word, next;
       logic          takes_now, spills;
-      assign takes_now  = b_valid_q && b_rows_q[r];
-      assign word       = (PW + 1)'(pointer_q) + (PW + 1)'(b_offset_q);
+      logic [3:0]    step;
+      assign takes_now  = b_valid_q && (b_rows_q[r] || b_rows_next_q[r]);
+      assign word       = (PW + 1)'({pointer_q[PW-1:1], pointer_q[0] && !b_pixels_q}) + (PW + 1)'(b_offset_q);
+      assign step       = b_pixels_q ? {2'b0, b_rows_q[r] && b_rows_next_q[r], b_rows_q[r] != b_rows_next_q[r]}
+                                     : b_step_q;
       assign next       = word + (PW + 1)'(b_step_q);
       assign byte_after = (BW + 1)'(byte_q) + b_advance_q;
       assign spills     = {1'b0, (BW + 1)'(byte_q)} + {1'b0, b_size_q} > (BW + 2)'(BYTES);
@@ -504,10 +578,13 @@ module bitloom_gather #(
           byte_q    <= '0;
         end else if (takes_now) begin
           byte_q <= byte_after[BW-1:0];
-          if (byte_after[BW]) pointer_q <= pointer_q + PW'(b_step_q);
+          if (byte_after[BW]) pointer_q <= pointer_q + PW'(step);
         end
       assign too_long[r]            = takes_now && (outside(word[PW:WW]) || (spills && outside(next[PW:WW])));
-      assign fill_we_o[r]           = (b_valid_q || b_flush_q) && b_rows_q[r];
+      assign fill_we_o[r*GATHER_WORDS] = (b_valid_q || b_flush_q) && b_rows_q[r];
+      if (GATHER_WORDS == 2) begin : gen_we_next
+        assign fill_we_o[r*GATHER_WORDS+1] = (b_valid_q || b_flush_q) && b_rows_next_q[r];
+      end
       assign fill_addr_o[r*16+:16]  = 16'(word);
       assign fill_next_o[r*16+:16]  = 16'(next);
       assign fill_shift_o[r*4+:4]   = 4'(byte_q);
@@ -517,11 +594,28 @@ module bitloom_gather #(
   assign fill_flush_o   = b_flush_q;
   assign fill_rotated_o = b_rotated_q;
   assign fill_half_o    = half_q;
-  assign fill_data_o    = b_flush_q ? '0 : b_pad_q ? b_word_q : act_rdata_i;
+  assign fill_pair_o    = b_pairs_q;
+  function automatic logic [LANES-1:0] filled(input logic [1:0] what, input logic [LANES-1:0] read,
+                                              input logic [LANES-1:0] mask);
+    case (what)
+      READ: filled = read;
+      ZERO: filled = '0;
+      LANES_SET: filled = mask;
+      default: filled = '1;
+    endcase
+  endfunction
+  assign fill_data_o[LANES-1:0] = filled(b_kind_q, act_rdata_i[LANES-1:0], last_mask);
+  generate
+    if (GATHER_WORDS == 2) begin : gen_data_next
+      assign fill_data_o[LANES+:LANES] = filled(b_kind_next_q, act_rdata_i[LANES+:LANES], last_mask);
+    end else begin : gen_no_next
+      wire unused_next = &{1'b0, b_kind_next_q, beyond, 1'b0};
+    end
+  endgenerate
 
   always_ff @(posedge clk_i)
     if (rst_i || layer_start_i) faults_o <= '0;
-    else faults_o <= faults_o | {too_long != '0, take_now && in_map && beyond};
+    else faults_o <= faults_o | {too_long != '0, beyond};
 
   wire unused = &{1'b0, desc_i, in_last_lanes, padded_y, padded_x, in_last_bytes, product_y, product_x, 1'b0};
 endmodule

@@ -9,6 +9,10 @@
 //
 //   fill_data 3 2 1 0 --rotate by 1--> 2 1 0 3     bytes 0..2 at fill_addr, byte 3 at fill_next
 //
+// With GATHER_WORDS 2 words lie in two banks, and the two words whose addresses differ only in the
+// lowest bit of fill_addr_i may come at once, by the same shift. What is read is named by
+// {word in the bank, bank}: in rotated windows that is not the address in the K list.
+//
 // The read request is passed on to the next row one cycle later. That is the array's whole row skew:
 // a narrow address travels south instead of a triangle of words.
 //
@@ -18,11 +22,13 @@
 module bitloom_row_buffer #(
     parameter COLS = 8,          // lanes of a group; divides LANES
     parameter LANES = 32,        // bits of a word
-    parameter ROW_DEPTH = 1024   // words of one half, a power of two
+    parameter ROW_DEPTH = 1024,  // words of one half, a power of two
+    parameter GATHER_WORDS = 1   // 1 or 2
 ) (
     input  logic               clk_i,
     input  logic               rst_i,
-    input  logic               fill_we_i,
+    input  logic [GATHER_WORDS-1:0] fill_we_i,
+    input  logic               fill_pair_i,    // word 1 belongs to fill_addr_i + 1, which is odd
     input  logic               fill_half_i,
     input  logic [15:0]        fill_addr_i,    // upper bits of addresses are dropped
     input  logic [15:0]        fill_next_i,
@@ -30,10 +36,10 @@ module bitloom_row_buffer #(
     input  logic [LANES/8-1:0] fill_bytes_i,   // bytes of fill_data_i that are written
     input  logic               fill_flush_i,   // instead: all from byte fill_shift_i of the word on
     input  logic               fill_rotated_i, // addresses are {address, group}
-    input  logic [LANES-1:0]   fill_data_i,
+    input  logic [GATHER_WORDS*LANES-1:0] fill_data_i, // without fill_pair_i: word 0 in each
     input  logic               read_i,
     input  logic               read_half_i,
-    input  logic [15:0]        read_addr_i,
+    input  logic [15:0]        read_addr_i,    // {word in the bank, bank} with GATHER_WORDS 2
     output logic               read_o,       // the request, for the row below
     output logic               read_half_o,
     output logic [15:0]        read_addr_o,
@@ -45,41 +51,69 @@ module bitloom_row_buffer #(
   localparam GROUP_W = $clog2(LANES / COLS);
   localparam GROUP_SHIFT = $clog2(COLS / 8);
 
-  // Addresses with room for the group's number, where there is one.
-  logic [AW-1:0] here, next;
-  assign here = fill_rotated_i ? AW'(fill_addr_i << GROUP_W) : fill_addr_i[AW-1:0];
-  assign next = fill_rotated_i ? AW'(fill_next_i << GROUP_W) : fill_next_i[AW-1:0];
+  // Addresses in a bank, with room for the group's number where there is one.
+  localparam IW = GATHER_WORDS == 2 ? AW - 1 : AW;
+  logic [IW-1:0] here, next;
+  assign here = fill_rotated_i ? IW'(fill_addr_i[AW-1:AW-IW] << GROUP_W) : fill_addr_i[AW-1:AW-IW];
+  assign next = fill_rotated_i ? IW'(fill_next_i[AW-1:AW-IW] << GROUP_W) : fill_next_i[AW-1:AW-IW];
 
-  // The word rotated, by powers of two.
-  logic [LANES-1:0] rotated;
+  // The words rotated, by powers of two.
+  logic [GATHER_WORDS*LANES-1:0] rotated;
   always_comb begin
     rotated = fill_data_i;
     for (int i = 0; i < SW; i++)
-      if (fill_shift_i[i]) rotated = (rotated << (8 << i)) | (rotated >> (LANES - (8 << i)));
+      for (int k = 0; k < GATHER_WORDS; k++)
+        if (fill_shift_i[i])
+          rotated[k*LANES+:LANES] = (rotated[k*LANES+:LANES] << (8 << i)) |
+                                    (rotated[k*LANES+:LANES] >> (LANES - (8 << i)));
   end
+
+  logic odd_q;  // bank of the word read last
+  always_ff @(posedge clk_i) if (read_i) odd_q <= read_addr_i[0];
 
   genvar p;
   generate
-    for (p = 0; p < BYTES; p = p + 1) begin : gen_bank
+    for (p = 0; p < BYTES; p = p + 1) begin : gen_byte
       logic [SW-1:0] source;
       logic          wrapped, we;
-      logic [AW-1:0] address;
+      logic [IW-1:0] address;
       assign source  = SW'(p) - fill_shift_i[SW-1:0];
       assign wrapped = 4'(p) < fill_shift_i;
-      assign we      = fill_we_i && (fill_flush_i ? !wrapped : fill_bytes_i[source]);
+      assign we      = fill_flush_i ? !wrapped : fill_bytes_i[source];
       always_comb begin
         address = wrapped ? next : here;
         if (fill_rotated_i) address[GROUP_W-1:0] = source[SW-1:GROUP_SHIFT];
       end
-      bitloom_ram #(.WIDTH(8), .DEPTH(2 * ROW_DEPTH)) u_ram (
-          .clk_i,
-          .we_i(we),
-          .waddr_i({fill_half_i, address}),
-          .wdata_i(rotated[p*8+:8]),
-          .re_i(read_i),
-          .raddr_i({read_half_i, read_addr_i[AW-1:0]}),
-          .rdata_o(read_data_o[p*8+:8])
-      );
+      if (GATHER_WORDS == 1) begin : gen_one
+        bitloom_ram #(.WIDTH(8), .DEPTH(2 * ROW_DEPTH)) u_ram (
+            .clk_i,
+            .we_i(fill_we_i[0] && we),
+            .waddr_i({fill_half_i, address}),
+            .wdata_i(rotated[p*8+:8]),
+            .re_i(read_i),
+            .raddr_i({read_half_i, read_addr_i[AW-1:0]}),
+            .rdata_o(read_data_o[p*8+:8])
+        );
+      end else begin : gen_two
+        logic        odd;
+        logic [1:0]  we_bank;
+        logic [15:0] data;
+        assign odd     = wrapped ? fill_next_i[0] : fill_addr_i[0];
+        assign we_bank = !we ? 2'b00 : fill_pair_i ? fill_we_i : {fill_we_i[0] && odd, fill_we_i[0] && !odd};
+        bitloom_ram #(.WIDTH(16), .DEPTH(ROW_DEPTH), .BYTE(8)) u_ram (
+            .clk_i,
+            .we_i(we_bank),
+            .waddr_i({fill_half_i, address}),
+            .wdata_i({rotated[LANES+p*8+:8], rotated[p*8+:8]}),
+            .re_i(read_i),
+            .raddr_i({read_half_i, read_addr_i[AW-1:1]}),
+            .rdata_o(data)
+        );
+        assign read_data_o[p*8+:8] = odd_q ? data[15:8] : data[7:0];
+      end
+    end
+    if (GATHER_WORDS == 1) begin : gen_no_bank
+      wire unused_pair = &{1'b0, odd_q, fill_pair_i, 1'b0};
     end
   endgenerate
   wire unused = &{1'b0, fill_addr_i, fill_next_i, read_addr_i, 1'b0};

@@ -28,7 +28,8 @@ module bitloom_top #(
   parameter TILE_DEPTH = `BITLOOM_CONFIG_DEFAULT_TILE_DEPTH,     // entries
   parameter ACT_DEPTH = `BITLOOM_CONFIG_DEFAULT_ACT_DEPTH,       // words
   parameter ROW_DEPTH = `BITLOOM_CONFIG_DEFAULT_ROW_DEPTH,       // words of half a row buffer
-  parameter TABLE_DEPTH = `BITLOOM_CONFIG_DEFAULT_TABLE_DEPTH    // entries
+  parameter TABLE_DEPTH = `BITLOOM_CONFIG_DEFAULT_TABLE_DEPTH,   // entries
+  parameter GATHER_WORDS = `BITLOOM_CONFIG_DEFAULT_GATHER_WORDS  // activation words read a cycle
 ) (
   input  logic        clk_i,
   input  logic        rst_i,
@@ -160,7 +161,8 @@ module bitloom_top #(
   end
 
   // ---- Memories ----------------------------------------------------------------------------------
-  logic        tile_re, pass_re, k_re, act_re, send_act_re;
+  logic        tile_re, pass_re, k_re, send_act_re;
+  logic [GATHER_WORDS-1:0] act_re;
   logic [15:0] tile_addr, pass_addr, k_addr, act_raddr, act_waddr, k_data, send_act_raddr;
   logic [63:0] tile_data, pass_data;
   logic [COLS-1:0]       weight_re, param_re, table_re;
@@ -168,7 +170,8 @@ module bitloom_top #(
   logic [COLS*8-1:0]     table_data;
   logic [COLS*LANES-1:0] weight_data;
   logic [COLS*72-1:0]    param_data;
-  logic [LANES-1:0]      act_rdata, act_wdata;
+  logic [GATHER_WORDS*LANES-1:0] act_rdata;
+  logic [LANES-1:0]      act_wdata;
   logic [LANES/8-1:0]    act_we;
 
   genvar c;
@@ -211,15 +214,17 @@ module bitloom_top #(
   // Activations: the engine goes first at both ports.
   logic engine_writes;
   assign engine_writes = act_we != '0;
-  assign unit_ready    = !(unit_memory[5] && engine_writes);
-  bitloom_ram #(.WIDTH(LANES), .DEPTH(ACT_DEPTH), .BYTE(8)) u_act (
+  logic load_ready;
+  assign unit_ready    = !unit_memory[5] || load_ready;
+  logic gathers;
+  assign gathers = act_re != '0;
+  bitloom_act_memory #(.LANES(LANES), .ACT_DEPTH(ACT_DEPTH), .READ_WORDS(GATHER_WORDS)) u_act (
     .clk_i,
-    .we_i(engine_writes ? act_we : {LANES / 8{unit_memory[5]}}),
-    .waddr_i(engine_writes ? act_waddr[$clog2(ACT_DEPTH)-1:0]
-                           : unit_address[$clog2(ACT_DEPTH)-1:0]),
-    .wdata_i(engine_writes ? act_wdata : unit_data[LANES-1:0]),
-    .re_i(act_re || send_act_re),
-    .raddr_i(act_re ? act_raddr[$clog2(ACT_DEPTH)-1:0] : send_act_raddr[$clog2(ACT_DEPTH)-1:0]),
+    .we_i(act_we), .waddr_i(act_waddr[$clog2(ACT_DEPTH)-1:0]), .wdata_i(act_wdata),
+    .load_we_i(unit_memory[5]), .load_ready_o(load_ready),
+    .load_waddr_i(unit_address[$clog2(ACT_DEPTH)-1:0]), .load_wdata_i(unit_data[LANES-1:0]),
+    .re_i(gathers ? act_re : GATHER_WORDS'(send_act_re)),
+    .raddr_i(gathers ? act_raddr[$clog2(ACT_DEPTH)-1:0] : send_act_raddr[$clog2(ACT_DEPTH)-1:0]),
     .rdata_o(act_rdata)
   );
 
@@ -228,7 +233,8 @@ module bitloom_top #(
   bitloom_engine #(
     .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .ACC_W(ACC_W), .WEIGHT_DEPTH(WEIGHT_DEPTH),
     .PARAM_DEPTH(PARAM_DEPTH), .K_DEPTH(K_DEPTH), .PASS_DEPTH(PASS_DEPTH),
-    .TILE_DEPTH(TILE_DEPTH), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH)
+    .TILE_DEPTH(TILE_DEPTH), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH),
+    .GATHER_WORDS(GATHER_WORDS)
   ) u_engine (
     .clk_i, .rst_i(rst), .start_i(start_q), .ready_o(engine_ready), .desc_i(desc_q),
     .done_o(engine_done), .faults_o(engine_faults), .active_o(engine_active), .issue_o(issue),
@@ -256,8 +262,8 @@ module bitloom_top #(
     .clk_i, .rst_i(rst), .queue_i(send_take), .queue_ready_o(send_ready), .tag_i(tag),
     .address_i(address), .count_i(argument[$clog2(ACT_DEPTH):0]), .bytes_i(argument[28:24]),
     .runs_queued_i(runs_queued_q), .runs_done_i(runs_done_q), .idle_o(send_idle),
-    .active_o(send_active), .act_busy_i(act_re), .act_re_o(send_act_re),
-    .act_raddr_o(send_act_raddr), .act_rdata_i(act_rdata), .answer_o(send_answer),
+    .active_o(send_active), .act_busy_i(gathers), .act_re_o(send_act_re),
+    .act_raddr_o(send_act_raddr), .act_rdata_i(act_rdata[LANES-1:0]), .answer_o(send_answer),
     .answer_take_i(send_answer_take), .tag_o(send_tag), .length_o(send_length),
     .word_valid_o(send_word_valid), .word_ready_i(send_word_ready), .word_o(send_word)
   );
@@ -315,7 +321,7 @@ module bitloom_top #(
   // What the blocks do in this cycle, for the simulation's profile (sim/rtl_device.h); nothing else
   // reads it. Lowest bit first: BL_RTL_CLEARED on.
   wire [8:0] activity  /* verilator public_flat_rd */ = {
-    out_valid && out_ready, engine_writes, issue, act_re, list_load, in_valid && in_ready, start_q,
+    out_valid && out_ready, engine_writes, issue, gathers, list_load, in_valid && in_ready, start_q,
     running_q, snapshot_clear
   };
 
@@ -329,7 +335,8 @@ module bitloom_top #(
   bitloom_axil #(
     .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .ACC_W(ACC_W), .WEIGHT_DEPTH(WEIGHT_DEPTH),
     .PARAM_DEPTH(PARAM_DEPTH), .K_DEPTH(K_DEPTH), .PASS_DEPTH(PASS_DEPTH),
-    .TILE_DEPTH(TILE_DEPTH), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH), .TABLE_DEPTH(TABLE_DEPTH)
+    .TILE_DEPTH(TILE_DEPTH), .ACT_DEPTH(ACT_DEPTH), .ROW_DEPTH(ROW_DEPTH), .TABLE_DEPTH(TABLE_DEPTH),
+    .GATHER_WORDS(GATHER_WORDS)
   ) u_axil (
     .clk_i, .rst_i, .s_axil_awvalid, .s_axil_awready, .s_axil_awaddr, .s_axil_wvalid,
     .s_axil_wready, .s_axil_wdata, .s_axil_wstrb, .s_axil_bvalid, .s_axil_bready, .s_axil_bresp,

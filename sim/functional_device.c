@@ -8,7 +8,7 @@
 
 #include "sim/functional_internal.h"
 
-enum { IDENTITY_WORDS = 14 };
+enum { IDENTITY_WORDS = 15 };
 
 static uint32_t depth_of(const bl_config *config, bl_memory memory) {
   const uint32_t depths[MEM_COUNT] = {config->weight_depth, config->param_depth, config->k_depth,
@@ -160,7 +160,8 @@ static void answer_identity(bl_functional *d) {
                                           c->tile_depth,
                                           c->act_depth,
                                           c->row_depth,
-                                          c->table_depth};
+                                          c->table_depth,
+                                          c->gather_words};
   answer_header(d, d->header[0], IDENTITY_WORDS * 4, BL_STATUS_OK, 0);
   for (int i = 0; i < IDENTITY_WORDS; i++)
     put_word(d, words[i]);
@@ -418,8 +419,9 @@ static bool descriptor_ok(const bl_config *c, const bl_descriptor *l) {
          l->in_last_lanes >= 1 && l->in_last_lanes <= c->lanes && l->in_last_bytes >= 1 &&
          l->in_last_bytes <= c->lanes / 8 && l->out_last_cols >= 1 && l->out_last_cols <= c->cols &&
          l->out_slot < c->lanes / c->cols && l->gather_mode <= 2 &&
-         (l->gather_mode != 2 || (l->in_planes <= c->rows && l->res_planes == 0)) &&
-         l->res_planes <= 8 && (l->res_planes == 0 || l->res_words >= 1) &&
+         (l->gather_mode != 2 || l->in_planes <= c->rows) &&
+         (l->gather_mode == 0 || l->res_planes == 0) && l->res_planes <= 8 &&
+         (l->res_planes == 0 || l->res_words >= 1) &&
          l->out_table * (uint32_t)BL_CONTRACT_TABLE_ENTRIES <= c->table_depth;
 }
 
@@ -635,7 +637,8 @@ static int32_t reg_read(void *context, uint32_t offset, uint32_t *value) {
                                              c->tile_depth,
                                              c->act_depth,
                                              c->row_depth,
-                                             c->table_depth};
+                                             c->table_depth,
+                                             c->gather_words};
   if (offset % 4 != 0) return -1;
   *value = offset / 4 < IDENTITY_WORDS ? identity[offset / 4] : 0;
   if (offset == BL_REG_STATUS) *value = poison_mask(d) << 8;

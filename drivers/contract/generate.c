@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONFIG_FIELDS = 12 };
+enum { CONFIG_FIELDS = 13 };
 
 #define IGNORE2(a, b)
 #define IGNORE3(a, b, c)
@@ -89,8 +89,8 @@ static const config configs[] = {
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 static const char *const config_fields[CONFIG_FIELDS] = {
-    "rows",    "cols",       "lanes",      "acc_w",     "weight_depth", "param_depth",
-    "k_depth", "pass_depth", "tile_depth", "act_depth", "row_depth",    "table_depth"};
+    "rows",       "cols",       "lanes",     "acc_w",     "weight_depth", "param_depth", "k_depth",
+    "pass_depth", "tile_depth", "act_depth", "row_depth", "table_depth",  "gather_words"};
 static const char *const record_names[] = {"param", "k", "pass", "tile", "descriptor"};
 static unsigned record_bits[COUNT(record_names)]; // used bits, rounded up to a word when asked
 

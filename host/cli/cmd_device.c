@@ -20,6 +20,7 @@ static const struct {
     {"act_depth", "activation memory, words", offsetof(bl_config, act_depth)},
     {"row_depth", "half a row buffer, words", offsetof(bl_config, row_depth)},
     {"table_depth", "tables, entries", offsetof(bl_config, table_depth)},
+    {"gather_words", "activation words read a cycle", offsetof(bl_config, gather_words)},
 };
 
 static void print_parameters(const bl_config *config, bl_cli_output *output) {

@@ -132,7 +132,8 @@ static void put_step(bl_writer *w, const bl_step *s) {
 static void put_config(bl_writer *w, const bl_config *c) {
   const uint32_t fields[] = {c->rows,         c->cols,        c->lanes,     c->acc_w,
                              c->weight_depth, c->param_depth, c->k_depth,   c->pass_depth,
-                             c->tile_depth,   c->act_depth,   c->row_depth, c->table_depth};
+                             c->tile_depth,   c->act_depth,   c->row_depth, c->table_depth,
+                             c->gather_words};
   bl_put_text(w, c->name);
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
     bl_put(w, fields[i], 4);

@@ -22,8 +22,16 @@ uint64_t bl_estimate(const bl_mapping *m, uint64_t pixels, uint64_t *issue) {
   }
   uint64_t stride = (uint64_t)m->stride_w * m->pool_stride_w;
   uint64_t span = min64((rows - 1) * stride + m->kernel_w, (uint64_t)rows * m->kernel_w);
-  uint64_t fill = span * m->kernel_h * m->in_words * m->in_planes + m->kernel_h +
-                  (uint64_t)rows * m->res_words * m->res_planes + 2;
+  uint64_t words = span * m->kernel_h * m->in_words * m->in_planes;
+  uint64_t second = (uint64_t)rows * m->res_words * m->res_planes;
+  if (m->config->gather_words == 2 && !spread) {
+    const bool whole = m->in_planes == 1 && m->in_last_lanes % m->config->lanes == 0;
+    const bool two_pixels = m->config->lanes >= 64 && m->in_words == 1 && stride % 2 == 0;
+    const bool pairs = m->in_planes % 2 == 0 || (whole && (m->in_words % 2 == 0 || two_pixels));
+    if (pairs) words = (words + 1) / 2;
+    if (m->res_planes % 2 == 0) second /= 2;
+  }
+  uint64_t fill = words + m->kernel_h + second + 2;
   *issue = tiles * steps;
   uint64_t last_words = (uint64_t)rows * m->out_planes; // packed behind the last sum
   return tiles * (compute > fill ? compute : fill) + fill + last_words + RUN_OVERHEAD;

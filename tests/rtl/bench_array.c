@@ -4,9 +4,9 @@
 // header states, against the contract's loop.
 //
 // VERILATE all: -GROW_DEPTH=32
-// VERILATE tiny: -GROWS=2 -GCOLS=8 -GLANES=16
-// VERILATE default: -GROWS=8 -GCOLS=8 -GLANES=32
-// VERILATE wide: -GROWS=8 -GCOLS=16 -GLANES=64
+// VERILATE tiny: -GGATHER_WORDS=1 -GROWS=2 -GCOLS=8 -GLANES=16
+// VERILATE default: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=8 -GLANES=32
+// VERILATE wide: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=16 -GLANES=64
 #include "bench.h"
 #include "dut.h"
 
@@ -40,16 +40,25 @@ static void check_outputs(test *t) {
   memset(o, 0, sizeof *o);
 }
 
+// A word for the rows of a mask, alone: the rows' second words are not written.
+static void put_word(dut_ports *p, unsigned rows, uint64_t data) {
+  uint32_t we = 0;
+  for (unsigned r = 0; r < ROWS; r++)
+    we |= (rows >> r & 1u) << (r * GATHER_WORDS);
+  memcpy(p->fill_we_i, &we, (ROWS * GATHER_WORDS + 7) / 8);
+  for (unsigned k = 0; k < GATHER_WORDS; k++)
+    memcpy((uint8_t *)p->fill_data_i + k * (LANES / 8), &data, LANES / 8);
+}
+
 // One cycle; some words are filled into the half that no step reads.
 static void tick(test *t, bool fill) {
   dut_ports *p = &t->p;
   uint64_t data = random_word(&t->b);
   unsigned rows = fill ? bench_random(&t->b) & ((1u << ROWS) - 1) : 0;
   *p->clk_i = 0;
-  *p->fill_we_i = (uint8_t)rows;
+  put_word(p, rows, data);
   *p->fill_half_i = !t->half;
   *p->fill_bytes_i = (uint8_t)((1u << LANES / 8) - 1);
-  memcpy(p->fill_data_i, &data, LANES / 8);
   for (unsigned r = 0; r < ROWS; r++) {
     unsigned at = bench_random(&t->b) % ROW_DEPTH;
     bench_put(p->fill_addr_i, r * 16, 16, at);
@@ -143,10 +152,9 @@ static void fill_all(test *t) {
     for (unsigned at = 0; at < ROW_DEPTH; at++) {
       uint64_t data = random_word(&t->b);
       *p->clk_i = 0;
-      *p->fill_we_i = (uint8_t)((1u << ROWS) - 1);
+      put_word(p, (1u << ROWS) - 1, data);
       *p->fill_half_i = (uint8_t)half;
       *p->fill_bytes_i = (uint8_t)((1u << LANES / 8) - 1);
-      memcpy(p->fill_data_i, &data, LANES / 8);
       for (unsigned r = 0; r < ROWS; r++) {
         bench_put(p->fill_addr_i, r * 16, 16, at);
         t->row[half][r][at] = data;
@@ -165,7 +173,8 @@ int main(int argc, char **argv) {
     for (unsigned i = 0; i < WEIGHTS; i++)
       t.weight[c][i] = random_word(&t.b);
   *t.p.step_valid_i = 0;
-  *t.p.fill_flush_i = *t.p.fill_rotated_i = 0; // whole words only; bench_row_buffer has the rest
+  *t.p.fill_flush_i = *t.p.fill_rotated_i = *t.p.fill_pair_i = *t.p.groups_i =
+      0; // whole words only; bench_row_buffer has the rest
   memset(t.p.fill_shift_i, 0, ROWS / 2);
   *t.p.rst_i = 1;
   fill_all(&t);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The datapath alone: random layers as step streams, with random bubbles between steps, against a
 // model that computes each result from the definition (docs/reference/device.md).
-// VERILATE tiny: -GROWS=2 -GCOLS=8 -GLANES=16 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
-// VERILATE default: -GROWS=8 -GCOLS=8 -GLANES=32 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
-// VERILATE wide: -GROWS=8 -GCOLS=16 -GLANES=64 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
+// clang-format off
+// VERILATE tiny: -GGATHER_WORDS=1 -GROWS=2 -GCOLS=8 -GLANES=16 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
+// VERILATE default: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=8 -GLANES=32 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
+// VERILATE wide: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=16 -GLANES=64 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
+// clang-format on
 #include "bench.h"
 #include "drivers/bl_contract.h"
 #include "dut.h"
@@ -71,19 +73,28 @@ static void tick(test *t) {
   dut_eval(t->d);
 }
 
+// A word for the rows of a mask, alone: the rows' second words are not written.
+static void put_word(dut_ports *p, unsigned rows, uint64_t data) {
+  uint32_t we = 0;
+  for (unsigned r = 0; r < ROWS; r++)
+    we |= (rows >> r & 1u) << (r * GATHER_WORDS);
+  memcpy(p->fill_we_i, &we, (ROWS * GATHER_WORDS + 7) / 8);
+  for (unsigned k = 0; k < GATHER_WORDS; k++)
+    memcpy((uint8_t *)p->fill_data_i + k * (LANES / 8), &data, LANES / 8);
+}
+
 static void fill_half(test *t, unsigned half, unsigned words) {
   for (unsigned w = 0; w < words; w++)
     for (unsigned r = 0; r < ROWS; r++) {
       uint64_t word = t->rows[half][r][w] = random_word(&t->b);
-      *t->p.fill_we_i = (uint8_t)(1u << r);
+      put_word(&t->p, 1u << r, word);
       *t->p.fill_half_i = (uint8_t)half;
       *t->p.fill_bytes_i = (uint8_t)((1u << LANES / 8) - 1);
       for (unsigned k = 0; k < ROWS; k++)
         bench_put((uint32_t *)t->p.fill_addr_i, k * 16, 16, w);
-      memcpy(t->p.fill_data_i, &word, LANES / 8);
       tick(t);
     }
-  *t->p.fill_we_i = 0;
+  put_word(&t->p, 0, 0);
 }
 
 static unsigned make_steps(test *t, step *steps) {
@@ -279,7 +290,8 @@ int main(int argc, char **argv) {
   static test t;
   t.b = bench_begin(argc, argv, "bench_datapath");
   t.d = dut_open(argc, argv, &t.p);
-  *t.p.fill_flush_i = *t.p.fill_rotated_i = 0; // whole words only; bench_row_buffer has the rest
+  *t.p.fill_flush_i = *t.p.fill_rotated_i = *t.p.fill_pair_i =
+      0; // whole words only; bench_row_buffer has the rest
   memset(t.p.fill_shift_i, 0, ROWS / 2);
   *t.p.rst_i = 1;
   *t.p.fill_we_i = *t.p.step_valid_i = *t.p.layer_start_i = 0;

@@ -24,7 +24,7 @@ static bl_descriptor sound(test *t) {
   l.gather_mode = (uint8_t)bench_range(&t->b, 0, 2);
   l.in_planes = (uint8_t)bench_range(&t->b, 1, l.gather_mode == 2 && ROWS < 8 ? ROWS : 8);
   l.in_last_bytes = (uint8_t)bench_range(&t->b, 1, LANES / 8);
-  l.res_planes = (uint8_t)bench_range(&t->b, 0, l.gather_mode == 2 ? 0 : 8);
+  l.res_planes = (uint8_t)bench_range(&t->b, 0, l.gather_mode > 0 ? 0 : 8);
   l.res_words = (uint16_t)bench_range(&t->b, l.res_planes > 0, 4095);
   l.out_table = (uint8_t)bench_range(&t->b, 0, TABLES < 15 ? TABLES : 15);
   l.out_planes = (uint8_t)bench_range(&t->b, 1, 8);
@@ -67,7 +67,7 @@ static bool spoil(bl_descriptor *l, int what) {
   if (what == 30) l->gather_mode = 2, l->res_planes = 0, l->in_planes = ROWS + 1;
   if (what == 31) l->gather_mode = 2, l->in_planes = 1, l->res_planes = 1, l->res_words = 1;
   if (what == 32) l->gather_mode = 0, l->res_planes = 1, l->res_words = 0;
-  if (what == 33) l->gather_mode = 1, l->res_planes = 9, l->res_words = 1;
+  if (what == 33) l->gather_mode = 1, l->res_planes = 1, l->res_words = 1;
   if (what == 34 && TABLES < 15) l->out_table = TABLES + 1;
   if (what == 34 && TABLES >= 15) l->in_h = 0; // every value is a table
   return what <= 34;

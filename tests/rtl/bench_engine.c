@@ -3,9 +3,9 @@
 // model written from docs/reference/device.md, word for word.
 // VERILATE all: -GWEIGHT_DEPTH=512 -GPARAM_DEPTH=16 -GK_DEPTH=256 -GPASS_DEPTH=64
 // VERILATE all: -GTILE_DEPTH=32 -GACT_DEPTH=4096 -GROW_DEPTH=256
-// VERILATE tiny: -GROWS=2 -GCOLS=8 -GLANES=16
-// VERILATE default: -GROWS=8 -GCOLS=8 -GLANES=32
-// VERILATE wide: -GROWS=8 -GCOLS=16 -GLANES=64
+// VERILATE tiny: -GGATHER_WORDS=1 -GROWS=2 -GCOLS=8 -GLANES=16
+// VERILATE default: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=8 -GLANES=32
+// VERILATE wide: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=16 -GLANES=64
 #include "bench.h"
 #include "drivers/bl_contract.h"
 #include "dut.h"
@@ -24,7 +24,7 @@ typedef struct {
   bl_tile tiles[TILE_DEPTH];
   uint64_t memory[ACT_DEPTH], expected[ACT_DEPTH];
   // the memories' output registers
-  uint64_t weight_out[COLS], act_out;
+  uint64_t weight_out[COLS], act_out[GATHER_WORDS];
   uint8_t tables[TABLES * 256], table_out[COLS];
   uint32_t signature; // of the words that the layer writes
   bl_param param_out[COLS];
@@ -55,7 +55,8 @@ static void drive_outputs(test *t) {
     bench_put(p->weight_data_i, c * LANES, LANES, t->weight_out[c]);
     ((uint8_t *)p->table_data_i)[c] = t->table_out[c];
   }
-  memcpy(p->act_rdata_i, &t->act_out, LANES / 8);
+  for (unsigned k = 0; k < GATHER_WORDS; k++)
+    memcpy((uint8_t *)p->act_rdata_i + k * BYTES, &t->act_out[k], BYTES);
   *p->k_data_i = (uint16_t)t->k_out;
   *p->pass_data_i = t->pass_out;
   *p->tile_data_i = t->tile_out;
@@ -76,7 +77,9 @@ static void take_reads(test *t) {
     if ((*p->table_re_o >> c) & 1u)
       t->table_out[c] = t->tables[bench_get(p->table_addr_o, c * 16, 16) % sizeof t->tables];
   }
-  if (*p->act_re_o) t->act_out = t->memory[*p->act_raddr_o % ACT_DEPTH];
+  for (unsigned k = 0; k < GATHER_WORDS; k++)
+    if ((*p->act_re_o >> k) & 1u) t->act_out[k] = t->memory[(*p->act_raddr_o + k) % ACT_DEPTH];
+  if (*p->act_re_o == 1) t->act_out[GATHER_WORDS - 1] = t->act_out[0];
   if (*p->k_re_o) t->k_out = t->k[*p->k_addr_o % K_DEPTH];
   if (*p->pass_re_o) {
     (void)bl_pass_pack(&t->passes[*p->pass_addr_o % PASS_DEPTH], words);
@@ -306,10 +309,11 @@ static void random_mode(test *t) {
   l->gather_mode = (uint8_t)bench_range(b, PACKED, SPREAD);
   if (l->gather_mode == SPREAD && l->in_planes > ROWS) l->gather_mode = PACKED;
   l->in_signed = bench_chance(b, 50);
-  l->in_last_bytes = (uint8_t)bench_range(b, 1, BYTES);
+  bool whole = l->in_planes == 1 && bench_chance(b, 80);
+  l->in_last_bytes = (uint8_t)(whole ? BYTES : bench_range(b, 1, BYTES));
   l->in_up = bench_chance(b, 20);
   l->group_stride = (uint16_t)((taps + SLOTS - 1 + SLOTS - 1) / SLOTS * l->in_planes);
-  if (l->gather_mode == SPREAD || bench_chance(b, 50)) return;
+  if (l->gather_mode != PACKED || bench_chance(b, 40)) return;
   l->res_planes = (uint8_t)bench_range(b, 1, 8);
   l->res_words = (uint16_t)bench_range(b, 1, 2);
   l->res_offset = (uint16_t)window_words(l);
@@ -324,6 +328,7 @@ static void random_geometry(test *t) {
     l->in_h = (uint16_t)bench_range(b, 1, 7);
     l->in_w = (uint16_t)bench_range(b, 1, 9);
     l->in_planes = (uint8_t)bench_range(b, 1, 8);
+    if (bench_chance(b, 30)) l->in_planes = 1; // words in pairs, without planes
     l->in_words = (uint16_t)(bench_chance(b, 70) ? 1 : bench_range(b, 2, 3));
     l->images = (uint16_t)(bench_chance(b, 50) ? 1 : bench_range(b, 2, 4));
     random_axis(b, l->in_h, &l->kernel_h, &l->dilation_h, &l->stride_h, &l->pad_top, &l->pool_h,
@@ -334,7 +339,8 @@ static void random_geometry(test *t) {
   } while (window_words(l) + l->res_words * l->res_planes > ROW_DEPTH);
   l->in_last_lanes = (uint8_t)bench_range(b, 1, LANES);
   l->pad_value = (uint8_t)bench_random(b);
-  l->in_pixel_stride = (uint16_t)(l->in_words * l->in_planes + bench_random(b) % 2);
+  unsigned apart = l->in_planes == 1 ? 0 : bench_random(b) % 2;
+  l->in_pixel_stride = (uint16_t)(l->in_words * l->in_planes + apart);
   l->in_row_stride = (uint16_t)(l->in_pixel_stride * l->in_w);
   l->in_image_stride = (uint16_t)(l->in_row_stride * l->in_h);
 }
@@ -380,7 +386,7 @@ static uint16_t random_k(test *t, uint8_t *planes) {
   unsigned taps = (unsigned)l->kernel_h * l->kernel_w;
   *planes = l->in_planes;
   if (l->res_planes > 0 && bench_chance(&t->b, 20)) {
-    *planes = l->gather_mode == ROTATED ? 1 : l->res_planes; // planes step by groups there
+    *planes = l->res_planes;
     return (uint16_t)(l->res_offset + bench_random(&t->b) % l->res_words * l->res_planes);
   }
   if (l->gather_mode == ROTATED) { // only words that are filled whole

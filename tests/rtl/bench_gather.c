@@ -3,9 +3,9 @@
 // byte by byte from the contract, and the activation memory must have been read once for each word
 // in the union of a segment's windows, and for the second source. Halves are given back at random.
 // VERILATE all: -GACT_DEPTH=4096 -GROW_DEPTH=256
-// VERILATE tiny: -GROWS=2 -GCOLS=8 -GLANES=16
-// VERILATE default: -GROWS=8 -GCOLS=8 -GLANES=32
-// VERILATE wide: -GROWS=8 -GCOLS=16 -GLANES=64
+// VERILATE tiny: -GGATHER_WORDS=1 -GROWS=2 -GCOLS=8 -GLANES=16
+// VERILATE default: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=8 -GLANES=32
+// VERILATE wide: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=16 -GLANES=64
 #include "bench.h"
 #include "drivers/bl_contract.h"
 #include "dut.h"
@@ -17,7 +17,7 @@ typedef struct {
   dut *d;
   dut_ports p;
   bl_descriptor layer;
-  uint64_t memory[ACT_DEPTH], read_data;
+  uint64_t memory[ACT_DEPTH], read_data[GATHER_WORDS];
   uint8_t row[2][ROWS][ROW_DEPTH][BYTES];  // the row buffers as written
   bool written[2][ROWS][ROW_DEPTH][BYTES]; // ... since the half was handed out
   unsigned layers, half, outstanding;      // halves full and not yet given back
@@ -30,8 +30,9 @@ static uint64_t lanes_mask(unsigned lanes) {
 }
 
 // What a row buffer does with a write (its own bench shows that it does).
-static void write_row(test *t, unsigned r) {
+static void write_row(test *t, unsigned r, unsigned k) {
   dut_ports *p = &t->p;
+  const uint8_t *data = (const uint8_t *)p->fill_data_o + k * BYTES;
   uint32_t shifts = 0;
   memcpy(&shifts, p->fill_shift_o, ROWS / 2);
   unsigned half = *p->fill_half_o, shift = shifts >> (r * 4) & 15;
@@ -40,24 +41,33 @@ static void write_row(test *t, unsigned r) {
     if (*p->fill_flush_o ? wraps : (*p->fill_bytes_o >> from & 1) == 0) continue;
     unsigned word = (unsigned)bench_get(wraps ? p->fill_next_o : p->fill_addr_o, r * 16, 16);
     if (*p->fill_rotated_o) word = word * SLOTS + from / (COLS / 8);
+    if (*p->fill_rotated_o)
+      word += k * SLOTS;
+    else
+      word += k;
     if (word >= ROW_DEPTH) continue; // a fault follows
     unsigned to = (from + shift) % BYTES;
-    t->row[half][r][word][to] = ((const uint8_t *)p->fill_data_o)[from];
+    t->row[half][r][word][to] = data[from];
     t->written[half][r][word][to] = true;
   }
 }
 
 static void take_writes(test *t) {
   dut_ports *p = &t->p;
-  for (unsigned r = 0; r < ROWS; r++)
-    if ((*p->fill_we_o >> r) & 1u) {
-      unsigned half = *p->fill_half_o;
+  for (unsigned i = 0; i < ROWS * GATHER_WORDS; i++)
+    if ((*p->fill_we_o >> i) & 1u) {
+      unsigned half = *p->fill_half_o, r = i / GATHER_WORDS, k = i % GATHER_WORDS;
+      // the second word goes behind the first, which lies at an even address
+      if (k > 0) BENCH_EQUAL(&t->b, "pair", t->layers, 1, *p->fill_pair_o);
+      if (*p->fill_pair_o)
+        BENCH_EQUAL(&t->b, "pair at an even address", t->layers, 0,
+                    bench_get(p->fill_addr_o, r * 16, 16) & 1);
       BENCH_EQUAL(&t->b, "half written", t->layers, t->half, half);
       BENCH_EQUAL(&t->b, "write while both halves are full", t->layers, 1, t->outstanding < 2);
       // a row may still read for as many cycles as its number
       BENCH_EQUAL(&t->b, "write after the row's last read", t->layers, 1,
                   t->cycles > t->given_cycle[half] + r);
-      write_row(t, r);
+      write_row(t, r, k);
     }
 }
 
@@ -65,15 +75,19 @@ static void take_writes(test *t) {
 static bool tick(test *t) {
   dut_ports *p = &t->p;
   *p->clk_i = 0;
-  memcpy(p->act_rdata_i, &t->read_data, LANES / 8);
+  for (unsigned k = 0; k < GATHER_WORDS; k++)
+    memcpy((uint8_t *)p->act_rdata_i + k * BYTES, &t->read_data[k], BYTES);
   dut_eval(t->d);
   bool done = *p->fill_done_o;
   take_writes(t);
-  if (*p->act_re_o) {
-    BENCH_EQUAL(&t->b, "read inside the memory", t->layers, 1, *p->act_raddr_o < ACT_DEPTH);
-    t->read_data = t->memory[*p->act_raddr_o % ACT_DEPTH];
+  for (unsigned k = 0; k < GATHER_WORDS; k++) {
+    unsigned address = (*p->act_raddr_o + k) & 0xFFFF;
+    if (((*p->act_re_o >> k) & 1u) == 0) continue;
+    BENCH_EQUAL(&t->b, "read inside the memory", t->layers, 1, address < ACT_DEPTH);
+    t->read_data[k] = t->memory[address % ACT_DEPTH];
     t->reads++;
   }
+  if (*p->act_re_o == 1) t->read_data[GATHER_WORDS - 1] = t->read_data[0];
   t->cycles++;
   if (done) return true; // the caller looks at the outputs, then clocks
   *p->clk_i = 1;
@@ -280,9 +294,9 @@ static void random_mode(test *t) {
   unsigned taps = (unsigned)l->kernel_h * l->kernel_w;
   l->gather_mode = (uint8_t)bench_range(b, 0, 2);
   if (l->gather_mode == SPREAD && l->in_planes > ROWS) l->gather_mode = PACKED;
-  l->in_last_bytes = (uint8_t)bench_range(b, 1, BYTES);
+  l->in_last_bytes = (uint8_t)(l->in_planes == 1 ? BYTES : bench_range(b, 1, BYTES));
   l->group_stride = (uint16_t)((taps + SLOTS - 1 + SLOTS - 1) / SLOTS * l->in_planes);
-  if (l->gather_mode == SPREAD || bench_chance(b, 50)) return;
+  if (l->gather_mode != PACKED || bench_chance(b, 40)) return;
   l->res_planes = (uint8_t)bench_range(b, 1, 8);
   l->res_words = (uint16_t)bench_range(b, 1, 3);
   l->res_offset = (uint16_t)window_words(l);
@@ -307,7 +321,10 @@ static void random_layer(test *t) {
     l->in_planes = (uint8_t)bench_range(b, 1, 8);
     l->in_words = (uint16_t)bench_range(b, 1, 3);
     l->images = (uint16_t)bench_range(b, 1, bench_chance(b, 50) ? 1 : 9);
-    l->in_pixel_stride = (uint16_t)(l->in_words * l->in_planes + bench_range(b, 0, 2));
+    bool narrow = bench_chance(b, 30); // words in pairs, without planes
+    if (narrow) l->in_planes = 1;
+    l->in_pixel_stride =
+        (uint16_t)(l->in_words * l->in_planes + (narrow ? 0 : bench_range(b, 0, 2)));
     l->in_row_stride = (uint16_t)(l->in_pixel_stride * l->in_w + bench_range(b, 0, 2));
     l->in_image_stride = (uint16_t)(l->in_row_stride * l->in_h + bench_range(b, 0, 2));
     random_axis(b, l->in_h, &l->kernel_h, &l->dilation_h, &l->stride_h, &l->pad_top, &l->pool_h,

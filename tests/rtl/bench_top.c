@@ -3,8 +3,8 @@
 // stalls on both streams against the packet rules of device.md, answer by answer; TLAST on the last
 // word of each answer and nowhere else; identity and poison through the registers.
 // clang-format off
-// VERILATE tiny: -GROWS=2 -GCOLS=8 -GLANES=16 -GWEIGHT_DEPTH=4096 -GPARAM_DEPTH=64 -GK_DEPTH=2048 -GTILE_DEPTH=128 -GTABLE_DEPTH=512
-// VERILATE wide: -GROWS=8 -GCOLS=16 -GLANES=64 -GWEIGHT_DEPTH=2048 -GPARAM_DEPTH=128 -GTILE_DEPTH=256 -GTABLE_DEPTH=2048
+// VERILATE tiny: -GGATHER_WORDS=1 -GROWS=2 -GCOLS=8 -GLANES=16 -GWEIGHT_DEPTH=4096 -GPARAM_DEPTH=64 -GK_DEPTH=2048 -GTILE_DEPTH=128 -GTABLE_DEPTH=512
+// VERILATE wide: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=16 -GLANES=64 -GWEIGHT_DEPTH=2048 -GPARAM_DEPTH=128 -GTILE_DEPTH=256 -GTABLE_DEPTH=2048 -GACT_DEPTH=17408
 // clang-format on
 #include "bench.h"
 #include "dut.h"

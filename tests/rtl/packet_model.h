@@ -17,7 +17,7 @@
 #include "drivers/bl_contract.h"
 
 enum { PM_MEMORIES = 7, PM_CODES = PM_MEMORIES, PM_BOOK = 16 };
-enum { PM_ACT = 1 << 14, PM_ROOM = 1 << 17, PM_ANSWERS = 1 << 12, PM_MAX_COLS = 16, PM_SHIFT = 20 };
+enum { PM_ACT = 1 << 15, PM_ROOM = 1 << 17, PM_ANSWERS = 1 << 12, PM_MAX_COLS = 16, PM_SHIFT = 20 };
 
 typedef enum { PM_RUN, PM_SEND, PM_OTHER } pm_kind;
 
@@ -208,15 +208,16 @@ static inline void pm_send(pm *m) {
 
 static inline void pm_question(pm *m, uint32_t opcode) {
   const bl_config *c = m->config;
-  const uint32_t identity[14] = {0x424C4F4D,      2,
+  const uint32_t identity[15] = {0x424C4F4D,      2,
                                  c->rows,         c->cols,
                                  c->lanes,        c->acc_w,
                                  c->weight_depth, c->param_depth,
                                  c->k_depth,      c->pass_depth,
                                  c->tile_depth,   c->act_depth,
-                                 c->row_depth,    c->table_depth};
+                                 c->row_depth,    c->table_depth,
+                                 c->gather_words};
   pm_answer *a = pm_expect(m, PM_OTHER, BL_STATUS_OK, 0);
-  for (uint32_t i = 0; i < 14 && opcode == BL_OP_IDENTIFY; i++)
+  for (uint32_t i = 0; i < 15 && opcode == BL_OP_IDENTIFY; i++)
     pm_payload(m, a, identity[i]);
   for (uint32_t i = 0; i < 2 * BL_COUNTER_COUNT && opcode == BL_OP_COUNTERS; i++)
     pm_payload(m, a, 0); // not compared

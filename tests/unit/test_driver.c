@@ -15,7 +15,7 @@
 
 #include "drivers/bl_driver.h"
 
-enum { LOG_WORDS = 1 << 16, OUT_WORDS = 1 << 16, PATIENCE = 50, IDENTITY = 14 };
+enum { LOG_WORDS = 1 << 16, OUT_WORDS = 1 << 16, PATIENCE = 50, IDENTITY = 15 };
 
 static unsigned long seed = 1;
 
@@ -67,8 +67,8 @@ static uint32_t region_word(uint32_t address, uint32_t i) {
 }
 
 static uint32_t payload_word(uint8_t opcode, uint32_t i) {
-  static const uint32_t identity[IDENTITY] = {0x424C4F4D, 2,    8,   8,   32,    32,   6144,
-                                              256,        4096, 512, 256, 16384, 1024, 2048};
+  static const uint32_t identity[IDENTITY] = {0x424C4F4D, 2,   8,   8,     32,   26,   6144, 256,
+                                              4096,       512, 256, 16384, 1024, 2048, 2};
   if (opcode == 0x01) return identity[i];
   if (opcode == 0x04) return i % 2 == 0 ? 100 + i : i;
   return region_word(device.header[2], i);
@@ -261,7 +261,7 @@ static void identity(void **state) {
   assert_int_equal(bl_driver_identify(&driver, &BL_CONFIGS[BL_CONFIG_DEFAULT], &found),
                    BL_DRIVER_OK);
   assert_int_equal(found.row_depth, 1024);
-  for (size_t field = 0; field < 12; field++) {
+  for (size_t field = 0; field < 13; field++) {
     bl_config other = BL_CONFIGS[BL_CONFIG_DEFAULT];
     uint32_t *fields = &other.rows;
     fields[field]++;

@@ -204,7 +204,7 @@ static void random_output(bl_descriptor *d, const bl_config *c) {
   d->out_pixel_stride = (uint16_t)(words * d->out_planes + pick(0, 2));
   d->res_base = (uint16_t)(d->in_base + (uint32_t)d->images * d->in_image_stride + pick(0, 3));
   d->res_pixel_stride = (uint16_t)pick(0, 8);
-  if (d->gather_mode != ON_ROWS && chance(2)) {
+  if (d->gather_mode == 0 && !chance(3)) {
     d->res_planes = (uint8_t)pick(1, 4);
     d->res_words = (uint16_t)pick(1, 2);
   }
