@@ -12,7 +12,7 @@ NETLIST_MODEL := $(NETLIST_DIR)/verilated
 .PHONY: netlist
 netlist: $(NETLIST_LIB)
 
-$(NETLIST): $(RTL_SOURCES) mk/synth.mk mk/netlist.mk | $(DEPS_STAMP)
+$(NETLIST): $(RTL_MODULES) rtl/bitloom_contract.vh mk/synth.mk mk/netlist.mk | $(DEPS_STAMP)
 	@mkdir -p $(@D)
 	@echo "synthesise tiny for ice40"
 	@yosys -q -l $(NETLIST_DIR)/yosys.log -p "$(call synth_script,ice40,tiny); check -assert; splitnets; opt_clean; \
@@ -42,5 +42,8 @@ $(NETLIST_LIB): $(NETLIST) $(NETLIST_DIR)/yosys_cells.v sim/ice40_cells.v sim/rt
 	  $(NETLIST_MODEL)/Vbitloom_netlist__ALL.a $$r/include/verilated.cpp $$r/include/verilated_threads.cpp -pthread
 	@mv $@.new $@
 
-TEST_PROGRAMS += $(NETLIST_LIB)
-TEST_COMMANDS += "tests/netlist/run $(BUILD)"
+# -DNO_ICE40_DEFAULT_ASSIGNMENTS: Icarus 11 refuses default values of ports.
+NETLIST_REPLAY := $(NETLIST_DIR)/replay.vvp
+$(NETLIST_REPLAY): tests/netlist/replay.v $(NETLIST) $(NETLIST_DIR)/yosys_cells.v
+	@echo "icarus netlist"
+	@iverilog -g2012 -DNO_ICE40_DEFAULT_ASSIGNMENTS -s replay -o $@ $^

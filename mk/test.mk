@@ -11,3 +11,9 @@ test: $(BUILD)/bitloom $(UNIT_TESTS) $(BENCHES) $(CONTRACT_GENERATE) $(TEST_PROG
 	@BITLOOM_BUILD=$(BUILD) tests/run $(BUILD)/test-logs \
 	  "make -s contract-check BUILD=$(BUILD)" tests/house/check_tree \
 	  $(foreach t,$(UNIT_TESTS),"$(t)") $(RTL_BENCH_COMMANDS) $(TEST_COMMANDS)
+
+# What takes too long for `make test` is appended to TEST_ALL_PROGRAMS and TEST_ALL_COMMANDS.
+## test-all: make test, then the tests that take longer (minutes to half an hour each)
+.PHONY: test-all
+test-all: test $(TEST_ALL_PROGRAMS)
+	@BITLOOM_BUILD=$(BUILD) tests/run $(BUILD)/test-all-logs $(TEST_ALL_COMMANDS)

@@ -35,15 +35,49 @@ bl_status bl_device_check(const bl_device *device, bl_driver_result result, cons
                  (unsigned)failure->info, (unsigned)failure->opcode);
 }
 
+// ---- A transport that tells its listener what passes ----
+
+static int32_t heard_write(void *context, const uint32_t *words, uint32_t count) {
+  const bl_device *d = context;
+  int32_t done = d->transport->write(d->simulation, words, count);
+  if (done > 0) d->listener(d->listener_context, true, words, (uint32_t)done);
+  return done;
+}
+
+static int32_t heard_read(void *context, uint32_t *words, uint32_t count) {
+  const bl_device *d = context;
+  int32_t done = d->transport->read(d->simulation, words, count);
+  if (done > 0) d->listener(d->listener_context, false, words, (uint32_t)done);
+  return done;
+}
+
+static int32_t heard_wait(void *context) {
+  const bl_device *d = context;
+  return d->transport->wait(d->simulation);
+}
+
+static const bl_transport heard_transport = {heard_write, heard_read, heard_wait, NULL, NULL};
+
+// ---- Opening ----
+
+static bl_driver_result open_driver(const bl_device_spec *spec, bl_device *device, void *simulation,
+                                    const bl_transport *transport, uint32_t patience) {
+  device->simulation = simulation;
+  device->transport = transport;
+  device->listener = spec->listener;
+  device->listener_context = spec->listener_context;
+  if (spec->listener == NULL)
+    return bl_driver_open(&device->driver, transport, simulation, patience);
+  return bl_driver_open(&device->driver, &heard_transport, device, patience);
+}
+
 static bl_status open_functional(const bl_device_spec *spec, bl_device *device, bl_error *err) {
   bl_functional *functional = bl_functional_open(spec->config, BL_POPCOUNT_BEST);
   if (functional == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "functional device: no memory for configuration %s",
                    spec->config->name);
-  device->simulation = functional;
   return bl_device_check(
-      device,
-      bl_driver_open(&device->driver, &bl_functional_transport, functional, FUNCTIONAL_PATIENCE),
+      device, open_driver(spec, device, functional, &bl_functional_transport, FUNCTIONAL_PATIENCE),
       "opening", err);
 }
 
@@ -68,9 +102,7 @@ static bl_status open_rtl(const bl_device_spec *spec, bl_device *device, bl_erro
   if (rtl == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "%s device: no memory for configuration %s",
                    bl_device_name(spec->kind), spec->config->name);
-  device->simulation = rtl;
-  return bl_device_check(device,
-                         bl_driver_open(&device->driver, &bl_rtl_transport, rtl, RTL_PATIENCE),
+  return bl_device_check(device, open_driver(spec, device, rtl, &bl_rtl_transport, RTL_PATIENCE),
                          "opening", err);
 }
 

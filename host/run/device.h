@@ -3,25 +3,37 @@
 #ifndef BITLOOM_HOST_RUN_DEVICE_H
 #define BITLOOM_HOST_RUN_DEVICE_H
 
+#include <stdbool.h>
+
 #include "drivers/bl_driver.h"
 #include "host/base/error.h"
 #include "sim/netlist.h"
 
 typedef enum { BL_DEVICE_FUNCTIONAL, BL_DEVICE_RTL, BL_DEVICE_NETLIST } bl_device_kind;
 
+// Called with the words that the device took (to_device) or gave, in the order in which the driver
+// wrote and read them.
+typedef void (*bl_word_listener)(void *context, bool to_device, const uint32_t *words,
+                                 uint32_t count);
+
 typedef struct {
   bl_device_kind kind;
   const bl_config *config;
   double stalls; // RTL and netlist: chance of a stall on each handshake and cycle, 0..0.95
   uint64_t seed; // of the stalls
+  bl_word_listener listener; // or NULL
+  void *listener_context;
 } bl_device_spec;
 
 typedef struct {
   bl_driver driver;
   bl_device_kind kind;
-  const bl_config *config; // as the device reported it
-  void *simulation;        // bl_functional or bl_rtl
-  bl_netlist netlist;      // its model, where it is one
+  const bl_config *config;       // as the device reported it
+  void *simulation;              // bl_functional or bl_rtl
+  bl_netlist netlist;            // its model, where it is one
+  const bl_transport *transport; // of the simulation
+  bl_word_listener listener;     // or NULL
+  void *listener_context;
 } bl_device;
 
 // "functional", "rtl", "netlist".
