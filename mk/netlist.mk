@@ -15,7 +15,7 @@ netlist: $(NETLIST_LIB)
 $(NETLIST): $(RTL_MODULES) rtl/bitloom_contract.vh mk/synth.mk mk/netlist.mk | $(DEPS_STAMP)
 	@mkdir -p $(@D)
 	@echo "synthesise tiny for ice40"
-	@yosys -q -l $(NETLIST_DIR)/yosys.log -p "$(call synth_script,ice40,tiny); check -assert; splitnets; opt_clean; \
+	@yosys -q -l $(NETLIST_DIR)/yosys.log -p "$(call synth_script,ice40,tiny,bitloom_top); check -assert; splitnets; opt_clean; \
 	  write_verilog -noattr $@.new" > $(NETLIST_DIR)/yosys.out 2>&1 || { tail -n 5 $(NETLIST_DIR)/yosys.out >&2; exit 1; }
 	@mv $@.new $@
 

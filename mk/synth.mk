@@ -1,26 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 # Synthesis with Yosys: what a configuration costs on a device family.
-#   make synth TARGET=ice40|ecp5|xilinx CONFIG=tiny|default|wide
+#   make synth TARGET=ice40|ecp5|xilinx CONFIG=tiny|default|wide TOP=bitloom_top|bitloom_array|...
 
 TARGET ?= ecp5
 CONFIG ?= tiny
+TOP ?= bitloom_top
 SYNTH_ice40 := synth_ice40 -dsp
 SYNTH_ecp5 := synth_ecp5 -nowidelut
-SYNTH_xilinx := synth_xilinx -family xc7
-# The design in a configuration, for Yosys: read, then mapped to a family. $(1) family, $(2) configuration.
-synth_script = read_verilog -sv -Irtl $(RTL_MODULES); \
-  hierarchy -check -top bitloom_top $$(echo $(call rtl_parameters,$(2),-chparam \1 \2)); \
-  $(SYNTH_$(1)) -top bitloom_top
-SYNTH_LOG := $(BUILD)/synth/$(TARGET)-$(CONFIG)
+SYNTH_xilinx := synth_xilinx -family xc7 -flatten
+# The form of bitloom_popcount where it is not the expression, which tables of four inputs take best.
+POPCOUNT_xilinx := -DBITLOOM_POPCOUNT_FORM=6
+# Those of a configuration's parameters that module $(2) has.
+synth_parameters = $$(for p in $(call rtl_parameters,$(1),\1=\2); do \
+  if grep -q "parameter \(int \)*$${p%%=*} " rtl/$(2).v; then printf '%s ' "-chparam $${p%%=*} $${p\#*=}"; fi; done)
+# A module in a configuration, for Yosys: read, then mapped to a family. $(1) family, $(2)
+# configuration, $(3) module.
+synth_script = read_verilog -sv $(POPCOUNT_$(1)) -Irtl $(RTL_MODULES); \
+  hierarchy -check -top $(3) $(call synth_parameters,$(2),$(3)); \
+  $(SYNTH_$(1)) -top $(3)
+SYNTH_LOG := $(BUILD)/synth/$(TOP)-$(TARGET)-$(CONFIG)
 
 ## synth: print cells, LUT, FF, BRAM and DSP (TARGET=ice40|ecp5|xilinx CONFIG=tiny|default|wide)
 .PHONY: synth
 synth: $(SYNTH_LOG).stat
 	@awk -v target=$(TARGET) -v config=$(CONFIG) -f mk/synth.awk $<
 
-$(BUILD)/synth/$(TARGET)-$(CONFIG).stat: $(RTL_MODULES) rtl/bitloom_contract.vh mk/synth.mk | $(DEPS_STAMP)
+$(SYNTH_LOG).stat: $(RTL_MODULES) rtl/bitloom_contract.vh mk/synth.mk | $(DEPS_STAMP)
 	@mkdir -p $(@D)
 	@[ -n "$(SYNTH_$(TARGET))" ] || { echo "synth: no TARGET $(TARGET); say ice40, ecp5 or xilinx" >&2; exit 1; }
 	@[ -n "$(filter $(CONFIG),tiny default wide)" ] || { echo "synth: no CONFIG $(CONFIG); say tiny, default or wide" >&2; exit 1; }
-	@yosys -q -l $(SYNTH_LOG).log -p "$(call synth_script,$(TARGET),$(CONFIG)); tee -o $@.new stat" > $(SYNTH_LOG).out 2>&1 || { tail -n 5 $(SYNTH_LOG).out >&2; exit 1; }
+	@yosys -q -l $(SYNTH_LOG).log -p "$(call synth_script,$(TARGET),$(CONFIG),$(TOP)); tee -o $@.new stat" > $(SYNTH_LOG).out 2>&1 || { tail -n 5 $(SYNTH_LOG).out >&2; exit 1; }
 	@mv $@.new $@
+
+SYNTH_ALL := ice40-tiny ice40-default ice40-wide ecp5-tiny ecp5-default ecp5-wide xilinx-tiny xilinx-default xilinx-wide
+
+## synth-baseline: all nine tables, written to tests/synth/baseline (half an hour)
+.PHONY: synth-baseline
+synth-baseline:
+	@for s in $(SYNTH_ALL); do $(MAKE) -s synth TARGET=$${s%-*} CONFIG=$${s\#*-} BUILD=$(BUILD) | tail -n 1 || exit 1; done > $(BUILD)/baseline.new
+	@mv $(BUILD)/baseline.new tests/synth/baseline
+
+# Two tables and the proof in `make test`, the others, minutes each, in `make test-all`.
+TEST_COMMANDS += tests/house/check_popcount "tests/synth/check ice40 tiny" "tests/synth/check ecp5 default"
+TEST_ALL_COMMANDS += $(foreach s,$(filter-out ice40-tiny ecp5-default,$(SYNTH_ALL)),"tests/synth/check $(subst -, ,$(s))")
