@@ -294,3 +294,4 @@ void bl_descriptor_unpack(const uint32_t words[BL_DESCRIPTOR_WORDS], bl_descript
   record->res_pixel_stride = (uint16_t)get(words, 624, 16);
   record->res_offset = (uint16_t)get(words, 640, 16);
 }
+
