@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the rules of lowering share; see lower.h. A rule sees one node whose data operands have
+// views, and gives its first output a view.
+#ifndef BITLOOM_HOST_QUANT_LOWER_INTERNAL_H
+#define BITLOOM_HOST_QUANT_LOWER_INTERNAL_H
+
+#include "host/quant/lower.h"
+
+typedef enum { BL_ORDER_NCHW, BL_ORDER_NHWC } bl_order;
+
+// How a float value shows a stage's output: its axes, and zero padding still to be applied.
+typedef struct {
+  bool known;
+  int32_t producer; // stage or BL_STAGE_INPUT
+  bl_order order;   // of a rank-4 value; of what was flattened in a rank-2 one
+  uint32_t h, w, c;
+  uint32_t pad[4]; // top, left, bottom, right
+  bool up;         // h and w are twice the stage's, each pixel 2 x 2 times
+} bl_view;
+
+typedef struct {
+  const bl_float_graph *graph;
+  const bl_float_session *session;
+  bl_lowered *out;
+  bl_view *views;      // [value_count]
+  uint32_t *consumers; // [value_count]
+  const bl_node *node; // the one being lowered
+  bl_error *err;
+} bl_lowering;
+
+// UNSUPPORTED with the node's name and operator.
+bl_status bl_lower_refuse(const bl_lowering *l, const char *what);
+bl_status bl_lower_no_memory(const bl_lowering *l);
+// The view of operand `k`; NULL where it is absent or does not depend on the network's input.
+const bl_view *bl_lower_view(const bl_lowering *l, uint32_t k);
+bl_view *bl_lower_view_out(const bl_lowering *l);
+// The value of operand `k`, NULL where absent; its data is there where it has no view.
+const bl_value *bl_lower_value(const bl_lowering *l, uint32_t k);
+// The stage behind a view, NULL for the network's input.
+bl_stage *bl_lower_stage(const bl_lowering *l, const bl_view *v);
+
+// A stage for the node that reads `in`: one tap, no weights yet.
+bl_stage *bl_lower_new(bl_lowering *l, const bl_view *in);
+// Takes kernel, stride, dilation and padding from the node's attributes.
+bl_status bl_lower_window(bl_lowering *l, bl_stage *s, const bl_view *in);
+// The node's output is the stage's.
+void bl_lower_show(bl_lowering *l, const bl_stage *s, bl_order axes);
+bl_status bl_lower_unit_weights(bl_lowering *l, bl_stage *s);
+// A stage that copies its input, channel by channel, so that something can be done to it.
+bl_status bl_lower_copy(bl_lowering *l, const bl_view *in, bl_stage **stage);
+bl_status bl_lower_post(bl_lowering *l, bl_stage *s, bl_post post);
+// `count` (1 or the channels) floats as doubles for each channel, times `factor`; NULL: no memory.
+double *bl_lower_channels(bl_lowering *l, const float *f, size_t count, uint32_t channels,
+                          double factor);
+// The stage that an element-wise operation on operand `k` may be added to; a copy where the stage's
+// output is also used as it is, or where its integers are already fixed. The node's output is its.
+bl_status bl_lower_open(bl_lowering *l, uint32_t k, bool monotone, bl_stage **stage);
+
+// The rules.
+bl_status bl_lower_conv(bl_lowering *l);
+bl_status bl_lower_product(bl_lowering *l);
+bl_status bl_lower_average(bl_lowering *l);
+bl_status bl_lower_binary(bl_lowering *l);
+bl_status bl_lower_norm(bl_lowering *l);
+bl_status bl_lower_clamp(bl_lowering *l);
+bl_status bl_lower_max_pool(bl_lowering *l);
+bl_status bl_lower_quantiser(bl_lowering *l);
+bl_status bl_lower_transpose(bl_lowering *l);
+bl_status bl_lower_reshape(bl_lowering *l);
+bl_status bl_lower_slice(bl_lowering *l);
+bl_status bl_lower_pad(bl_lowering *l);
+
+#endif

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations that only move data: most are another view of the same stage.
+#include <string.h>
+
+#include "host/quant/lower_internal.h"
+
+bl_status bl_lower_transpose(bl_lowering *l) {
+  const bl_attribute *perm = bl_node_attribute(l->node, "perm");
+  const bl_view *in = bl_lower_view(l, 0);
+  static const int64_t to_nhwc[4] = {0, 2, 3, 1}, to_nchw[4] = {0, 3, 1, 2};
+  bl_view *out = bl_lower_view_out(l);
+  *out = *in;
+  if (perm == NULL || perm->int_count != 4)
+    return bl_lower_refuse(l, "this order of axes is not mapped");
+  bool nhwc = memcmp(perm->ints, to_nhwc, sizeof to_nhwc) == 0;
+  bool nchw = memcmp(perm->ints, to_nchw, sizeof to_nchw) == 0;
+  if (in->producer == BL_STAGE_INPUT && nchw && in->order == BL_ORDER_NCHW) {
+    // the file holds pixels with channels innermost
+    const bl_value *v = bl_float_session_value(l->session, l->node->outputs[0]);
+    out->c = (uint32_t)v->dims[1];
+    out->h = (uint32_t)v->dims[2];
+    out->w = (uint32_t)v->dims[3];
+    return BL_OK;
+  }
+  if ((nhwc && in->order != BL_ORDER_NCHW) || (nchw && in->order != BL_ORDER_NHWC) ||
+      (!nhwc && !nchw))
+    return bl_lower_refuse(l, "this order of axes is not mapped");
+  out->order = nhwc ? BL_ORDER_NHWC : BL_ORDER_NCHW;
+  return BL_OK;
+}
+
+bl_status bl_lower_reshape(bl_lowering *l) {
+  const bl_view *in = bl_lower_view(l, 0);
+  const bl_value *v = bl_float_session_value(l->session, l->node->outputs[0]);
+  bl_view *out = bl_lower_view_out(l);
+  *out = *in;
+  bool one_pixel = in->h == 1 && in->w == 1;
+  if (v->rank == 4 && (in->producer == BL_STAGE_INPUT || one_pixel)) {
+    bool last = one_pixel && in->producer != BL_STAGE_INPUT && v->dims[3] == in->c;
+    out->order = last ? BL_ORDER_NHWC : BL_ORDER_NCHW;
+    out->c = (uint32_t)v->dims[last ? 3 : 1];
+    out->h = (uint32_t)v->dims[last ? 1 : 2];
+    out->w = (uint32_t)v->dims[last ? 2 : 3];
+    if (last) out->order = BL_ORDER_NCHW; // one pixel: both orders are the same
+    return BL_OK;
+  }
+  if (v->rank == 2 && v->dims[1] == (int64_t)in->h * in->w * in->c) return BL_OK;
+  return bl_lower_refuse(l, "only flattening a whole map is mapped");
+}
+
+// Every k-th pixel of the map: a copy with a stride.
+bl_status bl_lower_slice(bl_lowering *l) {
+  const bl_view in = *bl_lower_view(l, 0);
+  const bl_value *v = bl_float_session_value(l->session, l->node->outputs[0]);
+  const bl_value *starts = bl_lower_value(l, 1), *axes = bl_lower_value(l, 3),
+                 *steps = bl_lower_value(l, 4);
+  uint32_t stride[4] = {1, 1, 1, 1};
+  bool plain = v->rank == 4 && in.order == BL_ORDER_NCHW && !in.up && starts != NULL &&
+               starts->i != NULL && v->dims[1] == (int64_t)in.c;
+  for (size_t k = 0; plain && k < starts->count; k++) {
+    int64_t axis = axes != NULL ? axes->i[k] : (int64_t)k, step = steps != NULL ? steps->i[k] : 1;
+    if (axis < 0) axis += 4;
+    plain = starts->i[k] == 0 && axis >= 0 && axis < 4 && step >= 1 && step <= UINT8_MAX &&
+            (axis >= 2 || step == 1);
+    if (plain) stride[axis] = (uint32_t)step;
+  }
+  uint32_t h = (in.h + stride[2] - 1) / stride[2], w = (in.w + stride[3] - 1) / stride[3];
+  if (!plain || v->dims[2] != (int64_t)h || v->dims[3] != (int64_t)w)
+    return bl_lower_refuse(l, "only every k-th pixel of a whole map is mapped");
+  bl_stage *s;
+  BL_TRY(bl_lower_copy(l, &in, &s));
+  s->window.stride_h = stride[2];
+  s->window.stride_w = stride[3];
+  s->conv_h = s->out_h = h;
+  s->conv_w = s->out_w = w;
+  bl_lower_show(l, s, BL_ORDER_NCHW);
+  return BL_OK;
+}
+
+// Channels of zeros before and behind: a copy whose new channels have no weights.
+static bl_status pad_channels(bl_lowering *l, const bl_view *in, uint32_t before, uint32_t behind) {
+  bl_stage *s = bl_lower_stage(l, in);
+  bool copy = s != NULL && s->unit_weights && s->window.groups == s->in_c &&
+              s->window.kernel_h * s->window.kernel_w == 1 && s->post_count == 0 && !s->pooled &&
+              !s->quantised && s->addend == BL_STAGE_NONE && s->part_count == 0 &&
+              l->consumers[l->node->inputs[0]] == 1;
+  if (!copy) BL_TRY(bl_lower_copy(l, in, &s));
+  s->out_c = before + s->in_c + behind;
+  s->window.groups = 1;
+  s->unit_weights = false;
+  s->weight_format = (bl_format){BL_FORMAT_S, 2};
+  s->weights = bl_arena_alloc(l->out->arena, (size_t)s->out_c * s->in_c, sizeof *s->weights);
+  s->weight_scale = bl_arena_alloc(l->out->arena, s->out_c, sizeof *s->weight_scale);
+  if (s->weights == NULL || s->weight_scale == NULL) return bl_lower_no_memory(l);
+  for (uint32_t n = 0; n < s->out_c; n++) {
+    s->weight_scale[n] = 1;
+    if (n >= before && n < before + s->in_c) s->weights[(size_t)n * s->in_c + n - before] = 1;
+  }
+  s->value = l->node->outputs[0];
+  bl_lower_show(l, s, BL_ORDER_NCHW);
+  return BL_OK;
+}
+
+bl_status bl_lower_pad(bl_lowering *l) {
+  const bl_view *in = bl_lower_view(l, 0);
+  const bl_value *constant = bl_lower_value(l, 2), *pads_value = bl_lower_value(l, 1);
+  const bl_attribute *a = bl_node_attribute(l->node, "pads");
+  const int64_t *pads = pads_value != NULL ? pads_value->i : a != NULL ? a->ints : NULL;
+  bool zero = constant != NULL ? constant->count == 0 || bl_value_constant(constant)
+                               : bl_node_float(l->node, "value", 0) == 0;
+  if (zero && constant != NULL && constant->count > 0)
+    zero = constant->f != NULL && constant->f[0] == 0;
+  const bl_value *v = bl_float_session_value(l->session, l->node->outputs[0]);
+  if (strcmp(bl_node_string(l->node, "mode", "constant"), "constant") != 0 || !zero ||
+      v->rank != 4 || in->order != BL_ORDER_NCHW || pads == NULL || pads[0] != 0 || pads[4] != 0)
+    return bl_lower_refuse(l, "only zero padding of channels or of the two map axes is mapped");
+  if (pads[1] != 0 || pads[5] != 0) {
+    if (pads[1] < 0 || pads[5] < 0 || pads[2] + pads[3] + pads[6] + pads[7] != 0 ||
+        pads[1] + pads[5] > BL_INT_MAX_DIM)
+      return bl_lower_refuse(l, "only zero padding of channels or of the two map axes is mapped");
+    return pad_channels(l, in, (uint32_t)pads[1], (uint32_t)pads[5]);
+  }
+  bl_view *out = bl_lower_view_out(l);
+  *out = *in;
+  for (int k = 0; k < 4; k++) {
+    int64_t p = pads[k < 2 ? k + 2 : k + 4];
+    if (p < 0) return bl_lower_refuse(l, "negative padding is not mapped");
+    out->pad[k] += (uint32_t)p;
+  }
+  return BL_OK;
+}
