@@ -4,6 +4,7 @@ NETS_OBJ := $(BUILD)/obj/tests/bench/nets.o $(BUILD)/obj/tests/bench/nets_onnx.o
 $(BUILD)/tests/test_nets: $(NETS_OBJ) $(BUILD)/obj/tests/support/run_command.o | $(BUILD)/bitloom
 $(BUILD)/tests/test_nets: LDLIBS_HOST := $(LIBS) $(RTL_LIBS) $(LDLIBS_HOST)
 
-$(BUILD)/bench/networks: $(BUILD)/obj/tests/bench/networks.o $(NETS_OBJ) $(LIBS) $(RTL_LIBS)
+$(BUILD)/bench/networks: $(BUILD)/obj/tests/bench/networks.o $(BUILD)/obj/tests/regress/run_cost.o $(NETS_OBJ) $(LIBS) $(RTL_LIBS)
 	@mkdir -p $(@D)
 	$(CXX) -o $@ $^ $(LDLIBS_HOST) $(LDLIBS_RTL)
+$(BUILD)/tests/test_cost: $(NETS_OBJ)

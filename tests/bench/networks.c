@@ -7,6 +7,8 @@
 // Models come from BITLOOM_DATA (../shared/data by default). Exit status 1 when a target is missed,
 // a bit differs, or a network does not compile or run; absent models are said and do not count.
 //
+// Each run's cycles, by reason, are compared with the cycle model's (host/cost) too.
+//
 // cycles: the device's counters over whole batches, streams included, divided by images. layers:
 // the sum of what the device answered for each run. ideal: multiplications x weight bits x input
 // bits of every layer / (ROWS*COLS*LANES); averages (weights of one) and additions are free there.
@@ -22,6 +24,7 @@
 #include "host/run/program_session.h"
 #include "tests/bench/nets.h"
 #include "tests/bench/nets_onnx.h"
+#include "tests/regress/run_cost.h"
 
 enum { BATCHES = 4, CALIBRATION = 4, PATH_BYTES = 512, SEED = 1, DENSE_SIDE = 16 };
 
@@ -122,6 +125,7 @@ static bl_status make_graph(const row *r, bl_int_graph **graph, bl_error *err) {
 
 typedef struct {
   uint32_t images; // of a batch
+  uint32_t runs;   // of a batch, in each of which the cycle model is exact
   uint64_t counters[BL_COUNTER_COUNT], layer_cycles, differing;
   bool each_layer; // print them
 } measured;
@@ -203,6 +207,18 @@ static bl_status run_session(bl_session *session, const bl_int_graph *graph,
   return BL_OK;
 }
 
+// Each run's cycles and reasons against the cycle model's.
+static bl_status check_model(const bl_device_spec *spec, const bl_program *program, measured *m,
+                             bl_error *err) {
+  bl_device device;
+  uint64_t cycles;
+  char text[BL_COST_TEXT];
+  BL_TRY(bl_device_open(spec, &device, err));
+  bool equal = bl_run_cost(&device.driver, program, &m->runs, &cycles, text);
+  bl_device_close(&device);
+  return equal ? BL_OK : bl_fail(err, BL_ERR_MISMATCH, "cycle model: %s", text);
+}
+
 static bl_status measure(const row *r, const bl_int_graph *graph, measured *m, bl_error *err) {
   const bl_config *config = &BL_CONFIGS[r->config];
   bl_compile_options options = {.config = config, .batch = r->batch};
@@ -216,6 +232,7 @@ static bl_status measure(const row *r, const bl_int_graph *graph, measured *m, b
     status = run_session(session, graph, program, m, err);
     bl_session_close(session);
   }
+  if (status == BL_OK) status = check_model(&device, program, m, err);
   bl_program_free(program);
   return status;
 }
@@ -257,7 +274,7 @@ static bool print_measured(const row *r, const bl_int_graph *graph, const measur
   printf(" %7.0f%-1s %7.0f%-1s %-8s", r->must, unit, r->aim, unit, text);
   for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
     printf(" %5.1f", share(m, reasons[i]));
-  printf("\n");
+  printf(" %4u runs as modelled\n", (unsigned)m->runs);
   if (m->differing != 0)
     printf("    %llu output values differ from the reference kernels\n",
            (unsigned long long)m->differing);

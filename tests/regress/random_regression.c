@@ -2,10 +2,12 @@
 // The random regression: layers and networks, compiled and run on a device, every layer compared
 // with the reference kernels. Each case has its own device, with stalls seeded by its number.
 //   random_regression [--device functional|rtl] [--layers N] [--networks N] [--seed S]
-//                     [--stalls P] [--shards N] [--first K] [--features MASK]
-// Prints the seed, the table of what was visited and the differences; exit status 1 when there is
-// a difference, a failure, or (from 1000 layers on, with all features) an empty cell or a feature
-// that was never drawn. MASK: bit f allows feature f of random_graph.h.
+//                     [--stalls P] [--shards N] [--first K] [--features MASK] [--cycles yes]
+// With --cycles each run's cycles and reasons, of the rtl device, are compared with the cycle
+// model's instead of the values. Prints the seed, the table of what was visited and the
+// differences; exit status 1 when there is a difference, a failure, or (from 1000 layers on, with
+// all features) an empty cell or a feature that was never drawn. MASK: bit f allows feature f of
+// random_graph.h.
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include "host/run/shard.h"
 #include "tests/regress/random_graph.h"
 #include "tests/regress/run_case.h"
+#include "tests/regress/run_cost.h"
 
 enum { ATTEMPTS = 40, COMPLETE = 1000 };
 
@@ -24,13 +27,15 @@ typedef struct {
   uint64_t seed;
   uint32_t layers, networks, first, shards, features;
   double stalls;
+  bool cycles; // compare them, not the values
 } options;
 
 // What a shard sends home.
 typedef struct {
   bl_strata strata;
   uint32_t agreed, refused, failed;
-  uint64_t compared;
+  uint64_t compared; // values, or cycles
+  uint32_t runs;     // with --cycles
   char first_failure[400];
 } tally;
 
@@ -63,12 +68,35 @@ static bl_program *draw(maker make, const options *o, uint32_t number, bl_random
   return NULL;
 }
 
+static bool agree_on_cycles(bl_device *device, const bl_program *program, tally *t, char *text) {
+  uint32_t runs;
+  uint64_t cycles;
+  if (!bl_run_cost(&device->driver, program, &runs, &cycles, text)) return false;
+  t->runs += runs;
+  t->compared += cycles;
+  return true;
+}
+
+static bool agree_on_values(bl_device *device, const bl_random_case *made,
+                            const bl_program *program, tally *t, char *text) {
+  bl_case_result result;
+  if (!bl_run_case(&device->driver, &made->graph, program, made->inputs, program->images, 2,
+                   &result, text))
+    return false;
+  t->compared += result.compared;
+  if (result.differing == 0) return true;
+  snprintf(text, BL_CASE_TEXT,
+           "%llu values differ, first in layer %u image %u element %zu: expected %d, got %d",
+           (unsigned long long)result.differing, result.layer, result.image, result.element,
+           result.expected, result.got);
+  return false;
+}
+
 static void run_on_device(const options *o, const char *what, uint32_t number,
                           const bl_random_case *made, const bl_program *program, tally *t) {
   bl_error err = {0};
   bl_device device;
-  bl_case_result result;
-  char text[BL_CASE_TEXT];
+  char text[BL_COST_TEXT];
   bl_device_spec spec = {.kind = o->kind,
                          .config = made->config,
                          .stalls = number % 4 == 0 ? 0 : o->stalls,
@@ -77,17 +105,9 @@ static void run_on_device(const options *o, const char *what, uint32_t number,
     note(t, what, number, made, err.text);
     return;
   }
-  bool ok = bl_run_case(&device.driver, &made->graph, program, made->inputs, program->images, 2,
-                        &result, text);
+  bool ok = o->cycles ? agree_on_cycles(&device, program, t, text)
+                      : agree_on_values(&device, made, program, t, text);
   bl_device_close(&device);
-  t->compared += ok ? result.compared : 0;
-  if (ok && result.differing > 0) {
-    snprintf(text, sizeof text,
-             "%llu values differ, first in layer %u image %u element %zu: expected %d, got %d",
-             (unsigned long long)result.differing, result.layer, result.image, result.element,
-             result.expected, result.got);
-    ok = false;
-  }
   if (ok)
     t->agreed++;
   else
@@ -124,6 +144,7 @@ static void add(tally *sum, const tally *t) {
   sum->agreed += t->agreed;
   sum->refused += t->refused;
   sum->compared += t->compared;
+  sum->runs += t->runs;
   if (sum->failed == 0) memcpy(sum->first_failure, t->first_failure, sizeof t->first_failure);
   sum->failed += t->failed;
 }
@@ -143,6 +164,8 @@ static bool take(options *o, const char *name, const char *value) {
     o->shards = (uint32_t)strtoul(value, NULL, 10);
   else if (strcmp(name, "--features") == 0)
     o->features = (uint32_t)strtoul(value, NULL, 0) & BL_RANDOM_ALL;
+  else if (strcmp(name, "--cycles") == 0)
+    o->cycles = strcmp(value, "yes") == 0;
   else if (strcmp(name, "--first") == 0)
     o->first = (uint32_t)strtoul(value, NULL, 10);
   else
@@ -153,10 +176,11 @@ static bool take(options *o, const char *name, const char *value) {
 static int report(const options *o, const tally *sum) {
   uint32_t empty = bl_strata_print(&sum->strata) + bl_features_print(&sum->strata);
   printf("%s device, seed %llu, stalls %.2f: %u of %u cases agree (%u layers, %u networks), "
-         "%llu values compared, %u drawings refused by the compiler\n",
+         "%llu %s compared, %u drawings refused by the compiler\n",
          bl_device_name(o->kind), (unsigned long long)o->seed, o->stalls, sum->agreed,
          o->layers + o->networks, o->layers, o->networks, (unsigned long long)sum->compared,
-         sum->refused);
+         o->cycles ? "cycles" : "values", sum->refused);
+  if (o->cycles) printf("%u runs, each with its cycles by reason\n", sum->runs);
   if (sum->failed > 0) printf("FAILED %u, first: %s\n", sum->failed, sum->first_failure);
   return sum->failed > 0 || (o->layers >= COMPLETE && o->features == BL_RANDOM_ALL && empty > 0);
 }
