@@ -35,6 +35,7 @@ typedef struct {
   bl_cli_progress progress;
   bl_quantised quantised;
   bl_program *program;
+  bl_cost *costs; // of each layer in one batch, by the cycle model
 } work;
 
 static bl_status import_single(const char *path, bl_float_graph **graph, bl_error *err) {
@@ -117,11 +118,19 @@ static void print_layer(const work *w, uint32_t index, cJSON *array, bl_cli_outp
   const bl_int_graph *graph = w->quantised.graph;
   const bl_int_layer *layer = &graph->layers[index];
   const bl_int_tensor *in = &graph->tensors[layer->input], *out = &graph->tensors[layer->output];
-  double steps = (double)w->program->layer_issue[index] / w->program->images;
-  bl_cli_say(output, "%4u  %-28.28s %4u x %u x %u %s by %s to %u x %u x %u %s, %.0f steps\n",
-             (unsigned)index, layer->name, (unsigned)in->h, (unsigned)in->w, (unsigned)in->c,
+  const uint64_t *cost = w->costs[index].counters;
+  const double images = w->program->images;
+  double steps = (double)w->program->layer_issue[index] / images;
+  bl_cli_say(output, "%4u  %-28.28s %4u x %u x %u %s by %s to %u x %u x %u %s\n", (unsigned)index,
+             layer->name, (unsigned)in->h, (unsigned)in->w, (unsigned)in->c,
              bl_format_name(in->format), bl_format_name(layer->weight_format), (unsigned)out->h,
-             (unsigned)out->w, (unsigned)out->c, bl_format_name(out->format), steps);
+             (unsigned)out->w, (unsigned)out->c, bl_format_name(out->format));
+  bl_cli_say(output,
+             "      %.0f cycles: issue %.0f, requant %.0f, gather %.0f, drain %.0f; %u run%s\n",
+             (double)cost[BL_COUNTER_CYCLES] / images, (double)cost[BL_COUNTER_ISSUE] / images,
+             (double)cost[BL_COUNTER_REQUANT] / images, (double)cost[BL_COUNTER_GATHER] / images,
+             (double)cost[BL_COUNTER_DRAIN] / images, (unsigned)w->program->layer_parts[index],
+             w->program->layer_parts[index] == 1 ? "" : "s");
   cJSON *object = cJSON_CreateObject();
   (void)cJSON_AddStringToObject(object, "name", layer->name);
   (void)cJSON_AddStringToObject(object, "input", bl_format_name(in->format));
@@ -129,6 +138,7 @@ static void print_layer(const work *w, uint32_t index, cJSON *array, bl_cli_outp
   (void)cJSON_AddStringToObject(object, "output", bl_format_name(out->format));
   (void)cJSON_AddNumberToObject(object, "issue_steps", steps);
   (void)cJSON_AddNumberToObject(object, "parts", w->program->layer_parts[index]);
+  bl_cli_add_cost(object, &w->costs[index], w->program->images);
   (void)cJSON_AddItemToArray(array, object);
 }
 
@@ -142,6 +152,14 @@ static uint64_t weight_bits(const bl_int_graph *graph) {
   return bits;
 }
 
+// Cycles of an image in all layers.
+static double layer_cycles(const work *w) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < w->quantised.graph->layer_count; i++)
+    sum += w->costs[i].counters[BL_COUNTER_CYCLES];
+  return (double)sum / w->program->images;
+}
+
 static void print_result(const work *w, const bl_bloom_info *info, uint64_t file_bytes,
                          bl_cli_output *output) {
   const bl_int_graph *graph = w->quantised.graph;
@@ -151,10 +169,10 @@ static void print_result(const work *w, const bl_bloom_info *info, uint64_t file
   for (uint32_t i = 0; i < graph->layer_count; i++)
     print_layer(w, i, array, output);
   bl_cli_say(output,
-             "%s: %llu bytes, weights %llu bytes (float: %llu), %.0f steps an image, %s, "
-             "batches of %u\n",
+             "%s: %llu bytes, weights %llu bytes (float: %llu), %.0f steps and %.0f cycles an "
+             "image in the layers, %s, batches of %u\n",
              w->args->output, (unsigned long long)file_bytes, (unsigned long long)bytes,
-             (unsigned long long)info->float_bytes, steps, w->program->config.name,
+             (unsigned long long)info->float_bytes, steps, layer_cycles(w), w->program->config.name,
              (unsigned)w->program->images);
   const uint64_t spilled = w->program->figures.spilled_bytes / w->program->images;
   if (w->program->stage_count > 0)
@@ -172,6 +190,7 @@ static void print_result(const work *w, const bl_bloom_info *info, uint64_t file
   (void)cJSON_AddNumberToObject(o, "weight_bytes", (double)bytes);
   (void)cJSON_AddNumberToObject(o, "float_bytes", (double)info->float_bytes);
   (void)cJSON_AddNumberToObject(o, "issue_steps", steps);
+  (void)cJSON_AddNumberToObject(o, "layer_cycles", layer_cycles(w));
   (void)cJSON_AddNumberToObject(o, "spilled_bytes", (double)spilled);
   (void)cJSON_AddBoolToObject(o, "was_quantised", w->quantised.graph_was_quantised);
   (void)cJSON_AddNumberToObject(o, "inexact", (double)w->quantised.inexact);
@@ -181,6 +200,10 @@ static bl_status compile_and_save(work *w, bl_cli_output *output, bl_error *err)
   int config = w->args->config < 0 ? BL_CLI_DEFAULT : w->args->config;
   bl_compile_options options = {&BL_CONFIGS[config], (uint32_t)w->args->batch};
   BL_TRY(bl_compile(w->quantised.graph, &options, &w->program, err));
+  const uint32_t layers = w->quantised.graph->layer_count;
+  w->costs = calloc(layers, sizeof *w->costs);
+  if (w->costs == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for the layers' cycles");
+  BL_TRY(bl_cost_layers(w->program, layers, w->costs, err));
   bl_bloom_info info = info_of(w);
   BL_TRY(bl_bloom_save(w->args->output, w->quantised.graph, w->program, &info, err));
   bl_bloom written;
@@ -204,5 +227,6 @@ bl_status bl_cmd_compress(const bl_cli_args *args, bl_cli_output *output, bl_err
   if (w.has_dataset) bl_dataset_free(&w.dataset);
   bl_float_graph_free(w.graph);
   free(w.scratch);
+  free(w.costs);
   return status;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// bitloom report: run, then write the page. Without --device all samples go through the functional
-// device, for accuracy, and the first two batches through the RTL, for cycles.
+// bitloom report: run, then write the page, with each layer's cycles by reason from the cycle
+// model. Without --device all samples go through the functional device, for accuracy, and the first
+// two batches through the RTL, for cycles.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -53,14 +54,21 @@ static uint64_t weights_of(const bl_int_graph *graph, const bl_int_layer *layer)
          (graph->tensors[layer->input].c / layer->groups);
 }
 
-static void fill_layer(const bl_bloom *bloom, uint32_t index, const bl_run_result *cycles,
-                       bl_arena *arena, bl_report_layer *row) {
+static void fill_cycles(bl_report_layer *row, const bl_cost *cost, double images) {
+  row->cycles = (double)cost->counters[BL_COUNTER_CYCLES] / images;
+  row->issue_cycles = (double)cost->counters[BL_COUNTER_ISSUE] / images;
+  row->requant_cycles = (double)cost->counters[BL_COUNTER_REQUANT] / images;
+  row->gather_cycles = (double)cost->counters[BL_COUNTER_GATHER] / images;
+  row->drain_cycles = (double)cost->counters[BL_COUNTER_DRAIN] / images;
+}
+
+static void fill_layer(const bl_bloom *bloom, uint32_t index, const bl_cost *cost, bl_arena *arena,
+                       bl_report_layer *row) {
   const bl_int_graph *graph = bloom->graph;
   const bl_int_layer *layer = &graph->layers[index];
   const bl_int_tensor *in = &graph->tensors[layer->input], *out = &graph->tensors[layer->output];
   uint32_t conv_h, conv_w;
   bl_int_conv_size(graph, layer, &conv_h, &conv_w);
-  double images = (double)(cycles->batches * bloom->program->images);
   row->name = layer->name;
   row->kind = kind_of(graph, layer, arena);
   (void)snprintf(row->shape, sizeof row->shape, "%u x %u x %u to %u x %u x %u", (unsigned)in->h,
@@ -71,19 +79,27 @@ static void fill_layer(const bl_bloom *bloom, uint32_t index, const bl_run_resul
   row->macs = (uint64_t)conv_h * conv_w * weights_of(graph, layer);
   row->weight_bytes = (weights_of(graph, layer) * layer->weight_format.bits + 7) / 8 +
                       (uint64_t)out->c * BL_CONTRACT_PARAM_BYTES;
-  row->cycles = images > 0.0 ? (double)cycles->layer_cycles[index] / images : 0.0;
-  row->issue_cycles = (double)bloom->program->layer_issue[index] / bloom->program->images;
+  fill_cycles(row, cost, bloom->program->images);
 }
 
-static bl_status fill_tables(const bl_bloom *bloom, const bl_run_result *cycles, bl_arena *arena,
-                             bl_report *report, bl_error *err) {
+// Were cycles counted? On the functional device they are steps.
+static bool is_rtl(const bl_cli_job *job) {
+  return job->runner.device.kind != BL_DEVICE_FUNCTIONAL;
+}
+
+static bl_status fill_tables(const bl_cli_job *job, const bl_run_result *cycles,
+                             const bl_cost *costs, bl_arena *arena, bl_report *report,
+                             bl_error *err) {
+  const bl_bloom *bloom = &job->bloom;
+  const double images = (double)(cycles->batches * bloom->program->images);
   uint32_t count = bloom->graph->layer_count;
   bl_report_layer *layers = bl_arena_alloc(arena, count, sizeof *layers);
   bl_report_reason *reasons = bl_arena_alloc(arena, BL_COUNTER_COUNT - 1, sizeof *reasons);
   if (layers == NULL || reasons == NULL) return bl_fail(err, BL_ERR_MEMORY, "report: no memory");
   for (uint32_t i = 0; i < count; i++) {
-    fill_layer(bloom, i, cycles, arena, &layers[i]);
+    fill_layer(bloom, i, &costs[i], arena, &layers[i]);
     if (layers[i].kind == NULL) return bl_fail(err, BL_ERR_MEMORY, "report: no memory");
+    if (is_rtl(job) && images > 0.0) layers[i].measured = (double)cycles->layer_cycles[i] / images;
   }
   for (int i = 1; i < BL_COUNTER_COUNT; i++)
     reasons[i - 1] = (bl_report_reason){bl_device_counter_name(i), bl_device_counter_meaning(i),
@@ -143,20 +159,59 @@ static void print_figures(const bl_report *report, const char *path, size_t size
   bl_cli_say(output, "%s: %zu bytes about %s\n", path, size, report->model);
 }
 
+static void print_layers(const bl_bloom *bloom, const bl_report *report, const bl_cost *costs,
+                         bl_cli_output *output) {
+  cJSON *array = cJSON_AddArrayToObject(output->object, "layers");
+  for (uint32_t i = 0; i < report->layer_count; i++) {
+    const bl_report_layer *l = &report->layers[i];
+    cJSON *object = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(object, "name", l->name);
+    bl_cli_add_cost(object, &costs[i], bloom->program->images);
+    if (l->measured > 0.0)
+      (void)cJSON_AddNumberToObject(object, "measured", l->measured);
+    else
+      (void)cJSON_AddNullToObject(object, "measured");
+    (void)cJSON_AddItemToArray(array, object);
+    bl_cli_say(output,
+               "%4u  %-28.28s %8.0f cycles: issue %.0f, requant %.0f, gather %.0f, drain %.0f\n",
+               (unsigned)i, l->name, l->cycles, l->issue_cycles, l->requant_cycles,
+               l->gather_cycles, l->drain_cycles);
+  }
+}
+
+// The RTL's cycles of every layer against the model's.
+static bl_status check_model(const bl_cli_job *job, const bl_run_result *cycles,
+                             const bl_cost *costs, bl_error *err) {
+  const bl_int_graph *graph = job->bloom.graph;
+  for (uint32_t i = 0; is_rtl(job) && i < graph->layer_count; i++) {
+    const uint64_t model = costs[i].counters[BL_COUNTER_CYCLES] * cycles->batches;
+    if (cycles->layer_cycles[i] != model)
+      return bl_fail(err, BL_ERR_MISMATCH, "layer %s: the device took %llu cycles, the model %llu",
+                     graph->layers[i].name, (unsigned long long)cycles->layer_cycles[i],
+                     (unsigned long long)model);
+  }
+  return BL_OK;
+}
+
 static bl_status write_page(const bl_cli_job *job, const bl_cli_args *args, const measured *m,
                             bl_arena *arena, bl_cli_output *output, bl_error *err) {
   const bl_run_result *cycles = m->cycles.layer_cycles != NULL ? &m->cycles : &m->all;
   bl_report report;
   fill_figures(job, args, m, cycles, &report);
-  BL_TRY(fill_tables(&job->bloom, cycles, arena, &report, err));
+  const uint32_t layers = job->bloom.graph->layer_count;
+  bl_cost *costs = bl_arena_alloc(arena, layers, sizeof *costs);
+  if (costs == NULL) return bl_fail(err, BL_ERR_MEMORY, "report: no memory");
+  BL_TRY(bl_cost_layers(job->bloom.program, layers, costs, err));
+  BL_TRY(fill_tables(job, cycles, costs, arena, &report, err));
   char *text;
   size_t size;
   BL_TRY(bl_report_html(&report, &text, &size, err));
   bl_status status = bl_file_write(args->output, text, size, err);
   free(text);
   if (status != BL_OK) return status;
+  print_layers(&job->bloom, &report, costs, output);
   print_figures(&report, args->output, size, output);
-  if (report.mismatches == 0) return BL_OK;
+  if (report.mismatches == 0) return check_model(job, cycles, costs, err);
   return bl_fail(err, BL_ERR_MISMATCH, "%llu of %llu output values differ; see %s",
                  (unsigned long long)report.mismatches, (unsigned long long)report.compared,
                  args->output);

@@ -37,6 +37,20 @@ void bl_cli_output_error(bl_cli_output *output, const bl_error *err) {
   (void)cJSON_AddStringToObject(output->object, "status", status_name(err->status));
 }
 
+void bl_cli_add_cost(cJSON *object, const bl_cost *cost, uint32_t images) {
+  static const struct {
+    int counter;
+    const char *name;
+  } parts[] = {{BL_COUNTER_CYCLES, "cycles"},
+               {BL_COUNTER_ISSUE, "issue"},
+               {BL_COUNTER_REQUANT, "requant"},
+               {BL_COUNTER_GATHER, "gather"},
+               {BL_COUNTER_DRAIN, "drain"}};
+  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+    (void)cJSON_AddNumberToObject(object, parts[i].name,
+                                  (double)cost->counters[parts[i].counter] / images);
+}
+
 bl_status bl_cli_output_finish(bl_cli_output *output, bl_error *err) {
   if (output->json) {
     char *text = cJSON_Print(output->object);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "host/base/error.h"
+#include "host/cost/cost.h"
 
 // A sub-command fills `object` in any case and says its lines; main prints one of the two.
 typedef struct {
@@ -19,6 +20,9 @@ typedef struct {
 void bl_cli_say(const bl_cli_output *output, const char *format, ...) BL_PRINTF(2, 3);
 // Adds the failure to the object, as "error" and "status".
 void bl_cli_output_error(bl_cli_output *output, const bl_error *err);
+// Adds modelled cycles of one image to an object: "cycles" and their reasons. images: of the batch
+// that `cost` is about.
+void bl_cli_add_cost(cJSON *object, const bl_cost *cost, uint32_t images);
 // Prints the object if JSON was asked for and flushes. Errors: IO when standard output is gone.
 BL_MUST_USE bl_status bl_cli_output_finish(bl_cli_output *output, bl_error *err);
 

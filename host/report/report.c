@@ -187,7 +187,8 @@ static void put_chart(FILE *out, const bl_report *r) {
   if (most <= 0.0) return;
   (void)fprintf(out,
                 "<section><h2>Cycles by layer</h2>\n<p class=\"note\">Solid: cycles that issued "
-                "the array a step; pale: all cycles of the layer; one image.</p>\n"
+                "the array a step; pale: all cycles of the layer; one image, by the cycle "
+                "model.</p>\n"
                 "<svg viewBox=\"0 0 960 %u\" role=\"img\" aria-label=\"cycles by layer\">\n",
                 (unsigned)(STEP * r->layer_count));
   for (uint32_t i = 0; i < r->layer_count; i++) {
@@ -208,6 +209,37 @@ static void put_chart(FILE *out, const bl_report *r) {
     (void)fputs("</text>\n", out);
   }
   (void)fputs("</svg></section>\n", out);
+}
+
+// Each layer's cycles by reason, and what the RTL took where it ran.
+static void put_cost(FILE *out, uint32_t index, const bl_report_layer *layer) {
+  const double cells[] = {layer->cycles, layer->issue_cycles, layer->requant_cycles,
+                          layer->gather_cycles, layer->drain_cycles};
+  (void)fprintf(out, "<tr><td>%u</td><td class=\"t\">", (unsigned)index);
+  put_text(out, layer->name);
+  for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
+    (void)fputs("</td><td>", out);
+    put_count(out, cells[i]);
+  }
+  (void)fputs("</td><td>", out);
+  if (layer->measured > 0.0)
+    put_count(out, layer->measured);
+  else
+    (void)fputs("-", out);
+  (void)fputs("</td></tr>\n", out);
+}
+
+static void put_costs(FILE *out, const bl_report *r) {
+  (void)fputs("<section><h2>Cycles by layer and reason</h2>\n<div class=\"scroll\"><table><tr><th>#"
+              "</th><th class=\"t\">Layer</th><th>Cycles</th><th>Issue</th><th>Requant</th><th>"
+              "Gather</th><th>Drain</th><th>Measured</th></tr>\n",
+              out);
+  for (uint32_t i = 0; i < r->layer_count; i++)
+    put_cost(out, i, &r->layers[i]);
+  (void)fputs(
+      "</table></div>\n<p class=\"note\">One image, by the cycle model, which equals the RTL. "
+      "Measured: what the RTL took. Streams are not in it.</p></section>\n",
+      out);
 }
 
 static void put_layer(FILE *out, uint32_t index, const bl_report_layer *layer) {
@@ -253,6 +285,7 @@ bl_status bl_report_html(const bl_report *report, char **text, size_t *size, bl_
   put_figures(out, report);
   put_reasons(out, report);
   put_chart(out, report);
+  put_costs(out, report);
   put_layers(out, report);
   (void)fputs("</body></html>\n", out);
   bool failed = ferror(out) != 0;

@@ -17,8 +17,12 @@ typedef struct {
   const char *weights, *activations; // formats: "s4", "u4"
   uint64_t macs;                     // multiply-accumulates of one image
   uint64_t weight_bytes;             // weights as coded, and channel parameters
-  double cycles;                     // of one image; 0 when not measured
-  double issue_cycles;               // those of them that issued the array a step
+  double cycles;                     // of one image, by the cycle model (host/cost), and of those
+  double issue_cycles;               // the ones that issued the array a step,
+  double requant_cycles;             // waited for requantise or pack,
+  double gather_cycles;              // waited for a row buffer,
+  double drain_cycles;               // fetched lists or drained
+  double measured;                   // cycles that the RTL took; 0: not measured
 } bl_report_layer;
 
 // A share of all cycles.

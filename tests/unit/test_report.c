@@ -11,10 +11,11 @@
 
 #include "host/report/report.h"
 
-static const bl_report_layer layers[] = {
-    {"conv<1>\"&", "convolution 5x5", "28 x 28 x 1 to 14 x 14 x 8", "s4", "u8", 156800, 300, 4000.0,
-     3000.0},
-    {"fc", "fully connected", "1 x 1 x 256 to 1 x 1 x 10", "s4", "u4", 2560, 1500, 0.0, 0.0}};
+static const bl_report_layer layers[] = {{"conv<1>\"&", "convolution 5x5",
+                                          "28 x 28 x 1 to 14 x 14 x 8", "s4", "u8", 156800, 300,
+                                          4000.0, 3000.0, 250.0, 640.0, 110.0, 4000.0},
+                                         {"fc", "fully connected", "1 x 1 x 256 to 1 x 1 x 10",
+                                          "s4", "u4", 2560, 1500, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0}};
 static const bl_report_reason reasons[] = {{"issue", "the array works", 3000},
                                            {"idle", "nothing to do", 1000}};
 
@@ -87,6 +88,7 @@ static void complete_page(void **state) {
   expect_in(text, "t10k &amp; co");
   expect_in(text, "98.50 %"); // 197 of 200
   expect_in(text, "75.00 %"); // 3000 of 4000 cycles, also the layer's array use
+  expect_in(text, "<td>250</td><td>640</td><td>110</td><td>4&#8239;000</td></tr>"); // by reason
   expect_in(text, "8.0 times smaller");
   expect_in(text, "156&#8239;800");
   expect_in(text, "class=\"good\">yes");
