@@ -266,6 +266,33 @@ bl_driver_result bl_driver_request(bl_driver *driver, uint8_t opcode, uint32_t a
   return result == BL_DRIVER_OK && driver->failed ? BL_DRIVER_DEVICE : result;
 }
 
+// Was `tag` sent after `other`? Tags count upwards, modulo 2^16.
+static bool is_later(uint16_t tag, uint16_t other) {
+  return (uint16_t)(other - tag) >= 0x8000u;
+}
+
+static bool is_awaited(const bl_driver *driver, uint16_t tag) {
+  for (int32_t i = 0; i < BL_DRIVER_OUTSTANDING; i++)
+    if (driver->pending[i].active && !is_later(driver->pending[i].tag, tag)) return true;
+  return false;
+}
+
+static bool has_failed(const bl_driver *driver, uint16_t tag) {
+  return driver->failed && (driver->failure.opcode == 0 || !is_later(driver->failure.tag, tag));
+}
+
+bl_driver_result bl_driver_await(bl_driver *driver, uint16_t tag) {
+  bl_driver_result result = driver->lost;
+  uint32_t waits = 0;
+  while (result == BL_DRIVER_OK && !has_failed(driver, tag) && is_awaited(driver, tag)) {
+    bool moved = false;
+    result = take_answers(driver, &moved);
+    if (result == BL_DRIVER_OK) result = be_patient(driver, moved, &waits);
+  }
+  if (result != BL_DRIVER_OK) return keep(driver, result);
+  return has_failed(driver, tag) ? BL_DRIVER_DEVICE : BL_DRIVER_OK;
+}
+
 // Sends a request and waits for its answer.
 static bl_driver_result ask(bl_driver *driver, uint8_t opcode, uint32_t argument,
                             uint32_t *destination, uint32_t words) {

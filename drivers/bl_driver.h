@@ -101,6 +101,12 @@ bl_driver_result bl_driver_request(bl_driver *driver, uint8_t opcode, uint32_t a
                                    uint32_t argument, const uint32_t *payload, uint32_t bytes,
                                    uint32_t *destination, uint32_t words, uint16_t *tag);
 
+// Takes in answers until the request with this tag, and every one sent before it, has been
+// answered; sends nothing, so the device is not held up. Returns DEVICE as soon as
+// bl_driver.failure is the answer to one of these, or to no request at all; errors of later
+// requests do not end the wait.
+bl_driver_result bl_driver_await(bl_driver *driver, uint16_t tag);
+
 // Waits until everything sent so far has been answered (a FENCE request).
 bl_driver_result bl_driver_fence(bl_driver *driver);
 

@@ -2,7 +2,7 @@
 # Random layers and networks, shared by unit tests (functional device) and the regression, which
 # runs on either device: make regress DEVICE=rtl SEED=7.
 REGRESS_OBJ := $(call objects,tests/regress/random_graph.c tests/regress/random_strata.c tests/regress/run_case.c tests/regress/run_cost.c)
-REGRESS_USERS := $(BUILD)/tests/test_cost $(BUILD)/tests/test_spill $(BUILD)/tests/test_small_memories $(BUILD)/tests/test_compile_random $(BUILD)/tests/test_bloom $(BUILD)/tests/test_compile $(BUILD)/tests/test_signature
+REGRESS_USERS := $(BUILD)/tests/test_overlap $(BUILD)/tests/test_cost $(BUILD)/tests/test_spill $(BUILD)/tests/test_small_memories $(BUILD)/tests/test_compile_random $(BUILD)/tests/test_bloom $(BUILD)/tests/test_compile $(BUILD)/tests/test_signature
 
 $(REGRESS_USERS): $(REGRESS_OBJ)
 # These objects stand behind the libraries on the command line and use them, so name those again.

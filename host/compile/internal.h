@@ -104,6 +104,25 @@ typedef struct {
   bool spills;
 } bl_cut;
 
+// Words begin .. end-1 of a memory.
+typedef struct {
+  uint32_t begin, end;
+} bl_words;
+
+// What a step touches. Of the memories of weights and lists only what a batch loads: other words
+// never change. A load fills `lists` or `writes`, a RUN both and `reads`, a SEND reads[0].
+typedef struct {
+  bl_words lists[BL_LIST_MEMORIES];
+  bl_words reads[2], writes; // of activations; reads[1]: second source
+} bl_touched;
+
+// Steps and, side by side, what they touch; the arrays are malloc'd.
+typedef struct {
+  bl_step *items;
+  bl_touched *touched;
+  uint32_t count, room;
+} bl_steps;
+
 static inline uint32_t bl_div_up(uint32_t a, uint32_t b) {
   return a / b + (a % b != 0);
 }
@@ -269,5 +288,13 @@ BL_MUST_USE bl_status bl_describe(const bl_program *program, const bl_mapped *ma
 // estimate.c: cycles of an operation for a number of output pixels in one run, and how many of them
 // issue a step.
 uint64_t bl_estimate(const bl_mapping *m, uint64_t pixels, uint64_t *issue);
+
+// ---- fences.c ----
+BL_MUST_USE bl_status bl_add_step(bl_steps *list, bl_step step, const bl_touched *touched,
+                                  bl_error *err);
+// Puts a FENCE before every step of a batch that would change words which an unfinished step may
+// still need, whatever is unfinished of the batch before, which had the same steps.
+BL_MUST_USE bl_status bl_place_fences(bl_steps *batch, bl_error *err);
+void bl_free_steps(bl_steps *list);
 
 #endif

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Activation memory by lifetime: a region holds its words from the operation that makes it to the
 // last that reads it. Largest first, each at the lowest address free during its life. A sum takes
-// its addend's place where nothing reads that later.
+// its addend's place where nothing reads that later. The output is sent beside the first operations
+// of the next batch, so where there is room it holds its words through these too.
 #include "host/compile/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+enum { SEND_OVERHEAD = 64 }; // cycles of a send besides: headers, the answer of the last run
+
 typedef struct {
   uint32_t region, words, first, last, address;
   uint32_t rank; // higher ones are placed first
+  uint32_t over; // it also lives in operations 0 .. over-1 of the next batch
 } life;
 
 static int larger_first(const void *a, const void *b) {
@@ -20,7 +24,7 @@ static int larger_first(const void *a, const void *b) {
 }
 
 static bool together(const life *a, const life *b) {
-  return a->first <= b->last && b->first <= a->last;
+  return (a->first <= b->last && b->first <= a->last) || a->first < b->over || b->first < a->over;
 }
 
 // Lowest address for lives[i] beside the ones placed before it.
@@ -132,8 +136,8 @@ static void touch(life *l, uint32_t first, uint32_t last) {
 static void lifetimes(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
                       bool ahead, const bl_region *regions, life *lives) {
   for (uint32_t i = 0; i < mapped->region_count; i++)
-    lives[i] =
-        (life){i, bl_region_holder(graph, i) == i ? regions[i].words : 0, BL_NONE, BL_NONE, 0, 0};
+    lives[i] = (life){
+        i, bl_region_holder(graph, i) == i ? regions[i].words : 0, BL_NONE, BL_NONE, 0, 0, 0};
   for (uint32_t i = 0; i < mapped->count; i++) {
     const bl_mapping *m = &mapped->ops[i];
     touch(&lives[bl_region_holder(graph, m->out_region)], i, i);
@@ -205,9 +209,45 @@ static void split_input(const bl_mapped *mapped, const bl_cut *cut, uint32_t slo
                         const bl_region *regions, life *lives) {
   life *rest = &lives[mapped->region_count];
   const uint32_t slot = regions[0].words / slots;
-  *rest = (life){BL_NONE, (slots - 1) * slot, 0, cut->op1 - 1, 0, 1};
+  *rest = (life){BL_NONE, (slots - 1) * slot, 0, cut->op1 - 1, 0, 1, 0};
   lives[0].words = slot;
   lives[0].rank = 2;
+}
+
+// The operations beside which the output of a batch before is sent: a stream word takes two cycles,
+// a word of the memory at least as long.
+static uint32_t ops_beside_send(const bl_mapped *mapped, uint32_t images, const bl_region *out) {
+  const uint64_t send = SEND_OVERHEAD + (uint64_t)out->words * 2 * bl_div_up(out->load_bytes, 4);
+  uint64_t sum = 0, issue;
+  for (uint32_t i = 0; i < mapped->count; i++) {
+    const bl_mapping *m = &mapped->ops[i];
+    if (sum >= send) return i;
+    sum += bl_estimate(m, (uint64_t)images * m->out->h * m->out->w, &issue);
+  }
+  return mapped->count;
+}
+
+// One way of placing the regions, whose shapes and sizes are known; the output's words last through
+// `over` operations of the next batch. False when they do not fit.
+static bool place_batch(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
+                        uint32_t slots, bool ahead, uint32_t over, bl_region *regions,
+                        uint32_t *used) {
+  const uint32_t count = mapped->region_count + 1;
+  life *lives = calloc(count, sizeof *lives + sizeof(uint32_t));
+  *used = UINT32_MAX;
+  if (lives == NULL) return false;
+  uint32_t *home = (uint32_t *)(lives + count);
+  const bool split = ahead && cut->op1 > 0;
+  lifetimes(graph, mapped, cut, ahead, regions, lives);
+  share_places(graph, mapped, regions, lives, home);
+  lives[home[bl_region_holder(graph, graph->output)]].over = over;
+  if (split) split_input(mapped, cut, slots, regions, lives);
+  bool placed = place_all(lives, split ? count : count - 1, regions, used);
+  for (uint32_t t = 1; t < mapped->region_count; t++)
+    regions[t].address = regions[home[bl_region_holder(graph, t)]].address;
+  free(lives);
+  if (!placed) *used = UINT32_MAX;
+  return placed && *used <= mapped->ops[0].config->act_depth;
 }
 
 bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
@@ -216,21 +256,11 @@ bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl
   *needed = UINT32_MAX;
   if (!bl_shape_regions(graph, mapped, regions)) return false;
   size_regions(mapped, cut, images, slots, regions);
-  const uint32_t count = mapped->region_count + 1;
-  life *lives = calloc(count, sizeof *lives + sizeof(uint32_t));
-  if (lives == NULL) return false;
-  uint32_t *home = (uint32_t *)(lives + count);
-  const bool split = ahead && cut->op1 > 0;
-  lifetimes(graph, mapped, cut, ahead, regions, lives);
-  share_places(graph, mapped, regions, lives, home);
-  if (split) split_input(mapped, cut, slots, regions, lives);
-  bool placed = place_all(lives, split ? count : count - 1, regions, used);
-  for (uint32_t t = 1; t < mapped->region_count; t++)
-    regions[t].address = regions[home[bl_region_holder(graph, t)]].address;
-  free(lives);
-  if (!placed) return false;
+  const uint32_t over = ops_beside_send(mapped, images, &regions[graph->output]);
+  bool placed = place_batch(graph, mapped, cut, slots, ahead, over, regions, used) ||
+                place_batch(graph, mapped, cut, slots, ahead, 0, regions, used);
   *needed = *used;
-  return *used <= mapped->ops[0].config->act_depth;
+  return placed;
 }
 
 // ---- Stages ------------------------------------------------------------------------------------
@@ -257,7 +287,7 @@ bool bl_plan_stage(const bl_int_graph *graph, const bl_mapped *mapped, const bl_
   uint32_t count = 0;
   if (lives == NULL) return false;
   for (uint32_t i = 0; i < mapped->region_count; i++)
-    lives[i] = (life){i, 0, BL_NONE, BL_NONE, 0, 0};
+    lives[i] = (life){i, 0, BL_NONE, BL_NONE, 0, 0, 0};
   for (uint32_t i = cut->op0; i < cut->op1; i++) {
     const bl_mapping *m = &mapped->ops[i];
     live_in_stage(graph, mapped, cut, m->in_region, i, lives);

@@ -4,10 +4,11 @@
 //
 // Use: send every step of `setup` once, then for each batch pack its input into the store
 // (bl_program_pack_input), send every step of `batch` in order, wait for all answers and unpack the
-// output from the store. The steps hold every FENCE that a
-// race-free execution needs, also from one batch to the next. To look at a layer's output, send its
-// rows (a SEND of your own, bl_program_look) after each step with rows_done set, then a FENCE:
-// later layers reuse the words.
+// output from the store. The steps hold every FENCE that a race-free execution needs, also from one
+// batch to the next: the next one, with another store, may be sent before this one's answers came
+// (but a third only with this one's output there: its store is in use). To look at a layer's
+// output, send its rows (a SEND of your own, bl_program_look) after each step with rows_done set,
+// then a FENCE: later layers reuse the words.
 #ifndef BITLOOM_HOST_COMPILE_PROGRAM_H
 #define BITLOOM_HOST_COMPILE_PROGRAM_H
 
@@ -122,7 +123,8 @@ typedef struct {
   uint32_t tensor_count;
   bl_input_packing input;
   // Steps with `next` load the next batch's input, or its first piece, beside this one's later
-  // layers; what they load is for the first batch loaded by first_load before.
+  // layers; what they load is for the first batch loaded by first_load before, with nothing in
+  // flight.
   bool ahead;
   bl_step first_load;
   // Where activations do not fit: all operations, in stages. Without stages (0) only the input and

@@ -9,17 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLIGHTS = 2 }; // runs that may be unfinished when a later packet is taken
-
-typedef struct {
-  uint32_t begin, end;
-} span;
-
-typedef struct {
-  bl_step *items;
-  uint32_t count, room;
-} steps;
-
 // A block of weights that travels as codes: where it lies, and its payload.
 typedef struct {
   uint32_t address, words, argument, bytes;
@@ -37,10 +26,8 @@ typedef struct {
   uint8_t *image[BL_LIST_MEMORIES]; // resident content
   uint32_t used[BL_LIST_MEMORIES];  // words
   uint32_t next[BL_LIST_MEMORIES];  // ring position
-  span current[BL_LIST_MEMORIES];   // blocks of the part being emitted
-  span flights[FLIGHTS][BL_LIST_MEMORIES];
-  span input_flights[FLIGHTS]; // words of tensor 0 that they read
-  steps setup, batch;
+  bl_words current[BL_LIST_MEMORIES]; // streamed blocks of the part being emitted
+  bl_steps setup, batch;
   code_block *codes; // resident ones, ascending
   uint32_t code_count, code_room;
   // Where each part of the cut's operations was placed with the first piece, for the others.
@@ -72,34 +59,23 @@ static bl_status no_memory(bl_error *err) {
   return bl_fail(err, BL_ERR_MEMORY, "compile: no memory for the program");
 }
 
-static bl_status add_step(steps *list, bl_step step, bl_error *err) {
-  if (list->count == list->room) {
-    uint32_t room = list->room == 0 ? 64 : list->room * 2;
-    bl_step *items =
-        room > BL_PROGRAM_MAX_STEPS ? NULL : realloc(list->items, room * sizeof *items);
-    if (items == NULL) return no_memory(err);
-    list->items = items;
-    list->room = room;
-  }
-  list->items[list->count++] = step;
-  return BL_OK;
-}
-
-static bl_status add_packet(builder *b, steps *list, bl_step step, const uint8_t *bytes,
-                            bl_error *err) {
-  uint32_t words = bl_div_up(step.bytes, 4);
-  step.payload = bl_arena_alloc(b->program->arena, words, sizeof *step.payload);
+// Adds a load of `words` words of a memory of weights or lists.
+static bl_status add_packet(builder *b, bl_steps *list, bl_step step, int memory, uint32_t words,
+                            const uint8_t *bytes, bl_error *err) {
+  bl_touched touched = {.writes = {0, 0}};
+  touched.lists[memory] = (bl_words){step.address, step.address + words};
+  step.payload = bl_arena_alloc(b->program->arena, bl_div_up(step.bytes, 4), sizeof *step.payload);
   if (step.payload == NULL) return no_memory(err);
   for (uint32_t i = 0; i < step.bytes; i++)
     step.payload[i / 4] |= (uint32_t)bytes[i] << (i % 4 * 8);
-  return add_step(list, step, err);
+  return bl_add_step(list, step, &touched, err);
 }
 
 static uint8_t load_opcode(int memory) {
   return memory == BL_MEMORY_TABLES ? BL_OP_LOAD_TABLES : (uint8_t)(BL_OP_LOAD_WEIGHTS + memory);
 }
 
-static bl_status add_load(builder *b, steps *list, int memory, uint32_t address, uint32_t words,
+static bl_status add_load(builder *b, bl_steps *list, int memory, uint32_t address, uint32_t words,
                           const uint8_t *bytes, bl_error *err) {
   const bl_config *config = &b->program->config;
   bool columns = memory == BL_MEMORY_WEIGHTS || memory == BL_MEMORY_PARAMS;
@@ -109,44 +85,41 @@ static bl_status add_load(builder *b, steps *list, int memory, uint32_t address,
                   .bytes = words * bl_word_bytes(config, memory),
                   .layer = b->m == NULL ? BL_STEP_NO_LAYER : b->m->index};
   if (list == &b->batch) b->program->figures.streamed_bytes += step.bytes;
-  return add_packet(b, list, step, bytes, err);
+  return add_packet(b, list, step, memory, words, bytes, err);
 }
 
-static bl_status add_codes(builder *b, steps *list, const code_block *c, bl_error *err) {
+static bl_status add_codes(builder *b, bl_steps *list, const code_block *c, bl_error *err) {
   bl_step step = {.opcode = BL_OP_LOAD_CODES,
                   .address = c->address,
                   .argument = c->argument,
                   .bytes = c->bytes,
                   .layer = b->m == NULL ? BL_STEP_NO_LAYER : b->m->index};
   if (list == &b->batch) b->program->figures.streamed_bytes += step.bytes;
-  return add_packet(b, list, step, c->payload, err);
+  return add_packet(b, list, step, BL_MEMORY_WEIGHTS, c->words, c->payload, err);
 }
 
-static bl_status add_fence(builder *b, bl_error *err) {
-  memset(b->flights, 0, sizeof b->flights);
-  memset(b->input_flights, 0, sizeof b->input_flights);
-  return add_step(&b->batch, (bl_step){.opcode = BL_OP_FENCE, .layer = BL_STEP_NO_LAYER}, err);
-}
-
-static bool overlaps(span a, span b) {
-  return a.begin < b.end && b.begin < a.end;
+// A load or a SEND of activations.
+static bl_status add_transfer(builder *b, bl_step step, bl_error *err) {
+  const uint32_t bytes = step.argument >> 24;
+  const bool sends = step.opcode == BL_OP_SEND;
+  const uint32_t words = sends ? step.argument & 0xFFFFFF : step.bytes / bytes;
+  const bl_words span = {step.address, step.address + words};
+  bl_touched touched = {.writes = {0, 0}};
+  *(sends ? &touched.reads[0] : &touched.writes) = span;
+  return bl_add_step(&b->batch, step, &touched, err);
 }
 
 // ---- Blocks ------------------------------------------------------------------------------------
 
-// Takes the next words of the ring, with a fence where an unfinished run still uses them.
-static bl_status take_streamed(builder *b, int memory, uint32_t words, uint32_t *address,
-                               bl_error *err) {
+// Takes the next words of the ring.
+static uint32_t take_streamed(builder *b, int memory, uint32_t words) {
   uint32_t depth = bl_memory_depth(&b->program->config, (bl_memory_kind)memory);
   if (words > depth - b->next[memory]) b->next[memory] = 0;
-  span block = {b->next[memory], b->next[memory] + words};
-  for (int f = 0; f < FLIGHTS; f++)
-    if (overlaps(block, b->flights[f][memory])) BL_TRY(add_fence(b, err));
+  bl_words block = {b->next[memory], b->next[memory] + words};
   b->next[memory] = block.end;
   if (block.end > b->used[memory]) b->used[memory] = block.end;
   b->current[memory] = block;
-  *address = block.begin;
-  return BL_OK;
+  return block.begin;
 }
 
 // Finds `words` words in a resident memory; BL_NONE when they are not there yet.
@@ -186,8 +159,8 @@ static bl_status place(builder *b, int memory, uint8_t *bytes, uint32_t words, u
   if (b->again && !b->streamed[memory]) {
     *address = b->places[b->place_at][memory];
   } else if (words > 0 && b->streamed[memory]) {
-    status = take_streamed(b, memory, words, address, err);
-    if (status == BL_OK) status = add_load(b, &b->batch, memory, *address, words, bytes, err);
+    *address = take_streamed(b, memory, words);
+    status = add_load(b, &b->batch, memory, *address, words, bytes, err);
   } else if (words > 0) {
     place_resident(b, memory, bytes, words, address);
   }
@@ -253,9 +226,8 @@ static bl_status place_codes(builder *b, const bl_part *part, uint32_t *address,
   if (b->again && !b->streamed[BL_MEMORY_WEIGHTS]) {
     *address = b->places[b->place_at][BL_MEMORY_WEIGHTS];
   } else if (b->streamed[BL_MEMORY_WEIGHTS]) {
-    status = take_streamed(b, BL_MEMORY_WEIGHTS, total, address, err);
-    c.address = *address;
-    if (status == BL_OK) status = add_codes(b, &b->batch, &c, err);
+    c.address = *address = take_streamed(b, BL_MEMORY_WEIGHTS, total);
+    status = add_codes(b, &b->batch, &c, err);
   } else if (take_resident(b, BL_MEMORY_WEIGHTS, total, address)) {
     c.address = *address;
     return keep_codes(b, &c, err);
@@ -393,20 +365,24 @@ static bl_status place_tiles(builder *b, const bl_part *part, const uint32_t bas
 typedef struct {
   bl_part part;
   uint32_t tile_base, param_base, table;
-  span blocks[BL_LIST_MEMORIES];
+  bl_words blocks[BL_LIST_MEMORIES]; // streamed ones
 } placed_part;
 
-// The loads of a part are behind it; what they placed stays in use until two more runs are sent.
-static void take_off(builder *b, const placed_part *p, span input) {
-  memmove(b->flights[1], b->flights[0], sizeof b->flights[0]);
-  memcpy(b->flights[0], p->blocks, sizeof p->blocks);
-  b->input_flights[1] = b->input_flights[0];
-  b->input_flights[0] = input;
+// The words that a run may read or write of a region: of an input in pieces, the piece's slot.
+static bl_words region_words(const builder *b, uint32_t region, uint32_t piece) {
+  const bl_region *r = &b->program->regions[region];
+  const bl_cut cut = bl_cut_at(b->program, 0);
+  if (region != 0 || cut.spills) return (bl_words){r->address, r->address + r->words};
+  bl_step load = bl_input_load(b->program, b->mapped, piece);
+  return (bl_words){load.address, load.address + load.bytes / r->load_bytes};
 }
 
-static span input_span(const builder *b, uint32_t piece) {
-  bl_step load = bl_input_load(b->program, b->mapped, piece);
-  return (span){load.address, load.address + load.bytes / b->program->regions[0].load_bytes};
+static bl_touched run_touches(const builder *b, const placed_part *p, uint32_t piece) {
+  bl_touched touched = {.reads[0] = region_words(b, b->m->in_region, piece),
+                        .writes = region_words(b, b->m->out_region, piece)};
+  if (b->m->res_region != BL_NONE) touched.reads[1] = region_words(b, b->m->res_region, piece);
+  memcpy(touched.lists, p->blocks, sizeof p->blocks);
+  return touched;
 }
 
 // Is it the last operation that writes the layer's output?
@@ -437,9 +413,8 @@ static bl_status emit_run(builder *b, const placed_part *p, uint32_t piece, bl_e
   step.payload = bl_arena_alloc(b->program->arena, BL_DESCRIPTOR_WORDS, sizeof *words);
   if (step.payload == NULL) return no_memory(err);
   memcpy(step.payload, words, sizeof words);
-  bool reads_input = b->m->in_region == 0 || b->m->res_region == 0;
-  take_off(b, p, reads_input ? input_span(b, piece) : (span){0, 0});
-  return add_step(&b->batch, step, err);
+  const bl_touched touched = run_touches(b, p, piece);
+  return bl_add_step(&b->batch, step, &touched, err);
 }
 
 static bl_status place_part(builder *b, placed_part *p, bl_error *err) {
@@ -457,12 +432,6 @@ static bl_status place_part(builder *b, placed_part *p, bl_error *err) {
   memcpy(p->blocks, b->current, sizeof p->blocks);
   free(offsets);
   return status;
-}
-
-static bl_status emit_input(builder *b, uint32_t piece, bl_error *err) {
-  for (int f = 0; f < FLIGHTS; f++)
-    if (overlaps(input_span(b, piece), b->input_flights[f])) BL_TRY(add_fence(b, err));
-  return add_step(&b->batch, bl_input_load(b->program, b->mapped, piece), err);
 }
 
 static void select_op(builder *b, uint32_t op, uint32_t limit[BL_LIST_MEMORIES]) {
@@ -509,7 +478,8 @@ static bl_status emit_cut(builder *b, bl_error *err) {
   for (uint32_t piece = 0; cut.op1 > 0 && piece < cut.pieces && b->overflow < 0; piece++) {
     b->again = piece > 0;
     b->place_at = 0;
-    if (piece > 0 || !b->program->ahead) BL_TRY(emit_input(b, piece, err));
+    if (piece > 0 || !b->program->ahead)
+      BL_TRY(add_transfer(b, bl_input_load(b->program, b->mapped, piece), err));
     for (uint32_t op = 0; op < cut.op1 && b->overflow < 0; op++)
       BL_TRY(emit_op(b, op, piece, err));
   }
@@ -525,7 +495,7 @@ static bl_status spill_step(builder *b, const bl_cut *cut, uint32_t region, uint
   b->spilled[region] = b->spills;
   if (r->store_offset > 0 && region != b->graph->output)
     b->program->figures.spilled_bytes += load ? step.bytes : 4 * bl_program_answer_words(&step);
-  return add_step(&b->batch, step, err);
+  return add_transfer(b, step, err);
 }
 
 // What a piece of a stage loads, or sends, each once.
@@ -552,8 +522,8 @@ static bl_status emit_stage(builder *b, const bl_spill_stage *stage, bl_error *e
     b->again = piece > 0;
     b->place_at = first_place;
     if (piece > 0 || cut.op0 > 0) {
-      BL_TRY(add_fence(b, err));
-      b->batch.items[b->batch.count - 1].stored = piece == 0;
+      bl_step fence = {.opcode = BL_OP_FENCE, .layer = BL_STEP_NO_LAYER, .stored = piece == 0};
+      BL_TRY(bl_add_step(&b->batch, fence, NULL, err));
     }
     BL_TRY(spill(b, &cut, piece, true, err));
     for (uint32_t op = cut.op0; op < cut.op1 && b->overflow < 0; op++)
@@ -585,7 +555,7 @@ static bl_status emit_ahead(builder *b, uint32_t op, bl_error *err) {
   step.store_offset += b->input_words * r->load_bytes;
   step.bytes = (end - b->input_words) * r->load_bytes;
   b->input_words = end;
-  return add_step(&b->batch, step, err);
+  return add_transfer(b, step, err);
 }
 
 static uint32_t last_reader(const bl_mapped *mapped) {
@@ -595,16 +565,18 @@ static uint32_t last_reader(const bl_mapped *mapped) {
   return reader;
 }
 
+// Everything but the fences: those that keep the steps of a batch, and of the next, apart are
+// placed when all of them are known.
 static bl_status emit_batch(builder *b, bl_error *err) {
   bl_program *p = b->program;
   uint32_t address, argument, bytes;
   b->input_reader = last_reader(b->mapped);
   if (p->ahead) p->first_load = bl_input_load(p, b->mapped, 0);
-  BL_TRY(add_fence(b, err)); // the batch before may still read what this one loads
   for (uint32_t s = 0; s < p->stage_count && b->overflow < 0; s++)
     BL_TRY(emit_stage(b, &p->stages[s], err));
   if (p->stage_count > 0) return BL_OK;
-  if (p->input.cut_ops == 0 && !p->ahead) BL_TRY(emit_input(b, 0, err));
+  if (p->input.cut_ops == 0 && !p->ahead)
+    BL_TRY(add_transfer(b, bl_input_load(p, b->mapped, 0), err));
   BL_TRY(emit_cut(b, err));
   for (uint32_t op = p->input.cut_ops; op < b->mapped->count && b->overflow < 0; op++) {
     BL_TRY(emit_op(b, op, 0, err));
@@ -617,7 +589,7 @@ static bl_status emit_batch(builder *b, bl_error *err) {
                   .stored = true,
                   .store_offset = p->output_offset,
                   .layer = BL_STEP_NO_LAYER};
-  return add_step(&b->batch, send, err);
+  return add_transfer(b, send, err);
 }
 
 // Loads words begin .. end-1 of a resident memory, leaving out what travels as codes.
@@ -646,7 +618,7 @@ static bl_status emit_setup(builder *b, bl_error *err) {
   return BL_OK;
 }
 
-static bl_status take_steps(bl_arena *arena, const steps *from, bl_step **to, uint32_t *count,
+static bl_status take_steps(bl_arena *arena, const bl_steps *from, bl_step **to, uint32_t *count,
                             bl_error *err) {
   *to = bl_arena_alloc(arena, from->count, sizeof **to);
   if (*to == NULL) return no_memory(err);
@@ -668,6 +640,7 @@ static bl_status attempt(builder *b, bl_error *err) {
   memset(p->layer_parts, 0, b->graph->layer_count * sizeof *p->layer_parts);
   BL_TRY(emit_batch(b, err));
   if (b->overflow >= 0) return BL_OK;
+  BL_TRY(bl_place_fences(&b->batch, err));
   BL_TRY(emit_setup(b, err));
   BL_TRY(take_steps(p->arena, &b->setup, &p->setup, &p->setup_count, err));
   return take_steps(p->arena, &b->batch, &p->batch, &p->batch_count, err);
@@ -681,8 +654,8 @@ static void free_builder(builder *b) {
   free(b->codes);
   free(b->places);
   free(b->spilled);
-  free(b->setup.items);
-  free(b->batch.items);
+  bl_free_steps(&b->setup);
+  bl_free_steps(&b->batch);
 }
 
 bl_status bl_stream(bl_program *program, const bl_int_graph *graph, const bl_mapped *mapped,

@@ -22,17 +22,20 @@ static const char *status_text(uint8_t status) {
   return bl_driver_status_text(status);
 }
 
+bl_status bl_device_failure(const bl_device *device, const bl_answer *answer, const char *doing,
+                            bl_error *err) {
+  return bl_fail(err, BL_ERR_DEVICE, "%s device, %s: %s (status %u, info 0x%x, opcode 0x%02x)",
+                 bl_device_name(device->kind), doing, status_text(answer->status),
+                 (unsigned)answer->status, (unsigned)answer->info, (unsigned)answer->opcode);
+}
+
 bl_status bl_device_check(const bl_device *device, bl_driver_result result, const char *doing,
                           bl_error *err) {
   if (result == BL_DRIVER_OK) return BL_OK;
-  const char *name = bl_device_name(device->kind);
-  if (result != BL_DRIVER_DEVICE)
-    return bl_fail(err, BL_ERR_DEVICE, "%s device, %s: %s", name, doing,
-                   bl_driver_result_text(result));
-  const bl_answer *failure = &device->driver.failure;
-  return bl_fail(err, BL_ERR_DEVICE, "%s device, %s: %s (status %u, info 0x%x, opcode 0x%02x)",
-                 name, doing, status_text(failure->status), (unsigned)failure->status,
-                 (unsigned)failure->info, (unsigned)failure->opcode);
+  if (result == BL_DRIVER_DEVICE)
+    return bl_device_failure(device, &device->driver.failure, doing, err);
+  return bl_fail(err, BL_ERR_DEVICE, "%s device, %s: %s", bl_device_name(device->kind), doing,
+                 bl_driver_result_text(result));
 }
 
 // ---- A transport that tells its listener what passes ----

@@ -50,6 +50,10 @@ BL_MUST_USE bl_status bl_device_trace(bl_device *device, const char *path, bl_er
 bl_status bl_device_check(const bl_device *device, bl_driver_result result, const char *doing,
                           bl_error *err);
 
+// The failure that an answer other than OK tells, as one line.
+bl_status bl_device_failure(const bl_device *device, const bl_answer *answer, const char *doing,
+                            bl_error *err);
+
 // A counter of the device (0..BL_COUNTER_COUNT-1): its short name and what it counts.
 const char *bl_device_counter_name(int counter);
 const char *bl_device_counter_meaning(int counter);

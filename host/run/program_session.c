@@ -10,13 +10,33 @@
 
 enum { RUNS_IN_FLIGHT = 64, MEMORY_CAP = 512 << 20 };
 
+// A batch on the device.
+typedef struct {
+  uint64_t number; // batches of the session count from 0
+  size_t images;
+  uint32_t *store, *signatures; // see bl_program; [batch_count]
+  uint64_t sent;                // requests
+  uint16_t last_tag;            // of them
+  bool failed;
+  bl_answer failure;  // the first one
+  const bl_step *run; // that failed; NULL: another request
+} flight;
+
+typedef struct {
+  const bl_step *step;
+  flight *flight;
+  uint16_t tag;
+} running_step;
+
 struct bl_session {
   bl_arena *arena; // owns all buffers, and this structure
   bl_device device;
   const bl_int_graph *graph;
   const bl_program *program;
   uint32_t fault_layer;
-  uint32_t *store; // of the batch, see bl_program
+  flight flights[BL_SESSION_FLIGHTS]; // the oldest is `first`
+  uint32_t first, count;
+  uint64_t submitted;
   // A program that loads ahead: packed input of the batch announced, or of the one on the device;
   // the one announced while that stands in `next`.
   uint32_t *next, *spare;
@@ -31,21 +51,43 @@ struct bl_session {
   int64_t trace_layer; // -1: the whole batch
   bl_profile *profile; // or NULL
   // Steps of the runs that are not yet answered; runs are answered in order.
-  const bl_step *running[RUNS_IN_FLIGHT];
+  running_step running[RUNS_IN_FLIGHT];
   uint32_t first_running, running_count;
-  uint32_t *signatures; // of the last batch's steps
+  uint32_t *signatures; // of the last batch collected
   bool unsigned_run;    // a run was answered without one
 };
 
+// The batch that a request belongs to; of a header that the device did not understand, the oldest.
+static flight *flight_of(bl_session *s, const bl_answer *answer) {
+  const uint16_t next = s->device.driver.next_tag;
+  const uint16_t age = (uint16_t)(next - answer->tag - (next < answer->tag ? 1 : 0)); // 0 is no tag
+  if (s->count == 0) return NULL;
+  flight *newest = &s->flights[(s->first + s->count - 1) % BL_SESSION_FLIGHTS];
+  return answer->opcode != 0 && age <= newest->sent ? newest : &s->flights[s->first];
+}
+
+static void note_failure(bl_session *s, const bl_answer *answer) {
+  flight *f = flight_of(s, answer);
+  if (f == NULL || f->failed) return;
+  f->failed = true;
+  f->failure = *answer;
+  f->run = NULL;
+  for (uint32_t i = 0; i < s->running_count && answer->opcode == BL_OP_RUN; i++) {
+    const running_step *r = &s->running[(s->first_running + i) % RUNS_IN_FLIGHT];
+    if (r->tag == answer->tag) f->run = r->step;
+  }
+}
+
 static void note_answer(void *context, const bl_answer *answer) {
   bl_session *s = context;
-  if (answer->opcode != BL_OP_RUN || s->running_count == 0) return;
-  const bl_step *step = s->running[s->first_running % RUNS_IN_FLIGHT];
+  if (answer->status != BL_STATUS_OK) note_failure(s, answer);
+  const running_step *r = &s->running[s->first_running % RUNS_IN_FLIGHT];
+  if (answer->opcode != BL_OP_RUN || s->running_count == 0 || r->tag != answer->tag) return;
   s->first_running++;
   s->running_count--;
   if (answer->status != BL_STATUS_OK) return;
-  if (step->layer < s->graph->layer_count) s->layer_cycles[step->layer] += answer->info;
-  s->signatures[step - s->program->batch] = answer->signature;
+  if (r->step->layer < s->graph->layer_count) s->layer_cycles[r->step->layer] += answer->info;
+  r->flight->signatures[r->step - s->program->batch] = answer->signature;
   if (answer->bytes == 0) s->unsigned_run = true;
 }
 
@@ -74,47 +116,45 @@ static const uint32_t *plant_fault(bl_session *s, const bl_step *step) {
   return bl_descriptor_pack(&descriptor, s->faulty) ? s->faulty : step->payload;
 }
 
-static bl_status send_step(bl_session *s, const bl_step *step, bl_error *err) {
-  const uint32_t *loads = step->next ? s->next : s->store;
+static bl_driver_result send_step(bl_session *s, flight *f, const bl_step *step) {
   const uint32_t *payload = step->payload;
+  const bool sends = step->opcode == BL_OP_SEND;
   if (step->stored && step->opcode == BL_OP_LOAD_ACTIVATIONS)
-    payload = loads + step->store_offset / 4;
+    payload = (step->next ? s->next : f->store) + step->store_offset / 4;
   if (step->opcode == BL_OP_RUN && step->layer == s->fault_layer) payload = plant_fault(s, step);
+  if (s->device.driver.failed) return BL_DRIVER_DEVICE;
+  f->sent++;
+  f->last_tag = s->device.driver.next_tag;
   if (step->opcode == BL_OP_RUN && s->running_count < RUNS_IN_FLIGHT)
-    s->running[(s->first_running + s->running_count++) % RUNS_IN_FLIGHT] = step;
-  bool sends = step->opcode == BL_OP_SEND;
-  bl_driver_result result;
-  if (step->opcode == BL_OP_FENCE && step->stored)
-    result = bl_driver_fence(&s->device.driver);
-  else
-    result =
-        bl_driver_request(&s->device.driver, step->opcode, step->address, step->argument, payload,
-                          step->bytes, sends ? s->store + step->store_offset / 4 : NULL,
-                          sends ? bl_program_answer_words(step) : 0, NULL);
-  char where[96];
-  return bl_device_check(&s->device, result, describe(s, step, where, sizeof where), err);
+    s->running[(s->first_running + s->running_count++) % RUNS_IN_FLIGHT] =
+        (running_step){step, f, f->last_tag};
+  if (step->opcode == BL_OP_FENCE && step->stored) return bl_driver_fence(&s->device.driver);
+  return bl_driver_request(&s->device.driver, step->opcode, step->address, step->argument, payload,
+                           step->bytes, sends ? f->store + step->store_offset / 4 : NULL,
+                           sends ? bl_program_answer_words(step) : 0, NULL);
 }
 
 // A layer's output while it is still there: all of it after its last run, or the rows of each run
 // where it is never there as a whole.
-static bl_status look_at(bl_session *s, const bl_step *step, size_t images, bl_layer_sink sink,
-                         void *context, bl_error *err) {
+static bl_driver_result look_at(bl_session *s, const bl_step *step, flight *f, bl_layer_sink sink,
+                                void *context) {
   uint32_t address, argument, bytes, tensor = s->graph->layers[step->layer].output;
   bool pieces = s->program->regions[tensor].pieces;
-  if (pieces ? !step->rows_done : !step->last_part) return BL_OK;
+  if (pieces ? !step->rows_done : !step->last_part) return BL_DRIVER_OK;
   bl_program_look(s->program, s->graph, step, &address, &argument, &bytes);
+  f->sent += 2;
   bl_driver_result result = bl_driver_request(&s->device.driver, BL_OP_SEND, address, argument,
                                               NULL, 0, s->peek, s->peek_words, NULL);
   if (result == BL_DRIVER_OK) result = bl_driver_fence(&s->device.driver);
-  BL_TRY(bl_device_check(&s->device, result, "sending a layer's output", err));
+  if (result != BL_DRIVER_OK) return result;
   if (pieces)
-    bl_program_unpack_rows(s->program, s->graph, step, s->peek, images,
+    bl_program_unpack_rows(s->program, s->graph, step, s->peek, f->images,
                            s->values + s->offsets[step->layer]);
   else
-    bl_program_unpack(s->program, s->graph, tensor, s->peek, images, s->values);
+    bl_program_unpack(s->program, s->graph, tensor, s->peek, f->images, s->values);
   if (step->last_part)
     sink(context, step->layer, s->values + (pieces ? s->offsets[step->layer] : 0));
-  return BL_OK;
+  return result;
 }
 
 bl_status bl_session_trace(bl_session *session, const char *path, int64_t layer, bl_error *err) {
@@ -129,23 +169,17 @@ bl_status bl_session_trace(bl_session *session, const char *path, int64_t layer,
   return BL_OK;
 }
 
-static bl_status fence(bl_session *s, const char *doing, bl_error *err) {
-  return bl_device_check(&s->device, bl_driver_fence(&s->device.driver), doing, err);
+static bl_driver_result fence(bl_session *s, flight *f) {
+  f->sent++;
+  return bl_driver_fence(&s->device.driver);
 }
 
-// A step, with the waveform switched on before a traced layer's first run and off after its last.
-static bl_status traced_step(bl_session *s, const bl_step *step, bl_error *err) {
-  bool traced = s->trace != NULL && s->trace_layer >= 0 && step->opcode == BL_OP_RUN &&
-                step->layer == (uint32_t)s->trace_layer;
-  if (traced && step->part == 0) {
-    BL_TRY(fence(s, "before the traced layer", err));
-    BL_TRY(bl_device_trace(&s->device, s->trace, err));
-  }
-  BL_TRY(send_step(s, step, err));
-  if (!traced || !step->last_part) return BL_OK;
-  BL_TRY(fence(s, "the traced layer", err));
-  s->trace = NULL;
-  return bl_device_trace(&s->device, NULL, err);
+// Begins or ends (path NULL) a waveform with nothing under way.
+static bl_status trace(bl_session *s, flight *f, const char *path, bl_error *err) {
+  const bl_driver_result result = fence(s, f);
+  if (result != BL_DRIVER_OK && result != BL_DRIVER_DEVICE)
+    return bl_device_check(&s->device, result, "around the traced steps", err);
+  return bl_device_trace(&s->device, path, err);
 }
 
 bl_status bl_session_next(bl_session *session, const int32_t *in, size_t images, bl_error *err) {
@@ -158,49 +192,131 @@ bl_status bl_session_next(bl_session *session, const int32_t *in, size_t images,
 }
 
 // A program that loads ahead finds its input on the device when the batch before announced it.
-static bl_status load_first(bl_session *s, bl_error *err) {
+static bl_driver_result load_first(bl_session *s, flight *f) {
   const size_t bytes = bl_program_input_bytes(s->program);
-  if (!s->program->ahead) return BL_OK;
-  bool there = s->loaded && memcmp(s->store, s->next, bytes) == 0;
+  const bl_step step = {.opcode = BL_OP_FENCE, .layer = BL_STEP_NO_LAYER};
+  if (!s->program->ahead) return BL_DRIVER_OK;
+  bool there = s->loaded && memcmp(f->store, s->next, bytes) == 0;
   if (s->loaded && s->has_next) memcpy(s->next, s->spare, bytes);
   s->loaded = false;
-  if (there) return BL_OK;
-  return send_step(s, &s->program->first_load, err);
+  if (there) return BL_DRIVER_OK;
+  if (s->count > 1) { // the batch before may still read what this load changes
+    bl_driver_result result = send_step(s, f, &step);
+    if (result != BL_DRIVER_OK) return result;
+  }
+  return send_step(s, f, &s->program->first_load);
 }
 
-// Runs a batch; the sink gets the layers that `wanted` names, BL_STEP_NO_LAYER being all of them.
-static bl_status run_batch(bl_session *session, const int32_t *in, size_t images, int32_t *out,
-                           uint32_t wanted, bl_layer_sink sink, void *context, bl_error *err) {
-  const bl_program *program = session->program;
-  BL_TRY(bl_program_pack_input(program, session->graph, in, images, session->store, err));
-  BL_TRY(load_first(session, err));
-  bool whole = session->trace != NULL && session->trace_layer < 0;
-  if (whole) BL_TRY(bl_device_trace(&session->device, session->trace, err));
-  for (uint32_t i = 0; i < program->batch_count; i++) {
+// What looks at a batch on its way: the sink gets the layers that `wanted` names, BL_STEP_NO_LAYER
+// being all of them.
+typedef struct {
+  bl_layer_sink sink; // or NULL
+  void *context;
+  uint32_t wanted;
+} watcher;
+
+// A step, and what is to be seen behind it.
+static bl_driver_result watched_step(bl_session *s, flight *f, const bl_step *step,
+                                     const watcher *w) {
+  bl_driver_result result = send_step(s, f, step);
+  const bool run = step->opcode == BL_OP_RUN && w->sink != NULL;
+  if (result != BL_DRIVER_OK || !run || (w->wanted != BL_STEP_NO_LAYER && w->wanted != step->layer))
+    return result;
+  return look_at(s, step, f, w->sink, w->context);
+}
+
+// All steps, with the waveform switched on before a traced layer's first run and off after its
+// last, or around everything. Ends early when the device has answered an error.
+static bl_status send_batch(bl_session *s, flight *f, const watcher *w, bl_error *err) {
+  const bl_program *program = s->program;
+  const bool whole = s->trace != NULL && s->trace_layer < 0;
+  if (whole) BL_TRY(trace(s, f, s->trace, err));
+  bl_driver_result result = load_first(s, f);
+  for (uint32_t i = 0; i < program->batch_count && result == BL_DRIVER_OK; i++) {
     const bl_step *step = &program->batch[i];
-    if (step->next && !session->has_next) continue;
-    BL_TRY(traced_step(session, step, err));
-    if (sink != NULL && step->opcode == BL_OP_RUN &&
-        (wanted == BL_STEP_NO_LAYER || wanted == step->layer))
-      BL_TRY(look_at(session, step, images, sink, context, err));
+    if (step->next && !s->has_next) continue;
+    const bool traced = s->trace != NULL && !whole && step->opcode == BL_OP_RUN &&
+                        step->layer == (uint32_t)s->trace_layer;
+    if (traced && step->part == 0) BL_TRY(trace(s, f, s->trace, err));
+    result = watched_step(s, f, step, w);
+    if (traced && step->last_part) BL_TRY(trace(s, f, NULL, err));
   }
-  BL_TRY(fence(session, "finishing a batch", err));
-  session->loaded = session->has_next;
-  session->has_next = false;
-  session->trace = NULL;
-  if (whole) BL_TRY(bl_device_trace(&session->device, NULL, err));
-  bl_program_unpack_output(program, session->graph, session->store, images, out);
+  if (whole) BL_TRY(trace(s, f, NULL, err));
+  s->trace = NULL;
+  s->loaded = s->has_next;
+  s->has_next = false;
+  if (result == BL_DRIVER_DEVICE) return BL_OK; // bl_session_collect tells
+  return bl_device_check(&s->device, result, "sending a batch", err);
+}
+
+static bl_status submit(bl_session *s, const int32_t *in, size_t images, const watcher *w,
+                        bl_error *err) {
+  flight *f = &s->flights[(s->first + s->count) % BL_SESSION_FLIGHTS];
+  BL_TRY(bl_program_pack_input(s->program, s->graph, in, images, f->store, err));
+  f->number = s->submitted++;
+  f->images = images;
+  f->sent = 0;
+  f->last_tag = s->device.driver.next_tag;
+  f->failed = false;
+  s->count++;
+  return send_batch(s, f, w, err);
+}
+
+bl_status bl_session_submit(bl_session *session, const int32_t *in, size_t images, bl_error *err) {
+  const watcher none = {NULL, NULL, BL_STEP_NO_LAYER};
+  if (session->count == BL_SESSION_FLIGHTS)
+    return bl_fail(err, BL_ERR_USAGE, "session: %u batches are in flight; collect one first",
+                   (unsigned)BL_SESSION_FLIGHTS);
+  return submit(session, in, images, &none, err);
+}
+
+// Why a batch failed, or of an earlier one's failure, that it was not run.
+static bl_status explain(const bl_session *s, const flight *f, bl_error *err) {
+  char where[96], what[128];
+  const bl_step moving = {.layer = BL_STEP_NO_LAYER};
+  if (f->failed)
+    (void)snprintf(what, sizeof what, "batch %llu, %s", (unsigned long long)f->number,
+                   describe(s, f->run == NULL ? &moving : f->run, where, sizeof where));
+  else
+    (void)snprintf(what, sizeof what, "batch %llu was not run, after an error",
+                   (unsigned long long)f->number);
+  return bl_device_failure(&s->device, f->failed ? &f->failure : &s->device.driver.failure, what,
+                           err);
+}
+
+bl_status bl_session_collect(bl_session *session, int32_t *out, bl_error *err) {
+  if (session->count == 0)
+    return bl_fail(err, BL_ERR_USAGE, "session: no batch is in flight; submit one first");
+  flight *f = &session->flights[session->first];
+  // Where this or an earlier batch failed, answers may be missing.
+  bl_driver_result result = bl_driver_await(&session->device.driver, f->last_tag);
+  session->first = (session->first + 1) % BL_SESSION_FLIGHTS;
+  session->count--;
+  if (f->failed || result == BL_DRIVER_DEVICE) return explain(session, f, err);
+  BL_TRY(bl_device_check(&session->device, result, "finishing a batch", err));
+  session->signatures = f->signatures;
+  bl_program_unpack_output(session->program, session->graph, f->store, f->images, out);
   return BL_OK;
+}
+
+static bl_status run_batch(bl_session *session, const int32_t *in, size_t images, int32_t *out,
+                           const watcher *w, bl_error *err) {
+  if (session->count > 0)
+    return bl_fail(err, BL_ERR_USAGE, "session: a batch is in flight; collect it first");
+  BL_TRY(submit(session, in, images, w, err));
+  return bl_session_collect(session, out, err);
 }
 
 bl_status bl_session_run(bl_session *session, const int32_t *in, size_t images, int32_t *out,
                          bl_layer_sink sink, void *context, bl_error *err) {
-  return run_batch(session, in, images, out, BL_STEP_NO_LAYER, sink, context, err);
+  const watcher all = {sink, context, BL_STEP_NO_LAYER};
+  return run_batch(session, in, images, out, &all, err);
 }
 
 bl_status bl_session_run_layer(bl_session *session, const int32_t *in, size_t images, int32_t *out,
                                uint32_t layer, bl_layer_sink sink, void *context, bl_error *err) {
-  return run_batch(session, in, images, out, layer, sink, context, err);
+  const watcher one = {sink, context, layer};
+  return run_batch(session, in, images, out, &one, err);
 }
 
 const uint32_t *bl_session_signatures(const bl_session *session) {
@@ -208,8 +324,13 @@ const uint32_t *bl_session_signatures(const bl_session *session) {
 }
 
 static bl_status load(bl_session *s, bl_error *err) {
-  for (uint32_t i = 0; i < s->program->setup_count; i++)
-    BL_TRY(send_step(s, &s->program->setup[i], err));
+  flight none = {0};
+  char where[96];
+  for (uint32_t i = 0; i < s->program->setup_count; i++) {
+    const bl_step *step = &s->program->setup[i];
+    BL_TRY(bl_device_check(&s->device, send_step(s, &none, step),
+                           describe(s, step, where, sizeof where), err));
+  }
   uint64_t counters[BL_COUNTER_COUNT];
   return bl_device_check(&s->device, bl_driver_counters(&s->device.driver, counters, true),
                          "loading the program", err);
@@ -240,16 +361,20 @@ static bl_status take_buffers(bl_session *s, bl_error *err) {
     s->offsets[i] = all_values;
     all_values += p->images * bl_int_elements(&s->graph->tensors[tensor]);
   }
-  s->store = bl_arena_alloc(s->arena, p->store_bytes / 4, sizeof(uint32_t));
   s->next = bl_arena_alloc(s->arena, (bl_program_input_bytes(p) + 3) / 4, sizeof(uint32_t));
   s->spare = bl_arena_alloc(s->arena, (bl_program_input_bytes(p) + 3) / 4, sizeof(uint32_t));
   s->peek = bl_arena_alloc(s->arena, s->peek_words, sizeof(uint32_t));
   s->values = bl_arena_alloc(s->arena, all_values, sizeof(int32_t));
   s->layer_cycles = bl_arena_alloc(s->arena, s->graph->layer_count, sizeof(uint64_t));
-  s->signatures = bl_arena_alloc(s->arena, p->batch_count, sizeof(uint32_t));
-  if (s->next == NULL || s->spare == NULL || s->store == NULL || s->peek == NULL ||
-      s->values == NULL || s->layer_cycles == NULL || s->signatures == NULL)
-    return bl_fail(err, BL_ERR_MEMORY, "no memory for the program's buffers");
+  bool ok = s->next != NULL && s->spare != NULL && s->peek != NULL && s->values != NULL &&
+            s->layer_cycles != NULL;
+  for (uint32_t i = 0; i < BL_SESSION_FLIGHTS && ok; i++) {
+    s->flights[i].store = bl_arena_alloc(s->arena, p->store_bytes / 4, sizeof(uint32_t));
+    s->flights[i].signatures = bl_arena_alloc(s->arena, p->batch_count, sizeof(uint32_t));
+    ok = s->flights[i].store != NULL && s->flights[i].signatures != NULL;
+  }
+  if (!ok) return bl_fail(err, BL_ERR_MEMORY, "no memory for the program's buffers");
+  s->signatures = s->flights[0].signatures;
   return BL_OK;
 }
 

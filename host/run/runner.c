@@ -32,6 +32,8 @@ bl_status bl_runner_read(const bl_runner *runner, size_t first, size_t images, d
   return BL_OK;
 }
 
+enum { INPUTS = BL_SESSION_FLIGHTS + 1 };
+
 typedef struct {
   const bl_runner *runner;
   bool compare, keep_outputs;
@@ -51,9 +53,15 @@ typedef struct {
   bool compare;
   float *outputs; // of the next sample, or NULL
   double *scratch;
-  int32_t *in, *next, *out, *expected;
-  size_t read_ahead; // images in `next`
+  // Inputs of three batches: one whose output is to come, one being sent, one announced.
+  int32_t *in[INPUTS], *out, *expected;
 } run_state;
+
+// Samples of one batch, and which of the inputs holds them.
+typedef struct {
+  size_t first, images;
+  int32_t *in;
+} run_slice;
 
 static double now(void) {
   struct timespec t;
@@ -73,16 +81,18 @@ static void count_labels(const run_state *s, size_t first, size_t images, bl_run
   }
 }
 
-static bl_status compare_outputs(run_state *s, size_t first, size_t images, bl_run_result *r,
+static bl_status compare_outputs(run_state *s, const run_slice *batch, bl_run_result *r,
                                  bl_error *err) {
+  const size_t images = batch->images;
   const bl_int_graph *graph = s->runner->bloom->graph;
   size_t elements = bl_int_elements(&graph->tensors[graph->output]);
-  BL_TRY(s->reference.run(s->reference.self, s->in, images, s->expected, NULL, NULL, err));
+  BL_TRY(s->reference.run(s->reference.self, batch->in, images, s->expected, NULL, NULL, err));
   for (size_t i = 0; i < images * elements; i++) {
     r->compared++;
     if (s->out[i] == s->expected[i]) continue;
     if (!r->first.found)
-      r->first = (bl_mismatch){true, first + i / elements, i % elements, s->expected[i], s->out[i]};
+      r->first =
+          (bl_mismatch){true, batch->first + i / elements, i % elements, s->expected[i], s->out[i]};
     r->mismatches++;
   }
   return BL_OK;
@@ -97,31 +107,46 @@ static void keep_outputs(run_state *s, size_t images) {
   }
 }
 
-static void swap_inputs(run_state *s) {
-  int32_t *in = s->in;
-  s->in = s->next;
-  s->next = in;
+static bl_status submit(run_state *s, const run_slice *batch, const run_slice *next,
+                        bl_run_result *r, bl_error *err) {
+  double start = now();
+  if (next->images > 0) BL_TRY(bl_session_next(s->session, next->in, next->images, err));
+  BL_TRY(bl_session_submit(s->session, batch->in, batch->images, err));
+  r->seconds += now() - start;
+  return BL_OK;
 }
 
-// `next`: images of the batch that follows, 0 for none; they are read before this batch runs, so
-// that a program can load them beside it.
-static bl_status run_batch(run_state *s, size_t first, size_t images, size_t next, bl_run_result *r,
-                           bl_error *err) {
-  if (s->read_ahead == 0)
-    BL_TRY(bl_runner_read(s->runner, first, images, s->scratch, s->in, err));
-  else
-    swap_inputs(s);
-  s->read_ahead = next;
-  if (next > 0) BL_TRY(bl_runner_read(s->runner, first + images, next, s->scratch, s->next, err));
+static bl_status collect(run_state *s, const run_slice *batch, bl_run_result *r, bl_error *err) {
   double start = now();
-  if (next > 0) BL_TRY(bl_session_next(s->session, s->next, next, err));
-  BL_TRY(bl_session_run(s->session, s->in, images, s->out, NULL, NULL, err));
+  BL_TRY(bl_session_collect(s->session, s->out, err));
   r->seconds += now() - start;
-  r->samples += images;
+  r->samples += batch->images;
   r->batches++;
-  count_labels(s, first, images, r);
-  keep_outputs(s, images);
-  return s->compare ? compare_outputs(s, first, images, r, err) : BL_OK;
+  count_labels(s, batch->first, batch->images, r);
+  keep_outputs(s, batch->images);
+  return s->compare ? compare_outputs(s, batch, r, err) : BL_OK;
+}
+
+// A batch's output comes while the one behind it computes; the one behind that is read by then, so
+// that a program can load it.
+static bl_status run_samples(run_state *s, size_t first, size_t count, bl_run_result *r,
+                             bl_shard_tick *tick, bl_error *err) {
+  const size_t batch = s->runner->bloom->program->images, batches = (count + batch - 1) / batch;
+  run_slice slices[INPUTS] = {{0}}; // of batch k: slices[k % INPUTS]
+  for (size_t k = 0; k < batches + 2; k++) {
+    const size_t begin = k * batch;
+    run_slice *read = &slices[k % INPUTS], *sent = &slices[(k + INPUTS - 1) % INPUTS];
+    const run_slice *done = &slices[(k + 1) % INPUTS];
+    const size_t images = k >= batches ? 0 : count - begin < batch ? count - begin : batch;
+    *read = (run_slice){first + begin, images, s->in[k % INPUTS]};
+    if (images > 0)
+      BL_TRY(bl_runner_read(s->runner, read->first, images, s->scratch, read->in, err));
+    if (k >= 1 && k <= batches) BL_TRY(submit(s, sent, read, r, err));
+    if (k < 2) continue;
+    BL_TRY(collect(s, done, r, err));
+    bl_shard_done(tick, done->images);
+  }
+  return BL_OK;
 }
 
 static bl_status run_all(run_state *s, uint32_t shard, run_part *part, bl_shard_tick *tick,
@@ -129,12 +154,7 @@ static bl_status run_all(run_state *s, uint32_t shard, run_part *part, bl_shard_
   const bl_runner *runner = s->runner;
   size_t batch = runner->bloom->program->images, first;
   size_t count = bl_shard_part(runner->samples, batch, runner->shards, shard, &first);
-  for (size_t done = 0; done < count; done += batch) {
-    size_t images = count - done < batch ? count - done : batch;
-    size_t rest = count - done - images, next = rest < batch ? rest : batch;
-    BL_TRY(run_batch(s, first + done, images, next, &part->result, err));
-    bl_shard_done(tick, images);
-  }
+  BL_TRY(run_samples(s, first, count, &part->result, tick, err));
   BL_TRY(bl_session_counters(s->session, part->result.counters, err));
   memcpy(part->layer_cycles, bl_session_layer_cycles(s->session),
          runner->bloom->graph->layer_count * sizeof(uint64_t));
@@ -147,12 +167,12 @@ static bl_status open_state(run_state *s, bl_arena *arena, bl_error *err) {
   size_t batch = bloom->program->images, in_size = bl_int_elements(&graph->tensors[0]);
   size_t out_size = bl_int_elements(&graph->tensors[graph->output]);
   s->scratch = bl_arena_alloc(arena, in_size, sizeof *s->scratch);
-  s->in = bl_arena_alloc(arena, batch * in_size, sizeof *s->in);
-  s->next = bl_arena_alloc(arena, batch * in_size, sizeof *s->next);
+  bool ok = true;
+  for (int i = 0; i < INPUTS && ok; i++)
+    ok = (s->in[i] = bl_arena_alloc(arena, batch * in_size, sizeof *s->in[i])) != NULL;
   s->out = bl_arena_alloc(arena, batch * out_size, sizeof *s->out);
   s->expected = bl_arena_alloc(arena, batch * out_size, sizeof *s->expected);
-  if (s->scratch == NULL || s->in == NULL || s->next == NULL || s->out == NULL ||
-      s->expected == NULL)
+  if (!ok || s->scratch == NULL || s->out == NULL || s->expected == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "no memory for a batch");
   if (s->compare) BL_TRY(bl_executor_reference(graph, BL_STEP_NO_LAYER, &s->reference, err));
   const bl_runner *runner = s->runner;

@@ -9,9 +9,10 @@
 //
 // Each run's cycles, by reason, are compared with the cycle model's (host/cost) too.
 //
-// cycles: the device's counters over whole batches, streams included, divided by images. layers:
-// the sum of what the device answered for each run. ideal: multiplications x weight bits x input
-// bits of every layer / (ROWS*COLS*LANES); averages (weights of one) and additions are free there.
+// cycles: the device's counters over whole batches that follow one another, streams included,
+// divided by images. layers: the sum of what the device answered for each run. ideal:
+// multiplications x weight bits x input bits of every layer / (ROWS*COLS*LANES); averages (weights
+// of one) and additions are free there.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,15 @@
 #include "tests/bench/nets_onnx.h"
 #include "tests/regress/run_cost.h"
 
-enum { BATCHES = 4, CALIBRATION = 4, PATH_BYTES = 512, SEED = 1, DENSE_SIDE = 16 };
+// Batches measured, and those that run for it.
+enum {
+  BATCHES = 4,
+  ALL_BATCHES = 3 + BATCHES,
+  CALIBRATION = 4,
+  PATH_BYTES = 512,
+  SEED = 1,
+  DENSE_SIDE = 16
+};
 
 typedef enum { CYCLES, ISSUE } target_kind; // of an image; or percent of the layer's cycles
 
@@ -126,8 +135,9 @@ static bl_status make_graph(const row *r, bl_int_graph **graph, bl_error *err) {
 typedef struct {
   uint32_t images; // of a batch
   uint32_t runs;   // of a batch, in each of which the cycle model is exact
-  uint64_t counters[BL_COUNTER_COUNT], layer_cycles, differing;
-  bool each_layer; // print them
+  uint64_t counters[BL_COUNTER_COUNT], differing; // of BATCHES batches; of all
+  double layer_cycles;                            // an image
+  bool each_layer;                                // print them
 } measured;
 
 static bool only_ones(const bl_int_layer *l, size_t count) {
@@ -161,7 +171,7 @@ static void print_layers(const bl_int_graph *graph, const bl_program *program,
   for (uint32_t i = 0; i < graph->layer_count; i++) {
     const bl_int_layer *l = &graph->layers[i];
     const bl_int_tensor *in = &graph->tensors[l->input], *out = &graph->tensors[l->output];
-    double mean = (double)cycles[i] / ((double)BATCHES * program->images);
+    double mean = (double)cycles[i] / ((double)ALL_BATCHES * program->images);
     double issue = (double)program->layer_issue[i] / program->images;
     printf("  %3u %-24.24s %3ux%-3u %4u %-3s by %ux%u %-3s to %4u%s%s  ideal %7.0f, steps %7.0f, "
            "cycles %7.0f, issue %5.1f %%, %u run%s\n",
@@ -174,35 +184,86 @@ static void print_layers(const bl_int_graph *graph, const bl_program *program,
   printf("%40s", "");
 }
 
-// One batch, and how many of its output values differ from the reference kernels'.
-static bl_status run_batch(bl_session *session, const bl_int_graph *graph, uint64_t first,
-                           uint32_t images, uint64_t *differing, bl_error *err) {
+// Output values of a batch that differ from the reference kernels'.
+static bl_status compare(const bl_int_graph *graph, const int32_t *in, const int32_t *out,
+                         uint32_t images, uint64_t *differing, bl_error *err) {
   size_t in_size = bl_int_elements(&graph->tensors[0]);
   size_t out_size = bl_int_elements(&graph->tensors[graph->output]);
-  int32_t *in = calloc(2 * images * in_size + (images + 1) * out_size, sizeof *in);
-  if (in == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a batch");
-  int32_t *out = in + 2 * images * in_size, *expected = out + images * out_size;
-  for (uint32_t i = 0; i < 2 * images; i++)
-    bl_input_random(graph, SEED, first + i, in + i * in_size);
-  bl_status status = bl_session_next(session, in + images * in_size, images, err);
-  if (status == BL_OK) status = bl_session_run(session, in, images, out, NULL, NULL, err);
+  int32_t *expected = calloc(out_size, sizeof *expected);
+  if (expected == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for an output");
+  bl_status status = BL_OK;
   for (uint32_t i = 0; i < images && status == BL_OK; i++) {
     status = bl_reference_run(graph, in + i * in_size, expected, NULL, NULL, err);
     for (size_t k = 0; k < out_size && status == BL_OK; k++)
       *differing += out[i * out_size + k] != expected[k];
   }
-  free(in);
+  free(expected);
   return status;
+}
+
+// `batches` batches that overlap, each announced while the one before it runs, the first by
+// whatever ran before; and one more is announced behind them.
+static bl_status run_batches(bl_session *session, const bl_int_graph *graph, uint32_t batches,
+                             const int32_t *in, measured *m, bl_error *err) {
+  const size_t in_size = m->images * bl_int_elements(&graph->tensors[0]);
+  const size_t out_size = m->images * bl_int_elements(&graph->tensors[graph->output]);
+  int32_t *out = calloc(out_size, sizeof *out);
+  bl_status status = out == NULL ? bl_fail(err, BL_ERR_MEMORY, "no memory for an output") : BL_OK;
+  for (uint32_t b = 0; b <= batches && status == BL_OK; b++) {
+    if (b < batches) {
+      status = bl_session_next(session, in + (b + 1) * in_size, m->images, err);
+      if (status == BL_OK) status = bl_session_submit(session, in + b * in_size, m->images, err);
+    }
+    if (b == 0 || status != BL_OK) continue;
+    status = bl_session_collect(session, out, err);
+    if (status == BL_OK)
+      status = compare(graph, in + (b - 1) * in_size, out, m->images, &m->differing, err);
+  }
+  free(out);
+  return status;
+}
+
+// What `batches` overlapping batches, `first` and so on, take by the device's counters.
+static bl_status count_batches(bl_session *session, const bl_int_graph *graph, uint32_t first,
+                               uint32_t batches, const int32_t *in, measured *m,
+                               uint64_t taken[BL_COUNTER_COUNT], bl_error *err) {
+  const size_t in_size = m->images * bl_int_elements(&graph->tensors[0]);
+  uint64_t before[BL_COUNTER_COUNT];
+  BL_TRY(bl_session_counters(session, before, err));
+  BL_TRY(run_batches(session, graph, batches, in + first * in_size, m, err));
+  BL_TRY(bl_session_counters(session, taken, err));
+  for (int i = 0; i < BL_COUNTER_COUNT; i++)
+    taken[i] -= before[i];
+  return BL_OK;
+}
+
+// BATCHES batches in steady state: what 1 + BATCHES of them take more than one, with the first
+// one's input on the device.
+static bl_status measure_steady(bl_session *session, const bl_int_graph *graph, const int32_t *in,
+                                measured *m, bl_error *err) {
+  uint64_t one[BL_COUNTER_COUNT];
+  BL_TRY(count_batches(session, graph, 0, 1, in, m, one, err)); // the very first loads its input
+  BL_TRY(count_batches(session, graph, 1, 1, in, m, one, err));
+  BL_TRY(count_batches(session, graph, 2, 1 + BATCHES, in, m, m->counters, err));
+  for (int i = 0; i < BL_COUNTER_COUNT; i++)
+    m->counters[i] -= one[i];
+  return BL_OK;
 }
 
 static bl_status run_session(bl_session *session, const bl_int_graph *graph,
                              const bl_program *program, measured *m, bl_error *err) {
-  for (uint32_t b = 0; b < BATCHES; b++)
-    BL_TRY(run_batch(session, graph, (uint64_t)b * m->images, m->images, &m->differing, err));
-  BL_TRY(bl_session_counters(session, m->counters, err));
+  const size_t in_size = bl_int_elements(&graph->tensors[0]);
+  const uint32_t images = (ALL_BATCHES + 1) * m->images; // one is only announced
+  int32_t *in = calloc(images * in_size, sizeof *in);
+  if (in == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for the batches");
+  for (uint32_t i = 0; i < images; i++)
+    bl_input_random(graph, SEED, i, in + i * in_size);
+  bl_status status = measure_steady(session, graph, in, m, err);
+  free(in);
+  if (status != BL_OK) return status;
   const uint64_t *cycles = bl_session_layer_cycles(session);
   for (uint32_t i = 0; i < graph->layer_count; i++)
-    m->layer_cycles += cycles[i];
+    m->layer_cycles += (double)cycles[i] / (ALL_BATCHES * m->images);
   if (m->each_layer) print_layers(graph, program, cycles);
   return BL_OK;
 }
@@ -265,11 +326,10 @@ static bool print_measured(const row *r, const bl_int_graph *graph, const measur
                                 BL_COUNTER_DRAIN,     BL_COUNTER_IDLE};
   double slots = (double)BATCHES * m->images;
   double cycles = (double)m->counters[BL_COUNTER_CYCLES] / slots;
-  double issue = 100.0 * (double)m->counters[BL_COUNTER_ISSUE] / (double)m->layer_cycles;
+  double issue = 100.0 * (double)m->counters[BL_COUNTER_ISSUE] / slots / m->layer_cycles;
   const char *text = verdict(r, r->kind == ISSUE ? issue : cycles);
   printf(" %5u %8.0f %8.0f %8.0f %6.1f", (unsigned)m->images,
-         ideal_cycles(graph, &BL_CONFIGS[r->config]), cycles, (double)m->layer_cycles / slots,
-         issue);
+         ideal_cycles(graph, &BL_CONFIGS[r->config]), cycles, m->layer_cycles, issue);
   const char *unit = r->kind == ISSUE ? "%" : "";
   printf(" %7.0f%-1s %7.0f%-1s %-8s", r->must, unit, r->aim, unit, text);
   for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)

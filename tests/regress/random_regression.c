@@ -80,7 +80,7 @@ static bool agree_on_cycles(bl_device *device, const bl_program *program, tally 
 static bool agree_on_values(bl_device *device, const bl_random_case *made,
                             const bl_program *program, tally *t, char *text) {
   bl_case_result result;
-  if (!bl_run_case(&device->driver, &made->graph, program, made->inputs, program->images, 2,
+  if (!bl_run_case(&device->driver, &made->graph, program, made->inputs, program->images, 3,
                    &result, text))
     return false;
   t->compared += result.compared;

@@ -18,8 +18,9 @@ typedef struct {
 } bl_case_result;
 
 // Sends setup and `rounds` batches of the same input (the program of `images` images); every layer
-// is read back and compared in the first round, the network's output in each. False with a line in
-// `text` when the driver or memory fails.
+// is read back and compared in the first round, the network's output in the first and the last two.
+// Rounds behind the first overlap: nothing waits for their answers but the steps' own fences. False
+// with a line in `text` when the driver or memory fails.
 bool bl_run_case(bl_driver *driver, const bl_int_graph *graph, const bl_program *program,
                  const int32_t *inputs, uint32_t images, uint32_t rounds, bl_case_result *result,
                  char text[BL_CASE_TEXT]);

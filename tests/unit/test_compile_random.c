@@ -55,7 +55,7 @@ static void run_one(const bl_random_case *made, const bl_program *program, uint6
   assert_non_null(device);
   bl_driver_open(&driver, &bl_functional_transport, device, PATIENCE);
   bool ok =
-      bl_run_case(&driver, &made->graph, program, made->inputs, program->images, 2, &result, text);
+      bl_run_case(&driver, &made->graph, program, made->inputs, program->images, 3, &result, text);
   bl_functional_close(device);
   if (!ok) fail_msg("seed %llu case %u: %s", (unsigned long long)seed, number, text);
   assert_true(result.compared > 0);
