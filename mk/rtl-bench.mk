@@ -2,6 +2,7 @@
 # RTL benches: tests/rtl/bench_<module>.c drives rtl/bitloom_<module>.v alone, on its Verilated model.
 # The C file lists its variants as `// VERILATE <variant>: <verilator flags>`, e.g.
 #   // VERILATE small: -GROWS=2 -GCOLS=8
+# and what it links besides as `// LINK <object>`,
 # includes "dut.h" (generated: a pointer for each port, dut_open/eval/close) and tests/rtl/bench.h,
 # prints its seed and ends with "<name>: N checks, M failed". Each runs with three random initial
 # states of every register.
@@ -11,7 +12,9 @@ BENCH_NAMES := $(shell for f in tests/rtl/bench_*.c; do m=$$(basename $$f .c); \
 BENCHES := $(patsubst %,$(BUILD)/rtl-bench/%/bench,$(BENCH_NAMES))
 BENCH_SEEDS ?= 1 2 3
 
-$(BUILD)/rtl-bench/%/bench: $(wildcard rtl/*.v rtl/*.vh tests/rtl/*) $(BUILD)/obj/drivers/bl_contract.o | $(DEPS_STAMP)
+BENCH_OBJ := $(call objects,drivers/bl_contract.c host/base/error.c host/cost/cost_gather.c host/cost/cost_run.c)
+
+$(BUILD)/rtl-bench/%/bench: $(wildcard rtl/*.v rtl/*.vh tests/rtl/*) $(BENCH_OBJ) | $(DEPS_STAMP)
 	@echo "bench $*"
 	@tests/rtl/build_bench $* $(BUILD)
 

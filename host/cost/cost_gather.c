@@ -31,7 +31,7 @@ static pairs pairs_of(const bl_config *config, const bl_descriptor *d) {
 typedef struct {
   uint32_t phase; // of its taps, modulo the dilation
   uint32_t left;  // taps from the cursor on
-  bool open, before;
+  bool open;
 } window;
 
 typedef struct {
@@ -49,21 +49,21 @@ static bool take(cursor *c, bool *any) {
     if (!w->open) continue;
     const bool at = w->phase == c->phase;
     const bool last = w->left == 1 || (c->pairs && w->left == 2);
-    taken = taken || (at && !w->before) || (c->pairs && w->left != 1);
+    taken = taken || at;
     w->open = !(at && last);
     if (at) w->left -= c->pairs ? 2 : 1;
-    w->before = false;
     *any = *any || w->open;
   }
   return taken;
 }
 
-// Cycles of one window row of `count` pixels, `word_cycles` for each input pixel that a row takes.
-// odd: the cursor starts a pixel before the window.
-static uint64_t window_row(const bl_descriptor *d, uint32_t count, bool pair_pixels, bool odd,
+// Cycles of one window row of `count` pixels, `word_cycles` for each input pixel, or pair of
+// pixels, that a row takes. Pairs begin a pixel before the window in some window rows; kernel_w is
+// odd there, so a window is of as many pairs in the others.
+static uint64_t window_row(const bl_descriptor *d, uint32_t count, bool pair_pixels,
                            uint64_t word_cycles) {
   cursor c = {.pairs = pair_pixels};
-  const window entering = {.left = d->kernel_w + (odd ? 1u : 0u), .open = true, .before = odd};
+  const window entering = {.left = d->kernel_w, .open = true};
   uint32_t x = 0, enter_x = d->step_w & X_MASK;
   uint64_t cycles = 0;
   bool any;
@@ -86,15 +86,13 @@ void bl_cost_gather_init(bl_cost_gather *g, const bl_config *config, const bl_de
   const uint32_t word_bytes = config->lanes / 8;
   const uint64_t plane_cycles = d->in_planes / (p.planes ? 2u : 1u);
   const uint64_t word_cycles = plane_cycles * (d->in_words / (p.words ? 2u : 1u));
-  const uint32_t odd_rows = p.pixels && d->kernel_w % 2 == 1 ? d->kernel_h / 2 : 0;
   memset(g, 0, sizeof *g);
   g->rows = spread ? 1 : config->rows;
   g->out_w = d->out_w;
   g->pixels = (uint64_t)d->images * d->out_h * d->out_w;
   for (uint32_t n = 1; n <= g->rows && n <= d->out_w; n++) {
-    g->segment[n] = 1 + d->kernel_h;
-    g->segment[n] += (d->kernel_h - odd_rows) * window_row(d, n, p.pixels, false, word_cycles);
-    if (odd_rows > 0) g->segment[n] += odd_rows * window_row(d, n, true, true, word_cycles);
+    const uint64_t row = 1 + window_row(d, n, p.pixels, word_cycles);
+    g->segment[n] = 1 + d->kernel_h * row;
   }
   const uint32_t window_bytes = (uint32_t)d->kernel_h * d->kernel_w * d->in_last_bytes;
   if (d->gather_mode != 1 && window_bytes % word_bytes != 0) g->flush = spread ? 1 : plane_cycles;
@@ -109,7 +107,6 @@ uint32_t bl_cost_gather_tile(const bl_cost_gather *g, uint64_t first, uint64_t *
   uint32_t in_row = g->out_w - (uint32_t)(first % g->out_w);
   *cycles = g->flush + g->second + rows * g->second_row;
   for (uint32_t row = 0; row < rows;) {
-    // the segment is cut where the tile ends, not where the layer does: pixels end with a row
     const uint32_t count = in_row < rows - row ? in_row : rows - row;
     *cycles += g->segment[count];
     row += count;

@@ -7,7 +7,8 @@
 // Models come from BITLOOM_DATA (../shared/data by default). Exit status 1 when a target is missed,
 // a bit differs, or a network does not compile or run; absent models are said and do not count.
 //
-// Each run's cycles, by reason, are compared with the cycle model's (host/cost) too.
+// Each run's cycles, by reason, are compared with the cycle model's (host/cost) too. runs: of a
+// batch, all equal; model: how much faster the model is than the RTL, in processor time.
 //
 // cycles: the device's counters over whole batches that follow one another, streams included,
 // divided by images. layers: the sum of what the device answered for each run. ideal:
@@ -16,8 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "host/cost/cost.h"
 #include "host/onnx/onnx_import.h"
 #include "host/quant/quantise.h"
 #include "host/ref/reference.h"
@@ -34,7 +37,8 @@ enum {
   CALIBRATION = 4,
   PATH_BYTES = 512,
   SEED = 1,
-  DENSE_SIDE = 16
+  DENSE_SIDE = 16,
+  MODEL_TIMES = 20
 };
 
 typedef enum { CYCLES, ISSUE } target_kind; // of an image; or percent of the layer's cycles
@@ -135,6 +139,7 @@ static bl_status make_graph(const row *r, bl_int_graph **graph, bl_error *err) {
 typedef struct {
   uint32_t images; // of a batch
   uint32_t runs;   // of a batch, in each of which the cycle model is exact
+  double faster;   // the model than the RTL: processor time of a batch
   uint64_t counters[BL_COUNTER_COUNT], differing; // of BATCHES batches; of all
   double layer_cycles;                            // an image
   bool each_layer;                                // print them
@@ -268,14 +273,37 @@ static bl_status run_session(bl_session *session, const bl_int_graph *graph,
   return BL_OK;
 }
 
+static double seconds_since(clock_t begin) {
+  return (double)(clock() - begin) / CLOCKS_PER_SEC;
+}
+
+// Seconds that the cycle model takes for a batch.
+static bl_status time_model(const bl_program *program, double *seconds, bl_error *err) {
+  bl_cost *costs = calloc(program->batch_count, sizeof *costs);
+  if (costs == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for the cycles");
+  const clock_t begin = clock();
+  unsigned times = 0;
+  bl_status status;
+  do
+    status = bl_cost_program(program, costs, err);
+  while (status == BL_OK && ++times < MODEL_TIMES);
+  *seconds = seconds_since(begin) / MODEL_TIMES;
+  free(costs);
+  return status;
+}
+
 // Each run's cycles and reasons against the cycle model's.
 static bl_status check_model(const bl_device_spec *spec, const bl_program *program, measured *m,
                              bl_error *err) {
   bl_device device;
   uint64_t cycles;
+  double model = 0;
   char text[BL_COST_TEXT];
+  BL_TRY(time_model(program, &model, err));
   BL_TRY(bl_device_open(spec, &device, err));
+  const clock_t begin = clock();
   bool equal = bl_run_cost(&device.driver, program, &m->runs, &cycles, text);
+  m->faster = seconds_since(begin) / model;
   bl_device_close(&device);
   return equal ? BL_OK : bl_fail(err, BL_ERR_MISMATCH, "cycle model: %s", text);
 }
@@ -334,7 +362,7 @@ static bool print_measured(const row *r, const bl_int_graph *graph, const measur
   printf(" %7.0f%-1s %7.0f%-1s %-8s", r->must, unit, r->aim, unit, text);
   for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
     printf(" %5.1f", share(m, reasons[i]));
-  printf(" %4u runs as modelled\n", (unsigned)m->runs);
+  printf(" %4u %8.0f\n", (unsigned)m->runs, m->faster);
   if (m->differing != 0)
     printf("    %llu output values differ from the reference kernels\n",
            (unsigned long long)m->differing);
@@ -344,10 +372,10 @@ static bool print_measured(const row *r, const bl_int_graph *graph, const measur
 static void print_heading(void) {
   printf("%-24s %-7s bits batch %8s %8s %8s %6s %8s %8s %-8s", "network", "config", "ideal",
          "cycles", "layers", "issue", "must", "aim", "");
-  printf(" %5s %5s %5s %5s %5s %5s %5s %5s\n", "issue", "wght", "reqnt", "s.in", "s.out", "gathr",
-         "drain", "idle");
+  printf(" %5s %5s %5s %5s %5s %5s %5s %5s %4s %8s\n", "issue", "wght", "reqnt", "s.in", "s.out",
+         "gathr", "drain", "idle", "runs", "model");
   printf("%-24s %-7s            of an image, streams in %8s %%lyr %17s %10s %s\n", "", "", "", "",
-         "", "% of all cycles");
+         "", "% of all cycles                             of a batch, x faster");
 }
 
 static bool do_row(const row *r, bool each_layer) {

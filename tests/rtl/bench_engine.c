@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine: random small layers from random descriptors, lists, weights and activations against a
-// model written from docs/reference/device.md, word for word.
+// model written from docs/reference/device.md, word for word; and their cycles, by reason, against
+// the cycle model (host/cost), which sees descriptors here that no compiler makes.
+// LINK host/cost/cost_run.o host/cost/cost_gather.o host/base/error.o
 // VERILATE all: -GWEIGHT_DEPTH=512 -GPARAM_DEPTH=16 -GK_DEPTH=256 -GPASS_DEPTH=64
 // VERILATE all: -GTILE_DEPTH=32 -GACT_DEPTH=4096 -GROW_DEPTH=256
 // VERILATE tiny: -GGATHER_WORDS=1 -GROWS=2 -GCOLS=8 -GLANES=16
@@ -9,6 +11,7 @@
 #include "bench.h"
 #include "drivers/bl_contract.h"
 #include "dut.h"
+#include "host/cost/cost.h"
 
 enum { BYTES = LANES / 8, GROUP = COLS / 8, PACKED = 0, ROTATED = 1, SPREAD = 2, TABLES = 8 };
 #define SLOTS ((unsigned)(LANES / COLS))
@@ -30,7 +33,9 @@ typedef struct {
   bl_param param_out[COLS];
   uint64_t k_out, pass_out, tile_out;
   bl_descriptor layer;
-  unsigned layers, issued, cycles;
+  unsigned layers;
+  uint64_t counters[BL_COUNTER_COUNT]; // of the layer that runs
+  uint64_t issued, cycles;             // of all
 } test;
 
 static uint64_t lanes_mask(unsigned lanes) {
@@ -98,12 +103,25 @@ static void take_reads(test *t) {
     }
 }
 
+// As bitloom_counters does.
+static void count_cycle(test *t) {
+  if (!*t->p.active_o) return;
+  t->counters[BL_COUNTER_CYCLES]++;
+  if (*t->p.issue_o)
+    t->counters[BL_COUNTER_ISSUE]++;
+  else if (*t->p.stall_requant_o)
+    t->counters[BL_COUNTER_REQUANT]++;
+  else if (*t->p.stall_gather_o)
+    t->counters[BL_COUNTER_GATHER]++;
+  else
+    t->counters[BL_COUNTER_DRAIN]++;
+}
+
 static void tick(test *t) {
   *t->p.clk_i = 0;
   drive_outputs(t);
   dut_eval(t->d);
-  t->issued += *t->p.issue_o;
-  t->cycles += *t->p.active_o;
+  count_cycle(t);
   take_reads(t);
   *t->p.clk_i = 1;
   dut_eval(t->d);
@@ -320,9 +338,16 @@ static void random_mode(test *t) {
   l->res_pixel_stride = (uint16_t)(l->res_words * l->res_planes);
 }
 
+// Whether the gather reads two pixels at once, given one word of one plane.
+static bool pairs_of_pixels(const bl_descriptor *l) {
+  return l->gather_mode == PACKED && l->in_last_bytes == BYTES && l->dilation_w == 1 && !l->in_up &&
+         l->step_w % 2 == 0 && l->kernel_h > 1;
+}
+
 static void random_geometry(test *t) {
   bench *b = &t->b;
   bl_descriptor *l = &t->layer;
+  bool pixels = LANES >= 64 && bench_chance(b, 15); // too rare otherwise
   do {
     *l = (bl_descriptor){0};
     l->in_h = (uint16_t)bench_range(b, 1, 7);
@@ -330,13 +355,15 @@ static void random_geometry(test *t) {
     l->in_planes = (uint8_t)bench_range(b, 1, 8);
     if (bench_chance(b, 30)) l->in_planes = 1; // words in pairs, without planes
     l->in_words = (uint16_t)(bench_chance(b, 70) ? 1 : bench_range(b, 2, 3));
+    if (pixels) l->in_planes = 1, l->in_words = 1;
     l->images = (uint16_t)(bench_chance(b, 50) ? 1 : bench_range(b, 2, 4));
     random_axis(b, l->in_h, &l->kernel_h, &l->dilation_h, &l->stride_h, &l->pad_top, &l->pool_h,
                 &l->step_h, &l->origin_h, &l->conv_end_h, &l->out_h);
     random_axis(b, l->in_w, &l->kernel_w, &l->dilation_w, &l->stride_w, &l->pad_left, &l->pool_w,
                 &l->step_w, &l->origin_w, &l->conv_end_w, &l->out_w);
     random_mode(t);
-  } while (window_words(l) + l->res_words * l->res_planes > ROW_DEPTH);
+  } while (window_words(l) + l->res_words * l->res_planes > ROW_DEPTH ||
+           (pixels && !pairs_of_pixels(l)));
   l->in_last_lanes = (uint8_t)bench_range(b, 1, LANES);
   l->pad_value = (uint8_t)bench_random(b);
   unsigned apart = l->in_planes == 1 ? 0 : bench_random(b) % 2;
@@ -443,6 +470,7 @@ static unsigned run(test *t) {
   bench_check(&t->b, bl_descriptor_pack(&t->layer, words), "descriptor", t->layers, 1, 0);
   memcpy(t->p.desc_i, words, sizeof words);
   BENCH_EQUAL(&t->b, "ready", t->layers, 1, *t->p.ready_o);
+  memset(t->counters, 0, sizeof t->counters);
   *t->p.start_i = 1;
   tick(t);
   *t->p.start_i = 0;
@@ -457,6 +485,23 @@ static unsigned run(test *t) {
   }
   BENCH_EQUAL(&t->b, "layer never ends", t->layers, 0, 1);
   return 0;
+}
+
+static void check_cycles(test *t) {
+  static const bl_config config = {.rows = ROWS,
+                                   .cols = COLS,
+                                   .lanes = LANES,
+                                   .pass_depth = PASS_DEPTH,
+                                   .tile_depth = TILE_DEPTH,
+                                   .gather_words = GATHER_WORDS};
+  bl_cost cost;
+  bl_error err = {0};
+  bench_check(&t->b, bl_cost_run(&config, &t->layer, t->tiles, t->passes, &cost, &err) == BL_OK,
+              "cycle model", t->layers, 1, 0);
+  for (unsigned k = 0; k < BL_COUNTER_COUNT; k++)
+    BENCH_EQUAL(&t->b, "counter", t->layers * 100 + k, cost.counters[k], t->counters[k]);
+  t->issued += t->counters[BL_COUNTER_ISSUE];
+  t->cycles += t->counters[BL_COUNTER_CYCLES];
 }
 
 static void run_sound_layer(test *t) {
@@ -477,6 +522,7 @@ static void run_sound_layer(test *t) {
       for (unsigned ox = 0; ox < l->out_w; ox++)
         expect_pixel(t, n, oy, ox);
   BENCH_EQUAL(&t->b, "faults", t->layers, 0, run(t));
+  check_cycles(t);
   BENCH_EQUAL(&t->b, "signature", t->layers, t->signature, *t->p.signature_o);
   for (unsigned i = 0; i < ACT_DEPTH; i++)
     BENCH_EQUAL(&t->b, "word", t->layers * 10000 + i, t->expected[i], t->memory[i]);
@@ -532,7 +578,8 @@ int main(int argc, char **argv) {
     run_sound_layer(&t);
     if (t.layers % 5 == 4) run_faulty_layer(&t);
   }
-  (void)printf("%u layers, %u steps in %u cycles\n", t.layers, t.issued, t.cycles);
+  (void)printf("%u layers, %" PRIu64 " steps in %" PRIu64 " cycles\n", t.layers, t.issued,
+               t.cycles);
   dut_close(t.d);
   return bench_end(&t.b, "bench_engine");
 }
