@@ -194,6 +194,25 @@ static void compiled_network(void **state) {
   assert_non_null(strstr(bl_command_out, "</html>"));
 }
 
+// Each layer's cycles are its reasons', and those that the RTL took.
+static void modelled_cycles(void **state) {
+  (void)state;
+  uint32_t elements;
+  make_network(&elements);
+  bl_command_expect("report @net.bloom --device rtl --limit 4 --output @net.html --json", 0);
+  cJSON *object = bl_command_json();
+  const cJSON *layers = cJSON_GetObjectItem(object, "layers"), *layer;
+  assert_true(cJSON_GetArraySize(layers) > 0);
+  cJSON_ArrayForEach(layer, layers) {
+    const double cycles = bl_command_number(layer, "cycles");
+    assert_true(cycles > 0.0 && cycles == bl_command_number(layer, "measured"));
+    assert_true(cycles == bl_command_number(layer, "issue") + bl_command_number(layer, "requant") +
+                              bl_command_number(layer, "gather") +
+                              bl_command_number(layer, "drain"));
+  }
+  cJSON_Delete(object);
+}
+
 static void unfitting_data(void **state) {
   (void)state;
   uint32_t elements;
@@ -215,7 +234,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(help_everywhere),  cmocka_unit_test(usage_errors),
       cmocka_unit_test(failures_in_json), cmocka_unit_test(device_identity),
-      cmocka_unit_test(compiled_network), cmocka_unit_test(unfitting_data),
+      cmocka_unit_test(compiled_network), cmocka_unit_test(modelled_cycles),
+      cmocka_unit_test(unfitting_data),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
 }
