@@ -9,7 +9,8 @@
 // destination for every answer is known before its request is sent. When nothing moves for
 // `patience` waits in a row it gives up with BL_DRIVER_TIMEOUT. After TRANSPORT, TIMEOUT or
 // BAD_ANSWER every call returns that same result, and nothing is written to any destination, until
-// bl_driver_reset has succeeded; after DEVICE likewise.
+// bl_driver_reset has succeeded; after DEVICE likewise, but that bl_driver_await of a request
+// before the one that failed still takes answers in.
 #ifndef BITLOOM_DRIVERS_BL_DRIVER_H
 #define BITLOOM_DRIVERS_BL_DRIVER_H
 

@@ -321,6 +321,56 @@ static void errors_of_the_device(void **state) {
   }
 }
 
+// An awaited answer comes though a later request has failed; no request is sent for it.
+static void awaiting(void **state) {
+  (void)state;
+  for (uint32_t round = 0; round < 200; round++) {
+    static bl_driver driver;
+    uint32_t first[40] = {0}, second[40] = {0};
+    uint16_t tag, bad;
+    start(&driver, &plain);
+    driver.next_tag = (uint16_t)(0xFFFF - round % 4); // tags wrap round
+    device.stalls = true;
+    device.refused_opcode = BL_OP_RUN;
+    device.status = BL_STATUS_DESCRIPTOR;
+    assert_int_equal(send_region(&driver, round, 40, first), BL_DRIVER_OK);
+    assert_int_equal(
+        bl_driver_request(&driver, BL_OP_SEND, 7, 4u << 24 | 40, NULL, 0, second, 40, &tag),
+        BL_DRIVER_OK);
+    (void)bl_driver_request(&driver, BL_OP_RUN, 0, 0, NULL, 0, NULL, 0, &bad);
+    const uint32_t sent = device.logged;
+    assert_int_equal(bl_driver_await(&driver, tag), BL_DRIVER_OK);
+    for (uint32_t i = 0; i < 40; i++) {
+      assert_int_equal(first[i], region_word(round, i));
+      assert_int_equal(second[i], region_word(7, i));
+    }
+    assert_int_equal(bl_driver_await(&driver, bad), BL_DRIVER_DEVICE);
+    assert_int_equal(driver.failure.tag, bad);
+    assert_int_equal(bl_driver_await(&driver, tag), BL_DRIVER_OK);
+    assert_int_equal(device.logged, sent);
+    assert_int_equal(bl_driver_fence(&driver), BL_DRIVER_DEVICE);
+  }
+}
+
+// A device that never answers ends the wait, and an unsound answer does.
+static void awaiting_in_vain(void **state) {
+  (void)state;
+  static bl_driver driver;
+  uint32_t room[4];
+  uint16_t tag;
+  start(&driver, &plain);
+  device.lifetime = 0;
+  device.flip = 3;
+  (void)bl_driver_request(&driver, BL_OP_SEND, 0, 4u << 24 | 4, NULL, 0, room, 4, &tag);
+  assert_int_equal(bl_driver_await(&driver, tag), BL_DRIVER_TIMEOUT);
+  start(&driver, &plain);
+  device.stalls = true;
+  device.flip = 3;
+  (void)bl_driver_request(&driver, BL_OP_SEND, 0, 4u << 24 | 4, NULL, 0, room, 4, &tag);
+  assert_int_equal(bl_driver_await(&driver, tag), BL_DRIVER_BAD_ANSWER);
+  assert_int_equal(bl_driver_await(&driver, tag), BL_DRIVER_BAD_ANSWER);
+}
+
 // A run's payload is its signature, whatever destination the request names.
 static void signatures(void **state) {
   (void)state;
@@ -506,7 +556,8 @@ int main(void) {
       cmocka_unit_test(unasked_answers),  cmocka_unit_test(both_sides_stall),
       cmocka_unit_test(silence),          cmocka_unit_test(reset_by_stream),
       cmocka_unit_test(broken_transport), cmocka_unit_test(texts),
-      cmocka_unit_test(tags_skip_zero),
+      cmocka_unit_test(tags_skip_zero),   cmocka_unit_test(awaiting),
+      cmocka_unit_test(awaiting_in_vain),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
