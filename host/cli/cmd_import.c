@@ -57,6 +57,19 @@ static const char *becomes(const bl_float_graph *graph, uint32_t index) {
   case BL_FLOAT_QUANTIZE:
   case BL_FLOAT_DEQUANTIZE:
     return "format of a tensor";
+  case BL_FLOAT_CONCAT:
+    return "channels side by side";
+  case BL_FLOAT_RESIZE:
+  case BL_FLOAT_UPSAMPLE:
+    return "addresses of the next layer";
+  case BL_FLOAT_ELU:
+  case BL_FLOAT_ERF:
+  case BL_FLOAT_GELU:
+  case BL_FLOAT_HARD_SIGMOID:
+  case BL_FLOAT_HARD_SWISH:
+  case BL_FLOAT_LEAKY_RELU:
+  case BL_FLOAT_SOFTPLUS:
+    return "function of one variable";
   case BL_FLOAT_SOFTMAX:
   case BL_FLOAT_SIGMOID:
   case BL_FLOAT_TANH:

@@ -18,6 +18,12 @@ void bl_float_engine_close(bl_float_engine *engine);
 BL_MUST_USE bl_status bl_float_eval(bl_float_engine *engine, const bl_float_graph *graph,
                                     uint32_t index, bl_value *values, bl_error *err);
 
+// What an activation (Sigmoid, Tanh, Erf, Elu, Gelu, HardSigmoid, HardSwish, LeakyRelu, Softplus,
+// Relu, Clip with bounds as attributes) makes of x, by the formulas of ONNX, in double.
+double bl_activation(const bl_node *node, double x);
+// Is it one of those?
+bool bl_is_activation(bl_float_op op);
+
 // Smallest and largest integer of a QONNX Quant node; its bit width, signed and narrow attributes.
 // Errors: UNSUPPORTED for a bit width that is not an integer 1..32.
 BL_MUST_USE bl_status bl_qonnx_range(const bl_float_graph *graph, const bl_node *node, double *lo,

@@ -57,6 +57,7 @@ const int64_t *bl_eval_ints(const bl_eval *e, uint32_t k, const char *name, size
 
 bl_status bl_eval_binary(const bl_eval *e);
 bl_status bl_eval_unary(const bl_eval *e);
+bl_status bl_eval_activation(const bl_eval *e);
 bl_status bl_eval_clip(const bl_eval *e);
 bl_status bl_eval_cast(const bl_eval *e);
 bl_status bl_eval_batch_norm(const bl_eval *e);
@@ -72,6 +73,7 @@ bl_status bl_eval_concat(const bl_eval *e);
 bl_status bl_eval_gather(const bl_eval *e);
 bl_status bl_eval_slice(const bl_eval *e);
 bl_status bl_eval_pad(const bl_eval *e);
+bl_status bl_eval_resize(const bl_eval *e);
 bl_status bl_eval_shape(const bl_eval *e);
 bl_status bl_eval_constant(const bl_eval *e);
 

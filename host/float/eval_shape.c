@@ -157,6 +157,26 @@ bl_status bl_eval_pad(const bl_eval *e) {
   return BL_OK;
 }
 
+bl_status bl_eval_resize(const bl_eval *e) {
+  const bl_value *in = bl_eval_in(e, 0);
+  bl_value *out = bl_eval_out(e, 0);
+  bl_resize r;
+  BL_TRY(bl_node_resize(e->graph, e->node, &r, e->err));
+  int64_t strides[BL_MAX_RANK], index[BL_MAX_RANK] = {0};
+  strides_of(in, strides);
+  for (size_t at = 0; at < out->count; at++) {
+    int64_t from = 0;
+    for (uint32_t k = 0; k < out->rank; k++)
+      from += bl_resize_source(&r, k, index[k]) * strides[k];
+    bl_copy(out, at, in, (size_t)from);
+    for (uint32_t k = out->rank; k-- > 0;) {
+      if (++index[k] < out->dims[k]) break;
+      index[k] = 0;
+    }
+  }
+  return BL_OK;
+}
+
 bl_status bl_eval_shape(const bl_eval *e) {
   const bl_value *in = bl_eval_in(e, 0);
   bl_value *out = bl_eval_out(e, 0);

@@ -43,12 +43,18 @@ typedef struct {
   OP(DEQUANTIZE, "DequantizeLinear")                                                               \
   OP(DIV, "Div")                                                                                   \
   OP(DROPOUT, "Dropout")                                                                           \
+  OP(ELU, "Elu")                                                                                   \
+  OP(ERF, "Erf")                                                                                   \
   OP(FLATTEN, "Flatten")                                                                           \
   OP(GATHER, "Gather")                                                                             \
+  OP(GELU, "Gelu")                                                                                 \
   OP(GEMM, "Gemm")                                                                                 \
   OP(GLOBAL_AVERAGE_POOL, "GlobalAveragePool")                                                     \
   OP(GLOBAL_MAX_POOL, "GlobalMaxPool")                                                             \
+  OP(HARD_SIGMOID, "HardSigmoid")                                                                  \
+  OP(HARD_SWISH, "HardSwish")                                                                      \
   OP(IDENTITY, "Identity")                                                                         \
+  OP(LEAKY_RELU, "LeakyRelu")                                                                      \
   OP(MATMUL, "MatMul")                                                                             \
   OP(MAX_POOL, "MaxPool")                                                                          \
   OP(MUL, "Mul")                                                                                   \
@@ -58,16 +64,19 @@ typedef struct {
   OP(QUANTIZE, "QuantizeLinear")                                                                   \
   OP(RELU, "Relu")                                                                                 \
   OP(RESHAPE, "Reshape")                                                                           \
+  OP(RESIZE, "Resize")                                                                             \
   OP(SHAPE, "Shape")                                                                               \
   OP(SIGMOID, "Sigmoid")                                                                           \
   OP(SIGN, "Sign")                                                                                 \
   OP(SLICE, "Slice")                                                                               \
   OP(SOFTMAX, "Softmax")                                                                           \
+  OP(SOFTPLUS, "Softplus")                                                                         \
   OP(SQUEEZE, "Squeeze")                                                                           \
   OP(SUB, "Sub")                                                                                   \
   OP(TANH, "Tanh")                                                                                 \
   OP(TRANSPOSE, "Transpose")                                                                       \
-  OP(UNSQUEEZE, "Unsqueeze")
+  OP(UNSQUEEZE, "Unsqueeze")                                                                       \
+  OP(UPSAMPLE, "Upsample")
 
 typedef enum {
 #define BL_OP_ENUM(id, name) BL_FLOAT_##id,
@@ -143,6 +152,20 @@ typedef struct {
 // Errors: FORMAT, UNSUPPORTED (rank), RANGE.
 BL_MUST_USE bl_status bl_node_window(const bl_float_graph *graph, const bl_node *node,
                                      bl_window *window, bl_error *err);
+
+// A Resize or Upsample to the nearest neighbour, resolved from a node and its input's shape.
+typedef struct {
+  uint32_t rank;
+  int64_t in[BL_MAX_RANK], out[BL_MAX_RANK];
+  double scale[BL_MAX_RANK];
+  int how, rounding; // coordinates, rounding
+} bl_resize;
+
+// Errors: FORMAT, UNSUPPORTED (other interpolation), RANGE.
+BL_MUST_USE bl_status bl_node_resize(const bl_float_graph *graph, const bl_node *node,
+                                     bl_resize *resize, bl_error *err);
+// Where position x (0..out[axis]-1) of an axis comes from: 0..in[axis]-1.
+int64_t bl_resize_source(const bl_resize *resize, uint32_t axis, int64_t x);
 
 // Infers the shapes and element types of a node's outputs from its inputs, whose shapes are known
 // (and their data, where the operator's result depends on it). Errors: FORMAT, UNSUPPORTED, RANGE.

@@ -576,13 +576,23 @@ static bl_status infer_constant(bl_float_graph *graph, const bl_node *node, bl_e
   return bl_value_shape(out, list ? 1 : 0, dims, err);
 }
 
+static bl_status infer_resize(bl_float_graph *graph, const bl_node *node, bl_error *err) {
+  bl_resize r;
+  BL_TRY(bl_node_resize(graph, node, &r, err));
+  bl_value *out = output(graph, node, 0);
+  set_type(out, bl_node_input(graph, node, 0)->element);
+  return bl_value_shape(out, r.rank, r.out, err);
+}
+
 // Inputs that must be floats, a bit each.
 static bl_status check_types(const bl_float_graph *graph, const bl_node *node, bl_error *err) {
   static const uint8_t floats[BL_FLOAT_OP_COUNT] = {
-      [BL_FLOAT_CONV] = 7,     [BL_FLOAT_GEMM] = 7,          [BL_FLOAT_MATMUL] = 3,
-      [BL_FLOAT_SOFTMAX] = 1,  [BL_FLOAT_BATCH_NORM] = 31,   [BL_FLOAT_QUANT] = 15,
-      [BL_FLOAT_SIGMOID] = 1,  [BL_FLOAT_BIPOLAR_QUANT] = 3, [BL_FLOAT_TANH] = 1,
-      [BL_FLOAT_QUANTIZE] = 3, [BL_FLOAT_DEQUANTIZE] = 2};
+      [BL_FLOAT_CONV] = 7,       [BL_FLOAT_GEMM] = 7,          [BL_FLOAT_MATMUL] = 3,
+      [BL_FLOAT_SOFTMAX] = 1,    [BL_FLOAT_BATCH_NORM] = 31,   [BL_FLOAT_QUANT] = 15,
+      [BL_FLOAT_SIGMOID] = 1,    [BL_FLOAT_BIPOLAR_QUANT] = 3, [BL_FLOAT_TANH] = 1,
+      [BL_FLOAT_QUANTIZE] = 3,   [BL_FLOAT_DEQUANTIZE] = 2,    [BL_FLOAT_ELU] = 1,
+      [BL_FLOAT_ERF] = 1,        [BL_FLOAT_GELU] = 1,          [BL_FLOAT_HARD_SIGMOID] = 1,
+      [BL_FLOAT_HARD_SWISH] = 1, [BL_FLOAT_LEAKY_RELU] = 1,    [BL_FLOAT_SOFTPLUS] = 1};
   for (uint32_t k = 0; k < 5; k++) {
     const bl_value *v = bl_node_input(graph, node, k);
     if (v != NULL && (floats[node->op] >> k & 1u) != 0 && v->type != BL_TYPE_FLOAT)
@@ -631,6 +641,8 @@ bl_status bl_float_infer(bl_float_graph *graph, const bl_node *node, bl_error *e
       [BL_FLOAT_CAST] = infer_cast,
       [BL_FLOAT_SOFTMAX] = infer_softmax,
       [BL_FLOAT_CONSTANT] = infer_constant,
+      [BL_FLOAT_RESIZE] = infer_resize,
+      [BL_FLOAT_UPSAMPLE] = infer_resize,
   };
   if (rules[node->op] != NULL) return rules[node->op](graph, node, err);
   return same_as(graph, node, in, err);

@@ -45,11 +45,19 @@ static const char *const operators[] = {"Add",
                                         "Transpose",
                                         "Unsqueeze",
                                         "QuantizeLinear",
-                                        "DequantizeLinear"};
+                                        "DequantizeLinear",
+                                        "Elu",
+                                        "Erf",
+                                        "HardSigmoid",
+                                        "HardSwish",
+                                        "LeakyRelu",
+                                        "Resize",
+                                        "Softplus",
+                                        "Upsample"};
 
 // Operators whose later inputs are shapes: bound before import, as every exporter does.
-static const char *const shape_operators[] = {"Reshape", "Squeeze", "Unsqueeze",
-                                              "Slice",   "Pad",     "Dropout"};
+static const char *const shape_operators[] = {"Reshape", "Squeeze", "Unsqueeze", "Slice",
+                                              "Pad",     "Dropout", "Resize",    "Upsample"};
 
 static bool among(const char *name, const char *const *list, size_t count) {
   for (size_t k = 0; k < count; k++)
@@ -117,16 +125,19 @@ static void bind_input(Onnx__GraphProto *graph, const Onnx__TensorProto *tensor,
 
 static void bind_shapes(node_test *t) {
   Onnx__GraphProto *graph = t->model->graph;
-  const char *op = graph->node[0]->op_type;
+  const char *op = graph->node[0]->op_type, *end = graph->node[graph->n_node - 1]->op_type;
+  if (strcmp(end, "Resize") == 0) op = end; // empty constants may stand before it
   if (!among(op, shape_operators, sizeof shape_operators / sizeof *shape_operators)) return;
   for (size_t k = 1; k < graph->n_input; k++)
     if (t->inputs[k] != NULL) bind_input(graph, t->inputs[k], graph->input[k]->name);
 }
 
-// Global pooling is stated for opset 1, below the importer's range, and did not change until 22.
+// Stated for opset 1 or 6, below the importer's range, and not changed until 22.
 static void raise_opset(const node_test *t) {
+  static const char *const old[] = {"GlobalAveragePool", "GlobalMaxPool", "Elu", "HardSigmoid",
+                                    "Softplus"};
   for (size_t k = 0; k < t->model->n_opset_import; k++)
-    if (strncmp(t->model->graph->node[0]->op_type, "Global", 6) == 0)
+    if (among(t->model->graph->node[0]->op_type, old, sizeof old / sizeof *old))
       t->model->opset_import[k]->version = 7;
 }
 

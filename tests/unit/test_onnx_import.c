@@ -85,6 +85,75 @@ static void attribute_forms(void **state) {
   expect(&r, 2, (const int64_t[]){1, 3}, four + 1);
 }
 
+// Functions of one number, worked out by hand: at -1, 2, 7 and 0.5.
+static void activations(void **state) {
+  (void)state;
+  static const struct {
+    const char *op, *approximate;
+    float alpha; // 0: the default
+    float y[4];
+  } cases[] = {
+      {"Erf", NULL, 0, {-0.842700793F, 0.995322265F, 1, 0.520499878F}},
+      {"Elu", NULL, 0, {-0.632120559F, 2, 7, 0.5F}},
+      {"Elu", NULL, 2, {-1.264241118F, 2, 7, 0.5F}},
+      {"Gelu", NULL, 0, {-0.158655254F, 1.954499736F, 7, 0.345731230F}},
+      {"Gelu", "tanh", 0, {-0.158808009F, 1.954597694F, 7, 0.345714011F}},
+      {"HardSigmoid", NULL, 0, {0.3F, 0.9F, 1, 0.6F}},
+      {"HardSigmoid", NULL, 0.25F, {0.25F, 1, 1, 0.625F}},
+      {"HardSwish", NULL, 0, {-1 / 3.0F, 5 / 3.0F, 7, 0.2916666667F}},
+      {"LeakyRelu", NULL, 0, {-0.01F, 2, 7, 0.5F}},
+      {"LeakyRelu", NULL, 0.5F, {-0.5F, 2, 7, 0.5F}},
+      {"Softplus", NULL, 0, {0.313261688F, 2.126928011F, 7.000911466F, 0.974076984F}},
+  };
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+    message node = new_node(cases[k].op, "n", "x", "y");
+    if (cases[k].approximate != NULL) put_string(&node, "approximate", cases[k].approximate);
+    if (cases[k].alpha > 0) put_real(&node, "alpha", cases[k].alpha);
+    message graph = around(&node);
+    running r = run_graph(&graph, 20, NULL, four);
+    expect(&r, 2, (const int64_t[]){1, 4}, cases[k].y);
+  }
+}
+
+// A row to twice and to one and a half times its width, in the forms of opsets 7, 9, 10 and 13.
+static void resized(void **state) {
+  (void)state;
+  static const float by_two[] = {-1, -1, 2, 2, 7, 7, 0.5F, 0.5F};
+  static const float scales[2] = {1, 2};
+  const int64_t sizes[2] = {1, 6};
+  for (int64_t opset = 7; opset <= 10; opset += opset == 7 ? 2 : 1) {
+    message node =
+        new_node(opset == 10 ? "Resize" : "Upsample", "n", opset == 7 ? "x" : "x s", "y");
+    message a = {0};
+    put_text(&a, 1, "scales");
+    for (int k = 0; k < 2; k++)
+      put_float(&a, 7, scales[k]);
+    put_number(&a, 20, 6);
+    if (opset == 7)
+      put_message(&node, 5, &a);
+    else
+      free(a.bytes);
+    message graph = around(&node);
+    put_tensor(&graph, 5, "s", 1, (const int64_t[]){2}, 1, scales, sizeof scales);
+    running r = run_graph(&graph, opset, NULL, four);
+    expect(&r, 2, (const int64_t[]){1, 8}, by_two);
+  }
+  static const char *const hows[] = {"asymmetric", "half_pixel", "align_corners"};
+  static const float want[3][6] = {// positions 0 .67 1.33 2 2.67 3.33; -.17 .5 1.17 1.83 2.5 3.17;
+                                   // 0 .6 1.2 1.8 2.4 3, halves down
+                                   {-1, 2, 2, 7, 0.5F, 0.5F},
+                                   {-1, -1, 2, 7, 7, 0.5F},
+                                   {-1, 2, 2, 7, 7, 0.5F}};
+  for (int k = 0; k < 3; k++) {
+    message node = new_node("Resize", "n", "x - - s", "y");
+    put_string(&node, "coordinate_transformation_mode", hows[k]);
+    message graph = around(&node);
+    put_tensor(&graph, 5, "s", 7, (const int64_t[]){2}, 1, sizes, sizeof sizes);
+    running r = run_graph(&graph, 13, NULL, four);
+    expect(&r, 2, (const int64_t[]){1, 6}, want[k]);
+  }
+}
+
 // Before opset 13 softmax normalises over every axis from `axis` on.
 static void softmax_forms(void **state) {
   (void)state;
@@ -261,6 +330,7 @@ static void averages(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(attribute_forms), cmocka_unit_test(softmax_forms),
+      cmocka_unit_test(activations),     cmocka_unit_test(resized),
       cmocka_unit_test(folded_shape),    cmocka_unit_test(rebatched),
       cmocka_unit_test(channels_last),   cmocka_unit_test(same_padding),
       cmocka_unit_test(option_a),        cmocka_unit_test(qonnx),
