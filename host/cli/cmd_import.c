@@ -31,6 +31,10 @@ static const char *becomes(const bl_float_graph *graph, uint32_t index) {
   switch (node->op) {
   case BL_FLOAT_CONV:
   case BL_FLOAT_GEMM:
+  case BL_FLOAT_CONV_INTEGER:
+  case BL_FLOAT_MATMUL_INTEGER:
+  case BL_FLOAT_QLINEAR_CONV:
+  case BL_FLOAT_QLINEAR_MATMUL:
     return "array layer";
   case BL_FLOAT_MATMUL:
     return two_operands(graph, node, "array layer");
@@ -56,6 +60,9 @@ static const char *becomes(const bl_float_graph *graph, uint32_t index) {
   case BL_FLOAT_BIPOLAR_QUANT:
   case BL_FLOAT_QUANTIZE:
   case BL_FLOAT_DEQUANTIZE:
+  case BL_FLOAT_DYNAMIC_QUANTIZE:
+  case BL_FLOAT_TRUNC:
+  case BL_FLOAT_MULTI_THRESHOLD:
     return "format of a tensor";
   case BL_FLOAT_CONCAT:
     return "channels side by side";

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Element-wise operators, normalisation, softmax, quantisation.
+// Element-wise operators, normalisation, softmax.
 #include <math.h>
 #include <string.h>
 
 #include "host/float/eval_internal.h"
 
-enum { ONNX_UINT8 = 2, ONNX_INT8, ONNX_UINT16, ONNX_INT16, ONNX_INT32, ONNX_INT64, ONNX_BOOL = 9 };
-enum { ONNX_FLOAT16 = 10, ONNX_UINT32 = 12, ONNX_BFLOAT16 = 16 };
-
 // ---- Broadcasting
 // --------------------------------------------------------------------------------
 
-// Element strides of `v` seen with the output's shape; 0 along broadcast axes.
-static void broadcast_strides(const bl_value *v, const bl_value *out, size_t strides[BL_MAX_RANK]) {
+void bl_eval_broadcast_strides(const bl_value *v, const bl_value *out,
+                               size_t strides[BL_MAX_RANK]) {
   size_t step = 1;
   for (uint32_t k = 0; k < out->rank; k++) {
     uint32_t axis = out->rank - 1 - k;
@@ -23,8 +20,7 @@ static void broadcast_strides(const bl_value *v, const bl_value *out, size_t str
   }
 }
 
-// Advances a multi-index over all axes but the last; false at the end.
-static bool next_row(const bl_value *out, int64_t index[BL_MAX_RANK]) {
+bool bl_eval_next_row(const bl_value *out, int64_t index[BL_MAX_RANK]) {
   for (uint32_t k = out->rank > 0 ? out->rank - 1 : 0; k-- > 0;) {
     if (++index[k] < out->dims[k]) return true;
     index[k] = 0;
@@ -32,8 +28,8 @@ static bool next_row(const bl_value *out, int64_t index[BL_MAX_RANK]) {
   return false;
 }
 
-static size_t offset_of(const int64_t index[BL_MAX_RANK], const size_t strides[BL_MAX_RANK],
-                        uint32_t rank) {
+size_t bl_eval_offset_of(const int64_t index[BL_MAX_RANK], const size_t strides[BL_MAX_RANK],
+                         uint32_t rank) {
   size_t at = 0;
   for (uint32_t k = 0; k + 1 < rank; k++)
     at += (size_t)index[k] * strides[k];
@@ -111,15 +107,15 @@ bl_status bl_eval_binary(const bl_eval *e) {
   size_t sa[BL_MAX_RANK] = {0}, sb[BL_MAX_RANK] = {0}, row = 1, at = 0;
   int64_t index[BL_MAX_RANK] = {0};
   if (out->count == 0) return BL_OK;
-  broadcast_strides(a, out, sa);
-  broadcast_strides(b, out, sb);
+  bl_eval_broadcast_strides(a, out, sa);
+  bl_eval_broadcast_strides(b, out, sb);
   if (out->rank > 0) row = (size_t)out->dims[out->rank - 1];
   size_t last = out->rank > 0 ? out->rank - 1 : 0;
   do {
-    binary_row(e->node->op, a, offset_of(index, sa, out->rank), sa[last], b,
-               offset_of(index, sb, out->rank), sb[last], out, at, row);
+    binary_row(e->node->op, a, bl_eval_offset_of(index, sa, out->rank), sa[last], b,
+               bl_eval_offset_of(index, sb, out->rank), sb[last], out, at, row);
     at += row;
-  } while (next_row(out, index));
+  } while (bl_eval_next_row(out, index));
   return BL_OK;
 }
 
@@ -251,104 +247,5 @@ bl_status bl_eval_softmax(const bl_eval *e) {
     for (size_t s = 0; s < stride; s++)
       softmax_line(in->f + block * count * stride + s, out->f + block * count * stride + s, count,
                    stride);
-  return BL_OK;
-}
-
-// ---- Quantisation
-// --------------------------------------------------------------------------------
-
-// Index of the scale for element k: one scale, or one along `axis`.
-static size_t scale_index(const bl_eval *e, const bl_value *in, const bl_value *scale, size_t k) {
-  if (scale->count == 1) return 0;
-  int64_t axis = bl_node_int(e->node, "axis", 1);
-  if (axis < 0) axis += in->rank;
-  size_t inner = 1;
-  for (uint32_t j = (uint32_t)axis + 1; j < in->rank; j++)
-    inner *= (size_t)in->dims[j];
-  return k / inner % scale->count;
-}
-
-static bool quantized_range(int32_t element, double *lo, double *hi) {
-  bool wide = element == ONNX_UINT16 || element == ONNX_INT16;
-  bool is_signed = element == ONNX_INT8 || element == ONNX_INT16;
-  *lo = !is_signed ? 0 : wide ? -32768 : -128;
-  *hi = *lo + (wide ? 65535 : 255);
-  return wide || element == ONNX_INT8 || element == ONNX_UINT8;
-}
-
-bl_status bl_eval_quantize(const bl_eval *e) {
-  const bl_value *in = bl_eval_in(e, 0), *scale = bl_eval_in(e, 1), *zero = bl_eval_in(e, 2);
-  bl_value *out = bl_eval_out(e, 0);
-  double lo, hi;
-  if (!quantized_range(out->element, &lo, &hi))
-    return bl_eval_fail(e, BL_ERR_UNSUPPORTED, "its output is not of 8 or 16 bits");
-  for (size_t k = 0; k < out->count; k++) {
-    size_t s = scale_index(e, in, scale, k);
-    double q = rint((double)(in->f[k] / scale->f[s])) + (zero != NULL ? bl_at(zero, s) : 0);
-    q = q < lo ? lo : q;
-    bl_put(out, k, q > hi ? hi : q);
-  }
-  return BL_OK;
-}
-
-bl_status bl_eval_dequantize(const bl_eval *e) {
-  const bl_value *in = bl_eval_in(e, 0), *scale = bl_eval_in(e, 1), *zero = bl_eval_in(e, 2);
-  bl_value *out = bl_eval_out(e, 0);
-  for (size_t k = 0; k < out->count; k++) {
-    size_t s = scale_index(e, in, scale, k);
-    double zp = zero != NULL ? bl_at(zero, s) : 0;
-    out->f[k] = (float)((bl_at(in, k) - zp) * (double)scale->f[s]);
-  }
-  return BL_OK;
-}
-
-bl_status bl_qonnx_range(const bl_float_graph *graph, const bl_node *node, double *lo, double *hi,
-                         bl_error *err) {
-  const bl_value *bits = bl_node_input(graph, node, 3);
-  double b = bits != NULL && bits->f != NULL && bits->count == 1 ? (double)bits->f[0] : 0;
-  bool is_signed = bl_node_int(node, "signed", 1) != 0,
-       narrow = bl_node_int(node, "narrow", 0) != 0;
-  if (b != rint(b) || b < 1 || b > 32)
-    return bl_fail(err, BL_ERR_UNSUPPORTED, "node %s: a bit width of %g", node->name, b);
-  double full = ldexp(1.0, (int)b - (is_signed ? 1 : 0));
-  *lo = is_signed ? -full + (narrow ? 1 : 0) : 0;
-  *hi = full - 1 - (!is_signed && narrow ? 1 : 0);
-  return BL_OK;
-}
-
-double bl_qonnx_round(const bl_node *node, double x) {
-  const char *mode = bl_node_string(node, "rounding_mode", "ROUND");
-  if (strcmp(mode, "FLOOR") == 0) return floor(x);
-  if (strcmp(mode, "CEIL") == 0) return ceil(x);
-  if (strcmp(mode, "ROUND_TO_ZERO") == 0) return trunc(x);
-  return rint(x);
-}
-
-bl_status bl_eval_quant(const bl_eval *e) {
-  const bl_value *in = bl_eval_in(e, 0), *scale = bl_eval_in(e, 1), *zero = bl_eval_in(e, 2);
-  bl_value *out = bl_eval_out(e, 0);
-  bool bipolar = e->node->op == BL_FLOAT_BIPOLAR_QUANT;
-  size_t ss[BL_MAX_RANK] = {0}, sz[BL_MAX_RANK] = {0}, at = 0;
-  int64_t index[BL_MAX_RANK] = {0};
-  double lo = 0, hi = 0;
-  if (!bipolar) BL_TRY(bl_qonnx_range(e->graph, e->node, &lo, &hi, e->err));
-  if (out->count == 0) return BL_OK;
-  broadcast_strides(scale, out, ss);
-  if (!bipolar) broadcast_strides(zero, out, sz);
-  size_t last = out->rank > 0 ? out->rank - 1 : 0;
-  size_t row = out->rank > 0 ? (size_t)out->dims[last] : 1;
-  do {
-    size_t s0 = offset_of(index, ss, out->rank), z0 = offset_of(index, sz, out->rank);
-    for (size_t k = 0; k < row; k++, at++) {
-      double s = (double)scale->f[s0 + k * ss[last]], x = (double)in->f[at];
-      if (bipolar) {
-        out->f[at] = (float)(x >= 0 ? s : -s);
-        continue;
-      }
-      double z = (double)zero->f[z0 + k * sz[last]], q = x / s + z;
-      q = bl_qonnx_round(e->node, q < lo ? lo : q > hi ? hi : q);
-      out->f[at] = (float)((q - z) * s);
-    }
-  } while (next_row(out, index));
   return BL_OK;
 }

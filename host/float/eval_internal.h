@@ -55,6 +55,15 @@ bl_status bl_eval_fail(const bl_eval *e, bl_status status, const char *what);
 // The node's integers from input `k` or attribute `name` (NULL and 0 where there is neither).
 const int64_t *bl_eval_ints(const bl_eval *e, uint32_t k, const char *name, size_t *count);
 
+// Element strides of `v` seen with the output's shape; 0 along broadcast axes.
+void bl_eval_broadcast_strides(const bl_value *v, const bl_value *out, size_t strides[BL_MAX_RANK]);
+// Advances a multi-index over all axes but the last; false at the end.
+bool bl_eval_next_row(const bl_value *out, int64_t index[BL_MAX_RANK]);
+size_t bl_eval_offset_of(const int64_t index[BL_MAX_RANK], const size_t strides[BL_MAX_RANK],
+                         uint32_t rank);
+// Element offset of matrix number `at` of the output's stack in an operand that broadcasts.
+size_t bl_eval_matrix_offset(const bl_value *v, const bl_value *out, size_t at);
+
 bl_status bl_eval_binary(const bl_eval *e);
 bl_status bl_eval_unary(const bl_eval *e);
 bl_status bl_eval_activation(const bl_eval *e);
@@ -65,6 +74,11 @@ bl_status bl_eval_softmax(const bl_eval *e);
 bl_status bl_eval_quantize(const bl_eval *e);
 bl_status bl_eval_dequantize(const bl_eval *e);
 bl_status bl_eval_quant(const bl_eval *e);
+bl_status bl_eval_trunc(const bl_eval *e);
+bl_status bl_eval_multi_threshold(const bl_eval *e);
+bl_status bl_eval_dynamic_quantize(const bl_eval *e);
+bl_status bl_eval_integer_conv(const bl_eval *e);
+bl_status bl_eval_integer_matmul(const bl_eval *e);
 
 bl_status bl_eval_same(const bl_eval *e);
 bl_status bl_eval_dropout(const bl_eval *e);

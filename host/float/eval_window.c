@@ -164,8 +164,7 @@ bl_status bl_eval_gemm(const bl_eval *e) {
                  c != NULL ? beta : 0, out->f);
 }
 
-// Element offset of matrix number `at` of the output's batch in an operand that broadcasts.
-static size_t matrix_offset(const bl_value *v, const bl_value *out, size_t at) {
+size_t bl_eval_matrix_offset(const bl_value *v, const bl_value *out, size_t at) {
   size_t matrix = (size_t)v->dims[v->rank - 1] * (size_t)v->dims[v->rank - 2];
   size_t offset = 0, step = 1;
   for (uint32_t k = 2; k < out->rank; k++) {
@@ -186,8 +185,8 @@ bl_status bl_eval_matmul(const bl_eval *e) {
   int64_t m = out->dims[out->rank - 2], n = out->dims[out->rank - 1], k = a->dims[a->rank - 1];
   size_t size = (size_t)m * (size_t)n;
   for (size_t at = 0; size > 0 && at < out->count / size; at++)
-    BL_TRY(product(e, false, false, m, n, k, 1, a->f + matrix_offset(a, out, at),
-                   b->f + matrix_offset(b, out, at), 0, out->f + at * size));
+    BL_TRY(product(e, false, false, m, n, k, 1, a->f + bl_eval_matrix_offset(a, out, at),
+                   b->f + bl_eval_matrix_offset(b, out, at), 0, out->f + at * size));
   return BL_OK;
 }
 

@@ -85,21 +85,33 @@ bl_status bl_value_allocate(bl_arena *arena, bl_value *value, bl_error *err) {
 
 uint64_t bl_node_macs(const bl_float_graph *graph, const bl_node *node) {
   const bl_value *out = bl_node_output(graph, node, 0), *in = bl_node_input(graph, node, 0);
-  const bl_value *w = bl_node_input(graph, node, 1);
+  const bl_value *w = bl_node_weights(graph, node);
   if (out == NULL || in == NULL || w == NULL || w->rank < 2) return 0;
-  if (node->op == BL_FLOAT_CONV)
+  switch (node->op) {
+  case BL_FLOAT_CONV:
+  case BL_FLOAT_CONV_INTEGER:
+  case BL_FLOAT_QLINEAR_CONV:
     return w->dims[0] > 0 ? (uint64_t)out->count * (w->count / (size_t)w->dims[0]) : 0;
-  if (node->op == BL_FLOAT_MATMUL) return (uint64_t)out->count * (uint64_t)in->dims[in->rank - 1];
-  if (node->op == BL_FLOAT_GEMM)
+  case BL_FLOAT_GEMM:
     return (uint64_t)out->count * (uint64_t)in->dims[bl_node_int(node, "transA", 0) != 0 ? 0 : 1];
-  return 0;
+  default:
+    return (uint64_t)out->count * (uint64_t)in->dims[in->rank - 1];
+  }
+}
+
+// Integers count where they are numbers of the network: weights and bias, dequantised or not.
+static bool integer_parameter(const bl_float_graph *graph, const bl_node *node, uint32_t k) {
+  const bl_value *v = bl_node_input(graph, node, k);
+  if (v == NULL || v->i == NULL) return false;
+  return v == bl_node_weights(graph, node) || (node->op == BL_FLOAT_DEQUANTIZE && k == 0) ||
+         (node->op == BL_FLOAT_QLINEAR_CONV && k == 8);
 }
 
 uint64_t bl_node_parameters(const bl_float_graph *graph, const bl_node *node) {
   uint64_t sum = 0;
   for (uint32_t k = 0; k < node->input_count; k++) {
     const bl_value *v = bl_node_input(graph, node, k);
-    if (v != NULL && v->f != NULL) sum += v->count;
+    if (v != NULL && (v->f != NULL || integer_parameter(graph, node, k))) sum += v->count;
   }
   return sum;
 }

@@ -13,6 +13,22 @@
 
 enum { BL_MAX_RANK = 8, BL_FLOAT_MAX_ELEMENTS = 1 << 28 };
 
+// ONNX element types (TensorProto.DataType) that the operators tell apart.
+enum {
+  ONNX_FLOAT = 1,
+  ONNX_UINT8 = 2,
+  ONNX_INT8 = 3,
+  ONNX_UINT16 = 4,
+  ONNX_INT16 = 5,
+  ONNX_INT32 = 6,
+  ONNX_INT64 = 7,
+  ONNX_BOOL = 9,
+  ONNX_FLOAT16 = 10,
+  ONNX_DOUBLE = 11,
+  ONNX_UINT32 = 12,
+  ONNX_BFLOAT16 = 16
+};
+
 typedef enum { BL_TYPE_FLOAT, BL_TYPE_INT } bl_float_type; // all ONNX integers and bool are INT
 
 // A value. Its data is `f` or `i` by type, `count` elements in row-major order; both are NULL for
@@ -20,7 +36,7 @@ typedef enum { BL_TYPE_FLOAT, BL_TYPE_INT } bl_float_type; // all ONNX integers 
 typedef struct {
   char *name;
   bl_float_type type;
-  int32_t element; // the ONNX element type (TensorProto.DataType)
+  int32_t element; // ONNX element type
   bool shaped;     // rank, dims and count are known
   uint32_t rank;
   int64_t dims[BL_MAX_RANK];
@@ -40,9 +56,11 @@ typedef struct {
   OP(CONCAT, "Concat")                                                                             \
   OP(CONSTANT, "Constant")                                                                         \
   OP(CONV, "Conv")                                                                                 \
+  OP(CONV_INTEGER, "ConvInteger")                                                                  \
   OP(DEQUANTIZE, "DequantizeLinear")                                                               \
   OP(DIV, "Div")                                                                                   \
   OP(DROPOUT, "Dropout")                                                                           \
+  OP(DYNAMIC_QUANTIZE, "DynamicQuantizeLinear")                                                    \
   OP(ELU, "Elu")                                                                                   \
   OP(ERF, "Erf")                                                                                   \
   OP(FLATTEN, "Flatten")                                                                           \
@@ -56,10 +74,14 @@ typedef struct {
   OP(IDENTITY, "Identity")                                                                         \
   OP(LEAKY_RELU, "LeakyRelu")                                                                      \
   OP(MATMUL, "MatMul")                                                                             \
+  OP(MATMUL_INTEGER, "MatMulInteger")                                                              \
   OP(MAX_POOL, "MaxPool")                                                                          \
   OP(MUL, "Mul")                                                                                   \
+  OP(MULTI_THRESHOLD, "MultiThreshold")                                                            \
   OP(PAD, "Pad")                                                                                   \
   OP(POW, "Pow")                                                                                   \
+  OP(QLINEAR_CONV, "QLinearConv")                                                                  \
+  OP(QLINEAR_MATMUL, "QLinearMatMul")                                                              \
   OP(QUANT, "Quant")                                                                               \
   OP(QUANTIZE, "QuantizeLinear")                                                                   \
   OP(RELU, "Relu")                                                                                 \
@@ -75,6 +97,7 @@ typedef struct {
   OP(SUB, "Sub")                                                                                   \
   OP(TANH, "Tanh")                                                                                 \
   OP(TRANSPOSE, "Transpose")                                                                       \
+  OP(TRUNC, "Trunc")                                                                               \
   OP(UNSQUEEZE, "Unsqueeze")                                                                       \
   OP(UPSAMPLE, "Upsample")
 
@@ -143,7 +166,11 @@ BL_MUST_USE bl_status bl_value_allocate(bl_arena *arena, bl_value *value, bl_err
 // A Slice's step within what a tensor can hold: steps beyond that all mean one element.
 int64_t bl_slice_step(int64_t step);
 
-// A sliding window, resolved from a Conv or pooling node's attributes and its input's size.
+// The weights of a convolution or matrix product, in its own order of inputs.
+const bl_value *bl_node_weights(const bl_float_graph *graph, const bl_node *node);
+
+// A sliding window, resolved from a convolution's or pooling node's attributes and its input's
+// size.
 typedef struct {
   uint32_t rank; // spatial dimensions, 1..3
   int64_t kernel[3], stride[3], dilation[3], pad_begin[3], pad_end[3], out[3];

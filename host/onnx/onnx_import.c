@@ -198,7 +198,9 @@ static bool domain_ok(bl_float_op op, const char *domain) {
   static const char *const qonnx[] = {"qonnx.custom_op.general", "onnx.brevitas",
                                       "finn.custom_op.general"};
   if (domain == NULL || domain[0] == '\0' || strcmp(domain, "ai.onnx") == 0) return true;
-  for (size_t k = 0; (op == BL_FLOAT_QUANT || op == BL_FLOAT_BIPOLAR_QUANT) && k < 3; k++)
+  bool own = op == BL_FLOAT_QUANT || op == BL_FLOAT_BIPOLAR_QUANT || op == BL_FLOAT_TRUNC ||
+             op == BL_FLOAT_MULTI_THRESHOLD;
+  for (size_t k = 0; own && k < 3; k++)
     if (strcmp(domain, qonnx[k]) == 0) return true;
   return false;
 }
@@ -297,7 +299,9 @@ static bl_status add_node(importer *im, const Onnx__NodeProto *proto, bl_node *n
 static bool folds(const bl_float_graph *g, const bl_node *node) {
   if (node->op == BL_FLOAT_SHAPE) return true;
   // what quantises weights stays in the graph: its scale says which integers they are
-  if (node->op == BL_FLOAT_QUANT || node->op == BL_FLOAT_BIPOLAR_QUANT) return false;
+  if (node->op == BL_FLOAT_QUANT || node->op == BL_FLOAT_BIPOLAR_QUANT ||
+      node->op == BL_FLOAT_DEQUANTIZE)
+    return false;
   for (uint32_t k = 0; k < node->input_count; k++)
     if (node->inputs[k] >= 0 && !bl_value_constant(&g->values[node->inputs[k]])) return false;
   return true;

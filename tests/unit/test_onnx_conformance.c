@@ -53,7 +53,12 @@ static const char *const operators[] = {"Add",
                                         "LeakyRelu",
                                         "Resize",
                                         "Softplus",
-                                        "Upsample"};
+                                        "Upsample",
+                                        "DynamicQuantizeLinear",
+                                        "ConvInteger",
+                                        "MatMulInteger",
+                                        "QLinearConv",
+                                        "QLinearMatMul"};
 
 // Operators whose later inputs are shapes: bound before import, as every exporter does.
 static const char *const shape_operators[] = {"Reshape", "Squeeze", "Unsqueeze", "Slice",
