@@ -43,7 +43,7 @@ typedef struct {
   int64_t trace_layer; // -1: not given
   double stalls, clock_mhz;
   uint64_t seed, shards;
-  bool no_compare;
+  bool fuse_adds, no_compare;
 } bl_cli_args;
 
 // "import" ... "device".

@@ -54,6 +54,7 @@ static bl_status open_calibration(work *w, bl_error *err) {
                                   args->calib_limit != 0 ? args->calib_limit : CALIBRATION_SAMPLES};
   BL_TRY(bl_dataset_open(&source, &w->dataset, err));
   w->has_dataset = true;
+  BL_TRY(bl_cli_check_layout(args, &w->dataset, err));
   BL_TRY(bl_float_fits(&w->dataset, &w->preprocess, &w->io, err));
   w->scratch = calloc(w->io.in_elements, sizeof *w->scratch);
   return w->scratch == NULL ? bl_fail(err, BL_ERR_MEMORY, "no memory for a sample") : BL_OK;
@@ -81,9 +82,12 @@ static bl_status prepare(work *w, bl_error *err) {
 }
 
 static bl_status quantise(work *w, bl_error *err) {
-  bl_quantise_options options = {NOT_GIVEN, NOT_GIVEN,
-                                 w->args->range == BL_CLI_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE,
-                                 w->args->output_bits > 0 ? (unsigned)w->args->output_bits : 0};
+  bl_quantise_options options = {
+      .weight_bits = NOT_GIVEN,
+      .activation_bits = NOT_GIVEN,
+      .range = w->args->range == BL_CLI_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE,
+      .output_bits = w->args->output_bits > 0 ? (unsigned)w->args->output_bits : 0,
+      .fuse_adds = w->args->fuse_adds};
   BL_TRY(read_bits(w->args->bits, &options, err));
   bool given = options.weight_bits != NOT_GIVEN;
   if (!given) options.weight_bits = options.activation_bits = 8;
@@ -182,6 +186,15 @@ static void print_result(const work *w, const bl_bloom_info *info, uint64_t file
   if (w->quantised.inexact != 0)
     bl_cli_say(output, "%llu accumulator values cannot be given the graph's own integer\n",
                (unsigned long long)w->quantised.inexact);
+  if (w->quantised.linear_count > 0)
+    bl_cli_say(output,
+               "%u layers keep the file's scales and zero points; halves are rounded up, not to "
+               "even\n",
+               (unsigned)w->quantised.linear_count);
+  if (w->quantised.dynamic_count > 0)
+    bl_cli_say(output,
+               "%u dynamic quantisers changed: each got one range, from the calibration data\n",
+               (unsigned)w->quantised.dynamic_count);
   (void)cJSON_AddStringToObject(o, "model", graph->name);
   (void)cJSON_AddStringToObject(o, "output", w->args->output);
   (void)cJSON_AddStringToObject(o, "config", w->program->config.name);
@@ -194,6 +207,8 @@ static void print_result(const work *w, const bl_bloom_info *info, uint64_t file
   (void)cJSON_AddNumberToObject(o, "spilled_bytes", (double)spilled);
   (void)cJSON_AddBoolToObject(o, "was_quantised", w->quantised.graph_was_quantised);
   (void)cJSON_AddNumberToObject(o, "inexact", (double)w->quantised.inexact);
+  (void)cJSON_AddNumberToObject(o, "linear_quantisers", w->quantised.linear_count);
+  (void)cJSON_AddNumberToObject(o, "dynamic_quantisers", w->quantised.dynamic_count);
 }
 
 static bl_status compile_and_save(work *w, bl_cli_output *output, bl_error *err) {

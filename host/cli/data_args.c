@@ -35,6 +35,12 @@ bl_status bl_cli_preprocess(const bl_cli_args *args, bl_preprocess *preprocess, 
   return BL_OK;
 }
 
+bl_status bl_cli_check_layout(const bl_cli_args *args, const bl_dataset *dataset, bl_error *err) {
+  if (dataset->planar && args->layout == BL_CLI_NHWC)
+    return bl_fail(err, BL_ERR_USAGE, "--layout nhwc: CIFAR records are always nchw");
+  return BL_OK;
+}
+
 bl_status bl_cli_open_data(const bl_cli_args *args, bl_dataset *dataset, bl_error *err) {
   if (args->data == NULL) return bl_fail(err, BL_ERR_USAGE, "needs --data FILE");
   bl_dataset_source source = {.images = args->data,
@@ -43,7 +49,10 @@ bl_status bl_cli_open_data(const bl_cli_args *args, bl_dataset *dataset, bl_erro
                               .label_array = args->label_array,
                               .skip = args->skip,
                               .limit = args->limit};
-  return bl_dataset_open(&source, dataset, err);
+  BL_TRY(bl_dataset_open(&source, dataset, err));
+  bl_status status = bl_cli_check_layout(args, dataset, err);
+  if (status != BL_OK) bl_dataset_free(dataset);
+  return status;
 }
 
 const char *bl_cli_data_name(const bl_cli_args *args) {

@@ -9,6 +9,9 @@
 // Replaces what the command line says of `preprocess`. Errors: USAGE.
 BL_MUST_USE bl_status bl_cli_preprocess(const bl_cli_args *args, bl_preprocess *preprocess,
                                         bl_error *err);
+// Errors: USAGE where --layout contradicts what the data set's format fixes.
+BL_MUST_USE bl_status bl_cli_check_layout(const bl_cli_args *args, const bl_dataset *dataset,
+                                          bl_error *err);
 // Opens --data with --labels, --skip and --limit. Errors: USAGE without --data, bl_dataset_open's.
 BL_MUST_USE bl_status bl_cli_open_data(const bl_cli_args *args, bl_dataset *dataset, bl_error *err);
 // Name of the data for people.

@@ -65,6 +65,8 @@ static const option options[] = {
      "N-bit weights and M-bit activations, 1 to 8 each, such as w4a4"},
     {"--output-bits", COUNT, COM, AT(output_bits), "N", 1, 8,
      "bits of the network's outputs (default: int32, where a wide output layer runs three times)"},
+    {"--fuse-adds", FLAG, COM, AT(fuse_adds), NULL, 0, 0,
+     "leave out quantisers in front of additions (QDQ): fewer layers, other rounding"},
     {"--calib", TEXT, COM, AT(calib), "FILE", 0, 0, "calibration data"},
     {"--calib-array", TEXT, COM, AT(calib_array), "NAME", 0, 0,
      "array of an NPZ --calib file (default: its first)"},

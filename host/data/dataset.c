@@ -62,13 +62,10 @@ void bl_dataset_free(bl_dataset *dataset) {
   *dataset = (bl_dataset){0};
 }
 
-bl_status bl_dataset_layout(const bl_dataset *dataset, const bl_preprocess *preprocess,
-                            bl_layout order, bl_layout *layout, bl_error *err) {
-  *layout = preprocess->layout;
-  if (dataset->planar && *layout == BL_LAYOUT_NHWC)
-    return bl_fail(err, BL_ERR_USAGE, "--layout nhwc: CIFAR records are always nchw");
-  if (*layout == BL_LAYOUT_FILE) *layout = dataset->planar ? BL_LAYOUT_NCHW : order;
-  return BL_OK;
+bl_layout bl_dataset_layout(const bl_dataset *dataset, const bl_preprocess *preprocess,
+                            bl_layout order) {
+  if (dataset->planar) return BL_LAYOUT_NCHW;
+  return preprocess->layout == BL_LAYOUT_FILE ? order : preprocess->layout;
 }
 
 bl_sample_shape bl_dataset_shape(const bl_dataset *dataset, bl_layout layout) {
@@ -103,8 +100,7 @@ static bool same_shape(bl_sample_shape a, bl_sample_shape b, bl_layout order) {
 bl_status bl_dataset_fits(const bl_dataset *dataset, const bl_preprocess *preprocess,
                           bl_layout order, bl_sample_shape wanted, const char *what,
                           bl_error *err) {
-  bl_layout layout;
-  BL_TRY(bl_dataset_layout(dataset, preprocess, order, &layout, err));
+  bl_layout layout = bl_dataset_layout(dataset, preprocess, order);
   bl_sample_shape have = bl_dataset_shape(dataset, layout);
   if (!same_shape(have, wanted, order))
     return bl_fail(err, BL_ERR_FORMAT,
@@ -149,8 +145,7 @@ bl_status bl_dataset_read(const bl_dataset *dataset, size_t index, const bl_prep
                           bl_layout order, double *out, bl_error *err) {
   if (index >= dataset->count)
     return bl_fail(err, BL_ERR_RANGE, "data: sample %zu of %zu", index, dataset->count);
-  bl_layout layout;
-  BL_TRY(bl_dataset_layout(dataset, preprocess, order, &layout, err));
+  bl_layout layout = bl_dataset_layout(dataset, preprocess, order);
   bl_sample_shape shape = bl_dataset_shape(dataset, layout);
   if (preprocess->channels != 1 && preprocess->channels != shape.c)
     return bl_fail(err, BL_ERR_USAGE, "--mean, --std: %u values for samples of %u channels",

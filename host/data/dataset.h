@@ -37,9 +37,9 @@ BL_MUST_USE bl_status bl_dataset_open(const bl_dataset_source *source, bl_datase
 void bl_dataset_free(bl_dataset *dataset);
 
 // Layout of the samples in the file when `preprocess` says one and the consumer wants `order`
-// (NCHW or NHWC): FILE becomes `order`. Errors: USAGE for CIFAR records called nhwc.
-BL_MUST_USE bl_status bl_dataset_layout(const bl_dataset *dataset, const bl_preprocess *preprocess,
-                                        bl_layout order, bl_layout *layout, bl_error *err);
+// (NCHW or NHWC): FILE becomes `order`. CIFAR records are NCHW whatever it says.
+bl_layout bl_dataset_layout(const bl_dataset *dataset, const bl_preprocess *preprocess,
+                            bl_layout order);
 // Height, width and channels of a sample whose axes are in `layout` (NCHW or NHWC). A vector is
 // 1 x 1 x n, a matrix h x w x 1.
 bl_sample_shape bl_dataset_shape(const bl_dataset *dataset, bl_layout layout);

@@ -30,7 +30,8 @@ BL_MUST_USE bl_status bl_qonnx_range(const bl_float_graph *graph, const bl_node 
                                      double *hi, bl_error *err);
 // The integer of x by a QONNX Quant node's rounding mode (ROUND: half to even).
 double bl_qonnx_round(const bl_node *node, double x);
-// The same for a QONNX Trunc node, which rounds down where it says nothing.
-double bl_trunc_round(const bl_node *node, double x);
+// The integer, zero point included, that a QONNX Trunc node with constant parameters, one number
+// each, makes of x.
+double bl_qonnx_trunc(const bl_float_graph *graph, const bl_node *node, double x);
 
 #endif

@@ -79,8 +79,14 @@ double bl_qonnx_round(const bl_node *node, double x) {
   return round_by(bl_node_string(node, "rounding_mode", "ROUND"), x);
 }
 
-double bl_trunc_round(const bl_node *node, double x) {
-  return round_by(bl_node_string(node, "rounding_mode", "FLOOR"), x);
+// round(x / scale + zero) without its lowest bits, by the rounding mode (down where it says
+// nothing).
+double bl_qonnx_trunc(const bl_float_graph *graph, const bl_node *node, double x) {
+  double p[5];
+  for (uint32_t k = 1; k < 5; k++)
+    p[k] = (double)bl_node_input(graph, node, k)->f[0];
+  double q = rint(x / p[1] + p[2]) / exp2(p[3] - p[4]);
+  return round_by(bl_node_string(node, "rounding_mode", "FLOOR"), q);
 }
 
 bl_status bl_eval_quant(const bl_eval *e) {
@@ -113,18 +119,15 @@ bl_status bl_eval_quant(const bl_eval *e) {
   return BL_OK;
 }
 
-// round(x / scale + zero) shifted right by the bits that are dropped, by the rounding mode.
 bl_status bl_eval_trunc(const bl_eval *e) {
   const bl_value *in = bl_eval_in(e, 0), *scale = bl_eval_in(e, 1), *zero = bl_eval_in(e, 2);
-  const bl_value *from = bl_eval_in(e, 3), *to = bl_eval_in(e, 4);
   bl_value *out = bl_eval_out(e, 0);
-  if (scale->count != 1 || zero->count != 1 || from->count != 1 || to->count != 1)
-    return bl_eval_fail(e, BL_ERR_UNSUPPORTED, "its parameters are not one number each");
-  double unit = exp2((double)from->f[0] - (double)to->f[0]), s = (double)scale->f[0];
-  double z = (double)zero->f[0];
+  for (uint32_t k = 1; k < 5; k++)
+    if (bl_eval_in(e, k)->count != 1)
+      return bl_eval_fail(e, BL_ERR_UNSUPPORTED, "its parameters are not one number each");
   for (size_t k = 0; k < out->count; k++) {
-    double q = rint((double)in->f[k] / s + z) / unit;
-    out->f[k] = (float)((bl_trunc_round(e->node, q) - z) * s);
+    double q = bl_qonnx_trunc(e->graph, e->node, (double)in->f[k]);
+    out->f[k] = (float)((q - (double)zero->f[0]) * (double)scale->f[0]);
   }
   return BL_OK;
 }

@@ -40,6 +40,15 @@ static bl_status lower_same(bl_lowering *l) {
   return BL_OK;
 }
 
+// Between sums of integers and floats; the network's own numbers are never cast.
+static bl_status lower_cast(bl_lowering *l) {
+  const bl_value *from = bl_lower_value(l, 0);
+  const bl_value *to = bl_float_session_value(l->session, l->node->outputs[0]);
+  if (to->type != BL_TYPE_FLOAT || (from->type != BL_TYPE_FLOAT && bl_lower_view(l, 0)->integers))
+    return bl_lower_refuse(l, "only sums of integers, and floats, are cast to float");
+  return lower_same(l);
+}
+
 // ---- The walk
 // ------------------------------------------------------------------------------------
 
@@ -50,6 +59,10 @@ static lower_rule rule_of(bl_float_op op) {
       [BL_FLOAT_CONV] = bl_lower_conv,
       [BL_FLOAT_GEMM] = bl_lower_product,
       [BL_FLOAT_MATMUL] = bl_lower_product,
+      [BL_FLOAT_CONV_INTEGER] = bl_lower_conv,
+      [BL_FLOAT_QLINEAR_CONV] = bl_lower_conv,
+      [BL_FLOAT_MATMUL_INTEGER] = bl_lower_product,
+      [BL_FLOAT_QLINEAR_MATMUL] = bl_lower_product,
       [BL_FLOAT_AVERAGE_POOL] = bl_lower_average,
       [BL_FLOAT_GLOBAL_AVERAGE_POOL] = bl_lower_average,
       [BL_FLOAT_MAX_POOL] = bl_lower_max_pool,
@@ -63,6 +76,11 @@ static lower_rule rule_of(bl_float_op op) {
       [BL_FLOAT_CLIP] = bl_lower_clamp,
       [BL_FLOAT_QUANT] = bl_lower_quantiser,
       [BL_FLOAT_BIPOLAR_QUANT] = bl_lower_quantiser,
+      [BL_FLOAT_QUANTIZE] = bl_lower_linear_quantiser,
+      [BL_FLOAT_DEQUANTIZE] = bl_lower_dequantiser,
+      [BL_FLOAT_DYNAMIC_QUANTIZE] = bl_lower_dynamic_quantiser,
+      [BL_FLOAT_TRUNC] = bl_lower_trunc,
+      [BL_FLOAT_MULTI_THRESHOLD] = bl_lower_thresholds,
       [BL_FLOAT_TRANSPOSE] = bl_lower_transpose,
       [BL_FLOAT_RESHAPE] = bl_lower_reshape,
       [BL_FLOAT_FLATTEN] = bl_lower_reshape,
@@ -74,6 +92,7 @@ static lower_rule rule_of(bl_float_op op) {
       [BL_FLOAT_SIGMOID] = lower_suffix,
       [BL_FLOAT_IDENTITY] = lower_same,
       [BL_FLOAT_DROPOUT] = lower_same,
+      [BL_FLOAT_CAST] = lower_cast,
   };
   return rules[op];
 }
@@ -85,13 +104,47 @@ static bool is_fixed(const bl_lowering *l) {
   return true;
 }
 
+// May this node read such a view? Scales only meet the sums that lack them; integers only go to
+// what works on integers.
+static bool may_read(const bl_lowering *l, const bl_view *v) {
+  bl_float_op op = l->node->op;
+  bool moves = op == BL_FLOAT_IDENTITY || op == BL_FLOAT_RESHAPE || op == BL_FLOAT_FLATTEN ||
+               op == BL_FLOAT_SQUEEZE || op == BL_FLOAT_UNSQUEEZE;
+  if (v->scale_of != NULL) return op == BL_FLOAT_MUL;
+  if (v->lacks != NULL) return moves || op == BL_FLOAT_CAST || op == BL_FLOAT_MUL;
+  if (v->integers == NULL) return true;
+  return moves || op == BL_FLOAT_TRANSPOSE || op == BL_FLOAT_MAX_POOL || op == BL_FLOAT_CONCAT ||
+         op == BL_FLOAT_DEQUANTIZE || op == BL_FLOAT_CONV_INTEGER ||
+         op == BL_FLOAT_MATMUL_INTEGER || op == BL_FLOAT_QLINEAR_CONV ||
+         op == BL_FLOAT_QLINEAR_MATMUL;
+}
+
+// What a view has in common with the one it came from, where the node only moves data.
+static void inherit(const bl_lowering *l, bl_view *out) {
+  bool moves = bl_node_weights(l->graph, l->node) == NULL;
+  for (uint32_t k = 0; k < l->node->input_count; k++) {
+    const bl_view *in = bl_lower_view(l, k);
+    if (in == NULL) continue;
+    if (in->producer == out->producer) out->shared = out->shared || bl_lower_shared(l, k);
+    if (moves && bl_lower_value(l, k)->type == BL_TYPE_INT && out->integers == NULL &&
+        bl_float_session_value(l->session, l->node->outputs[0])->type == BL_TYPE_INT)
+      out->integers = in->integers;
+  }
+}
+
 static bl_status lower_node(bl_lowering *l) {
   if (is_fixed(l)) return BL_OK;
   lower_rule rule = rule_of(l->node->op);
   if (rule == NULL)
     return bl_lower_refuse(
         l, "this operator is not mapped to the accelerator; the float executor runs it");
-  return rule(l);
+  for (uint32_t k = 0; k < l->node->input_count; k++)
+    if (bl_lower_view(l, k) != NULL && !may_read(l, bl_lower_view(l, k)))
+      return bl_lower_refuse(l, "it works on integers, or on a scale, that only quantised "
+                                "convolutions and products take");
+  BL_TRY(rule(l));
+  inherit(l, bl_lower_view_out(l));
+  return BL_OK;
 }
 
 static bl_status start(bl_lowering *l) {
@@ -136,10 +189,11 @@ static bl_status finish(bl_lowering *l) {
   return BL_OK;
 }
 
-bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session, bl_arena *arena,
-                   bl_lowered *lowered, bl_error *err) {
+bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session, bool fuse_adds,
+                   bl_arena *arena, bl_lowered *lowered, bl_error *err) {
   *lowered = (bl_lowered){.arena = arena, .input_mul = 1};
-  bl_lowering l = {.graph = graph, .session = session, .out = lowered, .err = err};
+  bl_lowering l = {
+      .graph = graph, .session = session, .out = lowered, .fuse_adds = fuse_adds, .err = err};
   BL_TRY(start(&l));
   for (uint32_t n = 0; n < graph->node_count; n++) {
     l.node = &graph->nodes[n];

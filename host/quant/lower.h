@@ -38,12 +38,16 @@ typedef struct {
   uint32_t part_count;
   uint32_t parts[BL_LOWER_MAX_PARTS];
   bool clamped, pooled;
-  bool is_part;   // of a concatenation
-  bool quantised; // the graph fixes the output's integers, by `quantiser`
+  bool is_part;    // of a concatenation
+  bool dynamic;    // its range is the graph's to find for each input: 8 bits, with a zero point
+  bool quantised;  // the graph fixes the output's integers, by `quantiser`
+  bool only_added; // and may be left out, see bl_lower
   bl_quantiser quantiser;
-  double q_lo, q_hi;         // of that quantiser
-  const bl_node *quant_node; // for its rounding mode
-  int32_t value;             // the float value that the stage's output is
+  double q_lo, q_hi; // its least and largest integer
+  // The node whose rule gives the integer: Quant, BipolarQuant, Trunc or MultiThreshold, met for
+  // every accumulator; else the nearest one, where the device rounds halves up.
+  const bl_node *quant_node;
+  int32_t value; // the float value that the stage's output is
 } bl_stage;
 
 typedef enum { BL_LOWER_PLAIN, BL_LOWER_SOFTMAX, BL_LOWER_SIGMOID } bl_lower_suffix;
@@ -57,14 +61,17 @@ typedef struct {
   bool input_quantised;
   bl_quantiser input_quantiser;
   bl_lower_suffix suffix; // left to the host
+  uint32_t dynamic_count; // DynamicQuantizeLinear nodes
 } bl_lowered;
 
 // x after a stage's element-wise operations, for channel n, in double.
 double bl_stage_posts(const bl_stage *stage, uint32_t n, double x);
 
 // `session` has run once: values that do not depend on the input are read from it. Everything in
-// *lowered hangs from `arena`. Errors: UNSUPPORTED, FORMAT, MEMORY.
+// *lowered hangs from `arena`. fuse_adds: where the graph quantises (linearly) what only
+// goes into an addition, the quantiser is left out if the addition can then be taken in the
+// accumulators of the layer in front. Errors: UNSUPPORTED, FORMAT, MEMORY.
 BL_MUST_USE bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session,
-                               bl_arena *arena, bl_lowered *lowered, bl_error *err);
+                               bool fuse_adds, bl_arena *arena, bl_lowered *lowered, bl_error *err);
 
 #endif

@@ -5,8 +5,7 @@
 
 #include "host/quant/lower_internal.h"
 
-// True where a constant operand has one number, or one for each channel along the channel axis.
-static bool per_channel(const bl_lowering *l, const bl_view *in, const bl_value *c) {
+bool bl_lower_per_channel(const bl_lowering *l, const bl_view *in, const bl_value *c) {
   if (c->count == 1) return true;
   const bl_value *x = bl_float_session_value(l->session, l->node->outputs[0]);
   uint32_t axis = x->rank == 4 ? (in->order == BL_ORDER_NCHW ? 1 : 3) : x->rank - 1;
@@ -40,9 +39,9 @@ static bl_status input_affine(bl_lowering *l, const bl_value *c, bool swapped) {
 static bool may_add(const bl_lowering *l, uint32_t k, int32_t other) {
   const bl_view *v = bl_lower_view(l, k);
   const bl_stage *s = bl_lower_stage(l, v);
-  return s != NULL && other < v->producer && l->consumers[l->node->inputs[k]] == 1 &&
-         !s->quantised && !s->clamped && !s->pooled && s->part_count == 0 && !v->up &&
-         s->addend == BL_STAGE_NONE && !(s->unit_weights && s->window.groups == 1);
+  return s != NULL && other < v->producer && !bl_lower_shared(l, k) &&
+         (!s->quantised || s->only_added) && !s->clamped && !s->pooled && s->part_count == 0 &&
+         !v->up && s->addend == BL_STAGE_NONE && !(s->unit_weights && s->window.groups == 1);
 }
 
 // Two branches meet: one is added inside the accumulation of the other, or of a copy of it.
@@ -66,6 +65,7 @@ static bl_status lower_addition(bl_lowering *l) {
   } else {
     *bl_lower_view_out(l) = *main;
   }
+  s->quantised = false; // by then a quantiser that may be left out
   s->addend = other->producer;
   s->addend_post = s->post_count;
   s->value = l->node->outputs[0];
@@ -75,11 +75,14 @@ static bl_status lower_addition(bl_lowering *l) {
 bl_status bl_lower_binary(bl_lowering *l) {
   const bl_view *a = bl_lower_view(l, 0), *b = bl_lower_view(l, 1);
   bl_float_op op = l->node->op;
+  bool done;
+  BL_TRY(bl_lower_scale(l, &done));
+  if (done) return BL_OK;
   if (a != NULL && b != NULL) return lower_addition(l);
   const bl_view *in = a != NULL ? a : b;
   const bl_value *c = bl_lower_value(l, a != NULL ? 1 : 0);
   bool swapped = a == NULL;
-  if (c->f == NULL || !per_channel(l, in, c) || (swapped && op == BL_FLOAT_DIV) ||
+  if (c->f == NULL || !bl_lower_per_channel(l, in, c) || (swapped && op == BL_FLOAT_DIV) ||
       op == BL_FLOAT_POW)
     return bl_lower_refuse(l, "its constant operand is not one number, or one for each channel");
   if (in->producer == BL_STAGE_INPUT && c->count == 1 && !l->out->input_quantised)
@@ -150,8 +153,16 @@ bl_status bl_lower_max_pool(bl_lowering *l) {
     return bl_lower_refuse(l, "a dilated maximum, or one not over two dimensions, is not mapped");
   bl_stage *s = bl_lower_stage(l, in);
   if (s == NULL || s->pooled || s->part_count > 0 || s->addend != BL_STAGE_NONE || in->up ||
-      l->consumers[l->node->inputs[0]] > 1)
+      bl_lower_shared(l, 0)) {
+    const bl_stage *from = s;
     BL_TRY(bl_lower_copy(l, in, &s));
+    if (from != NULL && from->quantised) { // a maximum of integers is one of them
+      s->quantised = true;
+      s->quantiser = from->quantiser;
+      s->q_lo = from->q_lo;
+      s->q_hi = from->q_hi;
+    }
+  }
   s->pooled = true;
   s->window.pool_h = (uint32_t)w.kernel[0], s->window.pool_w = (uint32_t)w.kernel[1];
   s->window.pool_stride_h = (uint32_t)w.stride[0];

@@ -16,6 +16,14 @@ typedef struct {
   uint32_t h, w, c;
   uint32_t pad[4]; // top, left, bottom, right
   bool up;         // h and w are twice the stage's, each pixel 2 x 2 times
+  bool shared;     // another value that shows the stage has other consumers
+  // Integer graphs. A view stands for real values; where the graph's value is what a node made of
+  // them, that node: QuantizeLinear and the like for integers, DynamicQuantizeLinear for a sum of
+  // integers that still lacks its scale.
+  const bl_node *integers, *lacks;
+  // No data: the scale that node `scale_of` finds, times `factor` (NULL: 1).
+  const bl_node *scale_of;
+  const bl_value *factor;
 } bl_view;
 
 typedef struct {
@@ -25,6 +33,7 @@ typedef struct {
   bl_view *views;      // [value_count]
   uint32_t *consumers; // [value_count]
   const bl_node *node; // the one being lowered
+  bool fuse_adds;
   bl_error *err;
 } bl_lowering;
 
@@ -56,6 +65,36 @@ double *bl_lower_channels(bl_lowering *l, const float *f, size_t count, uint32_t
 // output is also used as it is, or where its integers are already fixed. The node's output is its.
 bl_status bl_lower_open(bl_lowering *l, uint32_t k, bool monotone, bl_stage **stage);
 
+// Does anything but this node read what operand `k` shows?
+bool bl_lower_shared(const bl_lowering *l, uint32_t k);
+// True where a constant operand has one number, or one for each channel along the channel axis.
+bool bl_lower_per_channel(const bl_lowering *l, const bl_view *in, const bl_value *c);
+
+// ---- Integer graphs
+// The real weights of a product node in the file's order and, where the graph fixes their integers,
+// the scale of each of `channels` output channels (else NULL) and their format.
+typedef struct {
+  const float *f;
+  double *scale;
+  bl_format format;
+} bl_lower_weights;
+bl_status bl_lower_take_weights(bl_lowering *l, uint32_t channels, bool channels_last,
+                                bl_lower_weights *weights);
+// The quantiser of the stage or input behind a view, NULL where the graph does not fix it.
+const bl_quantiser *bl_lower_quantiser_of(const bl_lowering *l, const bl_view *v);
+// Checks that operand 0 holds integers of that scale (NULL: any) and zero point (NULL: 0).
+bl_status bl_lower_same_integers(const bl_lowering *l, const bl_value *scale, const bl_value *zero);
+// Fixes a stage's integers: 8 bits of the zero point's type, the nearest integer.
+bl_status bl_lower_fix_linear(bl_lowering *l, bl_stage *s, const bl_value *scale,
+                              const bl_value *zero);
+// Checks that operand 0 has the integers that a product node works on.
+bl_status bl_lower_product_input(bl_lowering *l);
+// What follows the sums of a product node over integers: its bias, scales and quantiser. The node's
+// output shows the stage already.
+bl_status bl_lower_product_output(bl_lowering *l, bl_stage *s);
+// A product of a sum and its scales. *done is false where the node has no such operand.
+bl_status bl_lower_scale(bl_lowering *l, bool *done);
+
 // The rules.
 bl_status bl_lower_conv(bl_lowering *l);
 bl_status bl_lower_product(bl_lowering *l);
@@ -65,6 +104,11 @@ bl_status bl_lower_norm(bl_lowering *l);
 bl_status bl_lower_clamp(bl_lowering *l);
 bl_status bl_lower_max_pool(bl_lowering *l);
 bl_status bl_lower_quantiser(bl_lowering *l);
+bl_status bl_lower_linear_quantiser(bl_lowering *l);
+bl_status bl_lower_dequantiser(bl_lowering *l);
+bl_status bl_lower_dynamic_quantiser(bl_lowering *l);
+bl_status bl_lower_trunc(bl_lowering *l);
+bl_status bl_lower_thresholds(bl_lowering *l);
 bl_status bl_lower_transpose(bl_lowering *l);
 bl_status bl_lower_reshape(bl_lowering *l);
 bl_status bl_lower_slice(bl_lowering *l);

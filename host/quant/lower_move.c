@@ -83,7 +83,7 @@ static bl_status pad_channels(bl_lowering *l, const bl_view *in, uint32_t before
   bool copy = s != NULL && s->unit_weights && s->window.groups == s->in_c &&
               s->window.kernel_h * s->window.kernel_w == 1 && s->post_count == 0 && !s->pooled &&
               !s->quantised && s->addend == BL_STAGE_NONE && s->part_count == 0 &&
-              l->consumers[l->node->inputs[0]] == 1;
+              !bl_lower_shared(l, 0);
   if (!copy) BL_TRY(bl_lower_copy(l, in, &s));
   s->out_c = before + s->in_c + behind;
   s->window.groups = 1;

@@ -2,49 +2,6 @@
 // Convolutions, matrix products and averages: each starts a stage.
 #include "host/quant/lower_internal.h"
 
-#include "host/float/eval.h"
-
-// The Quant or BipolarQuant node that made a weight operand, through operators that only move data.
-static const bl_node *weight_quantiser(const bl_lowering *l, int32_t value) {
-  for (uint32_t n = l->graph->node_count; n-- > 0;) {
-    const bl_node *node = &l->graph->nodes[n];
-    if (node->output_count < 1 || node->outputs[0] != value) continue;
-    if (node->op == BL_FLOAT_QUANT || node->op == BL_FLOAT_BIPOLAR_QUANT) return node;
-    if (node->op != BL_FLOAT_TRANSPOSE && node->op != BL_FLOAT_RESHAPE &&
-        node->op != BL_FLOAT_IDENTITY)
-      return NULL;
-    value = node->inputs[0];
-  }
-  return NULL;
-}
-
-// Where the graph fixes the weights' integers: their scale for each channel and their format.
-static bl_status take_weight_quantiser(bl_lowering *l, bl_stage *s, int32_t value) {
-  const bl_node *q = weight_quantiser(l, value);
-  if (q == NULL) return BL_OK;
-  const bl_value *scale = bl_node_input(l->graph, q, 1), *zero = bl_node_input(l->graph, q, 2);
-  s->weight_scale = bl_arena_alloc(l->out->arena, s->out_c, sizeof *s->weight_scale);
-  if (s->weight_scale == NULL) return bl_lower_no_memory(l);
-  if (scale == NULL || scale->f == NULL || (scale->count != 1 && scale->count != s->out_c))
-    return bl_lower_refuse(l, "its weights' scale is neither one nor one a channel");
-  for (uint32_t n = 0; n < s->out_c; n++)
-    s->weight_scale[n] = (double)scale->f[scale->count == 1 ? 0 : n];
-  if (q->op == BL_FLOAT_BIPOLAR_QUANT) {
-    s->weight_format = (bl_format){BL_FORMAT_B1, 1};
-    return BL_OK;
-  }
-  double lo, hi;
-  BL_TRY(bl_qonnx_range(l->graph, q, &lo, &hi, l->err));
-  for (size_t k = 0; k < zero->count; k++)
-    if (zero->f[k] != 0) return bl_lower_refuse(l, "its weights have a zero point");
-  uint8_t bits = 2;
-  while (bits <= 8 && (lo < -(1 << (bits - 1)) || hi > (1 << (bits - 1)) - 1))
-    bits++;
-  if (bits > 8) return bl_lower_refuse(l, "its weights have more than 8 bits");
-  s->weight_format = (bl_format){BL_FORMAT_S, bits};
-  return BL_OK;
-}
-
 static bl_status add_bias(bl_lowering *l, bl_stage *s, const bl_value *bias, double factor) {
   if (bias == NULL) return BL_OK;
   if (bias->count != 1 && bias->count != s->out_c)
@@ -56,9 +13,9 @@ static bl_status add_bias(bl_lowering *l, bl_stage *s, const bl_value *bias, dou
 
 bl_status bl_lower_conv(bl_lowering *l) {
   const bl_view *in = bl_lower_view(l, 0);
-  const bl_value *w = bl_lower_value(l, 1);
-  if (in == NULL || bl_lower_view(l, 1) != NULL)
-    return bl_lower_refuse(l, "its operands are not data and weights");
+  const bl_value *w = bl_node_weights(l->graph, l->node);
+  bl_lower_weights weights;
+  BL_TRY(bl_lower_product_input(l));
   if (in->order != BL_ORDER_NCHW)
     return bl_lower_refuse(l, "its input's channels are not the second axis");
   bl_stage *s = bl_lower_new(l, in);
@@ -68,24 +25,26 @@ bl_status bl_lower_conv(bl_lowering *l) {
   size_t group_in = (size_t)w->dims[1], taps = (size_t)w->dims[2] * (size_t)w->dims[3];
   s->weights = bl_arena_alloc(l->out->arena, w->count, sizeof *s->weights);
   if (s->weights == NULL) return bl_lower_no_memory(l);
+  BL_TRY(bl_lower_take_weights(l, s->out_c, false, &weights));
   for (size_t n = 0; n < s->out_c; n++)
     for (size_t c = 0; c < group_in; c++)
       for (size_t t = 0; t < taps; t++)
-        s->weights[(n * taps + t) * group_in + c] = w->f[(n * group_in + c) * taps + t];
-  BL_TRY(take_weight_quantiser(l, s, l->node->inputs[1]));
-  BL_TRY(add_bias(l, s, bl_lower_value(l, 2), 1));
+        s->weights[(n * taps + t) * group_in + c] = weights.f[(n * group_in + c) * taps + t];
+  s->weight_scale = weights.scale;
+  s->weight_format = weights.format;
+  if (l->node->op == BL_FLOAT_CONV) BL_TRY(add_bias(l, s, bl_lower_value(l, 2), 1));
   bl_lower_show(l, s, BL_ORDER_NCHW);
-  return BL_OK;
+  return bl_lower_product_output(l, s);
 }
 
 // Fully connected: a kernel as large as the map that was flattened.
 bl_status bl_lower_product(bl_lowering *l) {
   const bl_view *in = bl_lower_view(l, 0);
-  const bl_value *b = bl_lower_value(l, 1);
+  const bl_value *b = bl_node_weights(l->graph, l->node);
+  bl_lower_weights weights;
   bool gemm = l->node->op == BL_FLOAT_GEMM;
   bool transposed = gemm && bl_node_int(l->node, "transB", 0) != 0;
-  if (in == NULL || bl_lower_view(l, 1) != NULL)
-    return bl_lower_refuse(l, "its operands are not data and weights");
+  BL_TRY(bl_lower_product_input(l));
   if (b->rank != 2 || (gemm && bl_node_int(l->node, "transA", 0) != 0))
     return bl_lower_refuse(l, "its weights are not a matrix or its data is transposed");
   size_t k_count = (size_t)b->dims[transposed ? 1 : 0], pixels = (size_t)in->h * in->w;
@@ -99,15 +58,18 @@ bl_status bl_lower_product(bl_lowering *l) {
   if (s->weights == NULL) return bl_lower_no_memory(l);
   double alpha = gemm ? (double)bl_node_float(l->node, "alpha", 1) : 1;
   if (alpha != 1) return bl_lower_refuse(l, "alpha is not 1");
+  BL_TRY(bl_lower_take_weights(l, s->out_c, !transposed, &weights));
   for (size_t n = 0; n < s->out_c; n++)
     for (size_t k = 0; k < k_count; k++) {
       size_t from = in->order == BL_ORDER_NCHW ? k % in->c * pixels + k / in->c : k;
-      s->weights[n * k_count + k] = b->f[transposed ? n * k_count + from : from * s->out_c + n];
+      s->weights[n * k_count + k] =
+          weights.f[transposed ? n * k_count + from : from * s->out_c + n];
     }
-  BL_TRY(take_weight_quantiser(l, s, l->node->inputs[1]));
+  s->weight_scale = weights.scale;
+  s->weight_format = weights.format;
   if (gemm) BL_TRY(add_bias(l, s, bl_lower_value(l, 2), (double)bl_node_float(l->node, "beta", 1)));
   bl_lower_show(l, s, BL_ORDER_NCHW);
-  return BL_OK;
+  return bl_lower_product_output(l, s);
 }
 
 bl_status bl_lower_average(bl_lowering *l) {

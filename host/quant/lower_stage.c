@@ -113,11 +113,14 @@ double *bl_lower_channels(bl_lowering *l, const float *f, size_t count, uint32_t
   return d;
 }
 
+bool bl_lower_shared(const bl_lowering *l, uint32_t k) {
+  return l->consumers[l->node->inputs[k]] > 1 || bl_lower_view(l, k)->shared;
+}
+
 bl_status bl_lower_open(bl_lowering *l, uint32_t k, bool monotone, bl_stage **stage) {
   const bl_view *in = bl_lower_view(l, k);
   bl_stage *s = bl_lower_stage(l, in);
-  bool shared = l->consumers[l->node->inputs[k]] > 1;
-  if (s == NULL || shared || s->quantised || s->part_count > 0 || in->up ||
+  if (s == NULL || bl_lower_shared(l, k) || s->quantised || s->part_count > 0 || in->up ||
       (s->pooled && !monotone)) {
     BL_TRY(bl_lower_copy(l, in, &s));
     bl_lower_show(l, s, in->order);

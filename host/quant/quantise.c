@@ -120,6 +120,8 @@ static bl_status make_tensors(quantising *q, bl_int_graph *g) {
       set_quantiser(t, s->quantiser);
     else if (gives_accumulators(q, k))
       set_quantiser(t, (bl_quantiser){{BL_FORMAT_ACC, 32}, 1, 0});
+    else if (s->dynamic)
+      set_quantiser(t, bl_observer_input(&q->observers[k + 1]));
     else
       set_quantiser(t, bl_observer_activation(&q->observers[k + 1],
                                               k + 1 == l->stage_count ? q->options->output_bits
@@ -235,8 +237,11 @@ static bl_status set_clamp(quantising *q, const bl_stage *s, const bl_int_tensor
                      "node %s: a scale a channel after a clamp; put it before, or quantise between",
                      s->name);
   }
-  double top = bl_format_max(out->format);
-  double lo = out->format.kind == BL_FORMAT_S ? -top : bl_format_min(out->format), hi = top;
+  double top = s->quantised ? s->q_hi : bl_format_max(out->format);
+  double lo = s->quantised                      ? s->q_lo
+              : out->format.kind == BL_FORMAT_S ? -top
+                                                : bl_format_min(out->format);
+  double hi = top;
   lo = fmax(lo, rint(first.lo / out->scale) + out->zero_point);
   hi = fmin(hi, rint(first.hi / out->scale) + out->zero_point);
   layer->lo = (int32_t)fmin(lo, top);
@@ -269,7 +274,7 @@ static dequantiser dequantiser_of(const bl_stage *s, const bl_int_layer *layer,
 // power of two, which is one plane; a channel whose factor is negative gets negated weights. Beyond
 // 2^MOST_POWER the unit of a channel's sum is that small a part of the addend's that finer weights
 // would only cost accumulator bits.
-enum { MAX_PULL = 20, MOST_POWER = 12, LEAST_RATIO_BITS = 7, MAX_RAISE = 24 };
+enum { MAX_PULL = 20, MOST_POWER = 12, LEAST_RATIO_BITS = 9, MAX_RAISE = 24 };
 #define LEAN 0.3
 
 static bool may_pull(const quantising *q, const bl_stage *s) {
@@ -331,7 +336,7 @@ static void pull_scales(const quantising *q, const bl_stage *s, const bl_int_ten
   }
 }
 
-// Weights that are fixed: raise the sum until the ratio has seven bits or more, and round it.
+// Weights that are fixed: raise the sum until the ratio has nine bits or more, and round it.
 static bl_status round_ratios(quantising *q, const bl_stage *s, const bl_int_tensor *in,
                               const bl_int_tensor *addend, bl_int_layer *layer,
                               const double *scale) {
@@ -397,10 +402,21 @@ static void accumulator_outputs(const bl_stage *s, bl_int_layer *layer, uint32_t
 // -----------------------------------------------
 
 typedef struct {
+  const bl_float_graph *graph;
   const bl_stage *stage;
   uint32_t channel;
   dequantiser d;
 } level_context;
+
+// How many of a MultiThreshold's thresholds y reaches in a channel.
+static int32_t reached(const level_context *c, double y) {
+  const bl_value *t = bl_node_input(c->graph, c->stage->quant_node, 1);
+  const float *row = t->f + (t->dims[0] == 1 ? 0 : c->channel * (size_t)t->dims[1]);
+  int32_t count = 0;
+  while (count < t->dims[1] && y >= (double)row[count])
+    count++;
+  return count;
+}
 
 // The integer that the graph computes, minus its zero point; for bipolar outputs -1 and 0, which
 // is the sign of what the device shifts.
@@ -415,10 +431,16 @@ static int32_t graph_level(const void *context, int64_t acc) {
     affine f = fold_after(s, c->channel);
     y = fmax(f.lo, fmin(f.hi, f.scale * x + f.offset));
   }
-  if (s->quantiser.format.kind == BL_FORMAT_B1) return y >= 0 ? 0 : -1;
+  const bl_node *node = s->quant_node;
+  bool bipolar = s->quantiser.format.kind == BL_FORMAT_B1;
+  if (node->op == BL_FLOAT_MULTI_THRESHOLD)
+    return reached(c, y) + (bipolar ? -1 : (int32_t)s->q_lo);
+  if (bipolar) return y >= 0 ? 0 : -1;
+  if (node->op == BL_FLOAT_TRUNC)
+    return (int32_t)bl_qonnx_trunc(c->graph, node, y) - s->quantiser.zero_point;
   double level = y / s->quantiser.scale + s->quantiser.zero_point;
   level = level < s->q_lo ? s->q_lo : level > s->q_hi ? s->q_hi : level;
-  return (int32_t)bl_qonnx_round(s->quant_node, level) - s->quantiser.zero_point;
+  return (int32_t)bl_qonnx_round(node, level) - s->quantiser.zero_point;
 }
 
 static void accumulator_range(const bl_stage *s, const bl_int_layer *layer, const bl_int_tensor *in,
@@ -440,7 +462,7 @@ static void accumulator_range(const bl_stage *s, const bl_int_layer *layer, cons
 static bl_status exact_requant(quantising *q, const bl_stage *s, const bl_int_tensor *in,
                                const bl_int_tensor *addend, bl_int_layer *layer, uint32_t n,
                                dequantiser d) {
-  level_context context = {s, n, d};
+  level_context context = {q->source, s, n, d};
   bool bipolar = s->quantiser.format.kind == BL_FORMAT_B1;
   int32_t zp = s->quantiser.zero_point;
   bl_levels levels = {.level = graph_level,
@@ -453,6 +475,11 @@ static bl_status exact_requant(quantising *q, const bl_stage *s, const bl_int_te
   if (wrong == UINT64_MAX)
     return bl_fail(q->err, BL_ERR_RANGE,
                    "node %s channel %u: its thresholds do not fit the multiplier", s->name, n);
+  if (wrong > 0 && s->quant_node->op == BL_FLOAT_MULTI_THRESHOLD)
+    return bl_fail(q->err, BL_ERR_UNSUPPORTED,
+                   "node %s channel %u: its thresholds are not evenly spaced; use a uniform "
+                   "quantiser",
+                   s->quant_node->name, n);
   q->out->inexact += wrong;
   layer->mult[n] = r.mult;
   layer->bias[n] = r.bias;
@@ -506,8 +533,10 @@ static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
     addend = &g->tensors[s->addend + 1];
     BL_TRY(make_addend(q, s, g, layer, scale));
   }
-  if (s->quantised) {
-    q->out->graph_was_quantised = true;
+  bool exact = s->quantised && s->quant_node != NULL;
+  q->out->graph_was_quantised = q->out->graph_was_quantised || s->quantised || s->dynamic;
+  q->out->linear_count += s->quantised && !exact;
+  if (exact) {
     layer->lo = (int32_t)s->q_lo;
     layer->hi = (int32_t)s->q_hi;
   } else if (out->format.kind != BL_FORMAT_ACC) {
@@ -515,7 +544,7 @@ static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
   }
   for (uint32_t n = 0; n < s->out_c; n++) {
     dequantiser d = dequantiser_of(s, layer, in, addend, scale[n], n);
-    if (s->quantised)
+    if (exact)
       BL_TRY(exact_requant(q, s, in, addend, layer, n, d));
     else if (out->format.kind == BL_FORMAT_ACC)
       accumulator_outputs(s, layer, n, d);
@@ -553,11 +582,12 @@ static bl_status make_graph(quantising *q) {
 static bl_status quantise(quantising *q) {
   BL_TRY(bl_float_session_open(q->source, &q->session, q->err));
   BL_TRY(bl_float_session_run(q->session, q->err)); // for values that do not depend on the input
-  BL_TRY(bl_lower(q->source, q->session, q->scratch, &q->lowered, q->err));
+  BL_TRY(bl_lower(q->source, q->session, q->options->fuse_adds, q->scratch, &q->lowered, q->err));
   BL_TRY(calibrate(q));
   q->out->input_mul = q->lowered.input_mul;
   q->out->input_add = q->lowered.input_add;
   q->out->suffix = q->lowered.suffix;
+  q->out->dynamic_count = q->lowered.dynamic_count;
   return make_graph(q);
 }
 

@@ -12,6 +12,7 @@ typedef struct {
   unsigned weight_bits, activation_bits; // 1..8, every layer; the network's input has 8
   bl_range_method range;
   unsigned output_bits; // of the network's output, 1..8; 0: int32 accumulators, nothing is lost
+  bool fuse_adds;       // see bl_lower
 } bl_quantise_options;
 
 // Where calibration samples come from. read() writes the graph input's elements, in its own order.
@@ -26,6 +27,8 @@ typedef struct {
   double input_mul, input_add; // to apply to a preprocessed value before the input's quantiser
   bl_lower_suffix suffix;
   bool graph_was_quantised; // some layer's integers were fixed by the graph
+  uint32_t linear_count;    // layers with a linear quantiser (QuantizeLinear and the like)
+  uint32_t dynamic_count;   // dynamic quantisers that got one range, from the calibration data
   uint64_t inexact;         // accumulators for which such a layer's integer could not be met
 } bl_quantised;
 

@@ -41,7 +41,7 @@ enum {
   MODEL_TIMES = 20
 };
 
-typedef enum { CYCLES, ISSUE } target_kind; // of an image; or percent of the layer's cycles
+typedef enum { CYCLES, ISSUE, NONE } target_kind; // of an image; percent of the layer's cycles
 
 typedef struct {
   const char *name, *model; // file in models/; NULL: made, "CNV" or a dense layer
@@ -56,6 +56,9 @@ typedef struct {
 #define DSCNN "kws_dscnn_float.onnx"
 #define MOBILENET "vww_mobilenetv1_025_96_float.onnx"
 #define AUTOENCODER "ad01_autoencoder_float.onnx"
+// No target; a model that brings its integers has no bits of ours.
+#define PLAIN(name, file, bits)                                                                    \
+  { name, file, BL_CONFIG_DEFAULT, bits, bits, 0, 0, NONE, 0, 0 }
 #define DENSE(bits, channels, must)                                                                \
   { "dense 3x3", NULL, BL_CONFIG_DEFAULT, bits, bits, 1, channels, ISSUE, must, must }
 
@@ -74,6 +77,11 @@ static const row rows[] = {
     DENSE(1, 32, 90),
     DENSE(1, 64, 90),
     DENSE(1, 128, 90),
+    PLAIN("ResNet-20", "resnet20_cifar10.onnx", 4),
+    PLAIN("ResNet-8 QDQ", "ic_resnet8_int8_qdq.onnx", 8),
+    PLAIN("DS-CNN QDQ", "kws_dscnn_int8_qdq.onnx", 8),
+    PLAIN("MobileNetV1-0.25 QDQ", "vww_mobilenetv1_int8_qdq.onnx", 8),
+    PLAIN("AD autoencoder QDQ", "ad_autoencoder_int8_qdq.onnx", 8),
 };
 
 // ---- Making the graph ----
@@ -338,6 +346,7 @@ static void print_name(const row *r) {
 }
 
 static const char *verdict(const row *r, double value) {
+  if (r->kind == NONE) return "";
   bool least = r->kind == ISSUE;
   if (least ? value < r->must : value > r->must) return "MISSED";
   return (least ? value < r->aim : value > r->aim) ? "met" : "aim met";
@@ -359,7 +368,10 @@ static bool print_measured(const row *r, const bl_int_graph *graph, const measur
   printf(" %5u %8.0f %8.0f %8.0f %6.1f", (unsigned)m->images,
          ideal_cycles(graph, &BL_CONFIGS[r->config]), cycles, m->layer_cycles, issue);
   const char *unit = r->kind == ISSUE ? "%" : "";
-  printf(" %7.0f%-1s %7.0f%-1s %-8s", r->must, unit, r->aim, unit, text);
+  if (r->kind == NONE)
+    printf(" %17s %-8s", "", "");
+  else
+    printf(" %7.0f%-1s %7.0f%-1s %-8s", r->must, unit, r->aim, unit, text);
   for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
     printf(" %5.1f", share(m, reasons[i]));
   printf(" %4u %8.0f\n", (unsigned)m->runs, m->faster);

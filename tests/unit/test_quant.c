@@ -5,23 +5,9 @@
 #include <math.h>
 #include <time.h>
 
-#include "host/onnx/onnx_import.h"
-#include "host/quant/quantise.h"
 #include "host/quant/requant.h"
 #include "host/quant/weights.h"
-#include "host/ref/reference.h"
-#include "tests/unit/onnx_writer.h"
-
-static uint64_t seed;
-
-static uint32_t next_random(void) {
-  seed = seed * 6364136223846793005u + 1442695040888963407u;
-  return (uint32_t)(seed >> 33);
-}
-
-static double uniform(double lo, double hi) {
-  return lo + (hi - lo) * (double)next_random() / 2147483648.0;
-}
+#include "tests/unit/small_net.h"
 
 // ---- Observers and weights
 
@@ -222,28 +208,6 @@ static void impossible(void **state) {
 
 // ---- Whole graphs
 
-static bl_float_graph *import(message *graph, int64_t opset) {
-  bl_float_graph *imported = NULL;
-  bl_error err = {0};
-  message model = new_model(graph, opset);
-  bl_status status = bl_onnx_import_bytes("test", model.bytes, model.size, NULL, &imported, &err);
-  free(model.bytes);
-  if (status != BL_OK) fail_msg("%s", err.text);
-  return imported;
-}
-
-static void put_random(message *graph, const char *name, const int64_t *dims, size_t rank,
-                       double lo, double hi) {
-  float v[512];
-  size_t count = 1;
-  for (size_t k = 0; k < rank; k++)
-    count *= (size_t)dims[k];
-  assert_true(count <= 512);
-  for (size_t k = 0; k < count; k++)
-    v[k] = (float)uniform(lo, hi);
-  put_tensor(graph, 5, name, 1, dims, rank, v, count * sizeof *v);
-}
-
 // x[1,2,6,6]: convolution with padding, batch norm, ReLU, pooling, flatten, matrix.
 static bl_float_graph *small_network(void) {
   message graph = {0};
@@ -283,38 +247,6 @@ static bl_status read_sample(void *context, size_t index, float *out, bl_error *
   return BL_OK;
 }
 
-// Runs the integer graph by the reference kernels; the input arrives channel, row, column.
-static void run_integers(const bl_quantised *q, const float *x, double *y) {
-  const bl_int_graph *g = q->graph;
-  const bl_int_tensor *in = &g->tensors[0];
-  int32_t integers[256], acc[64];
-  bl_error err = {0};
-  for (uint32_t p = 0; p < in->h * in->w; p++)
-    for (uint32_t c = 0; c < in->c; c++) {
-      double v = q->input_mul * (double)x[c * in->h * in->w + p] + q->input_add;
-      double level = in->format.kind == BL_FORMAT_B1 ? (v >= 0 ? 1 : -1)
-                                                     : rint(v / in->scale) + in->zero_point;
-      double lo = bl_format_min(in->format), hi = bl_format_max(in->format);
-      integers[p * in->c + c] = (int32_t)(level < lo ? lo : level > hi ? hi : level);
-    }
-  if (bl_reference_run(g, integers, acc, NULL, NULL, &err) != BL_OK) fail_msg("%s", err.text);
-  const bl_int_layer *last = &g->layers[g->layer_count - 1];
-  for (uint32_t n = 0; n < g->tensors[g->output].c; n++)
-    y[n] = last->out_scale[n] * acc[n] + last->out_bias[n];
-}
-
-static void run_floats(const bl_float_graph *graph, const float *x, float *y) {
-  bl_float_session *session = NULL;
-  bl_error err = {0};
-  assert_int_equal(bl_float_session_open(graph, &session, &err), BL_OK);
-  bl_value *in = bl_float_session_input(session, 0);
-  memcpy(in->f, x, in->count * sizeof *x);
-  assert_int_equal(bl_float_session_run(session, &err), BL_OK);
-  const bl_value *out = bl_float_session_value(session, graph->outputs[0]);
-  memcpy(y, out->f, out->count * sizeof *y);
-  bl_float_session_close(session);
-}
-
 // Mean error of the outputs over the samples, as a part of their mean magnitude.
 static double relative_error(const bl_float_graph *graph, const bl_quantised *q,
                              const sample_set *set) {
@@ -344,7 +276,7 @@ static void trained_float(void **state) {
   const bl_calibration calibration = {read_sample, &set, 20};
   for (size_t w = 0; w < 3; w++)
     for (int method = 0; method < 2; method++) {
-      const bl_quantise_options options = {widths[w], widths[w], (bl_range_method)method, 0};
+      const bl_quantise_options options = {widths[w], widths[w], (bl_range_method)method, 0, false};
       bl_quantised q;
       bl_error err = {0};
       if (bl_quantise(graph, &options, &calibration, &q, &err) != BL_OK) fail_msg("%s", err.text);
@@ -407,7 +339,7 @@ static void trained_quantised(void **state) {
   (void)state;
   for (int round = 0; round < 8; round++) {
     bl_float_graph *graph = quantised_network();
-    const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0};
+    const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0, false};
     bl_quantised q;
     bl_error err = {0};
     if (bl_quantise(graph, &options, NULL, &q, &err) != BL_OK) fail_msg("%s", err.text);
@@ -428,10 +360,10 @@ static void refusals(void **state) {
   bl_error err = {0};
   static const unsigned bad[][2] = {{0, 4}, {4, 0}, {9, 4}, {4, 9}};
   for (size_t k = 0; k < 4; k++) {
-    const bl_quantise_options options = {bad[k][0], bad[k][1], BL_RANGE_MINMAX, 0};
+    const bl_quantise_options options = {bad[k][0], bad[k][1], BL_RANGE_MINMAX, 0, false};
     assert_int_equal(bl_quantise(graph, &options, NULL, &q, &err), BL_ERR_USAGE);
   }
-  const bl_quantise_options options = {4, 4, BL_RANGE_MINMAX, 0};
+  const bl_quantise_options options = {4, 4, BL_RANGE_MINMAX, 0, false};
   assert_int_equal(bl_quantise(graph, &options, NULL, &q, &err), BL_ERR_USAGE);
   assert_null(q.graph);
   bl_float_graph_free(graph);
@@ -449,9 +381,7 @@ static void refusals(void **state) {
 }
 
 int main(void) {
-  const char *text = getenv("BITLOOM_SEED");
-  seed = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-  printf("seed %llu (repeat with BITLOOM_SEED)\n", (unsigned long long)seed);
+  take_seed();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(ranges),        cmocka_unit_test(mse_clips),
       cmocka_unit_test(weights),       cmocka_unit_test(real_scales),
