@@ -40,7 +40,7 @@ static inline bl_float_graph *import(message *graph, int64_t opset) {
 }
 
 static inline void put_random(message *graph, const char *name, const int64_t *dims, size_t rank,
-                       double lo, double hi) {
+                              double lo, double hi) {
   float v[512];
   size_t count = 1;
   for (size_t k = 0; k < rank; k++)
