@@ -86,6 +86,9 @@ static lower_rule rule_of(bl_float_op op) {
       [BL_FLOAT_FLATTEN] = bl_lower_reshape,
       [BL_FLOAT_SQUEEZE] = bl_lower_reshape,
       [BL_FLOAT_UNSQUEEZE] = bl_lower_reshape,
+      [BL_FLOAT_CONCAT] = bl_lower_concat,
+      [BL_FLOAT_RESIZE] = bl_lower_resize,
+      [BL_FLOAT_UPSAMPLE] = bl_lower_resize,
       [BL_FLOAT_PAD] = bl_lower_pad,
       [BL_FLOAT_SLICE] = bl_lower_slice,
       [BL_FLOAT_SOFTMAX] = lower_suffix,
@@ -114,9 +117,9 @@ static bool may_read(const bl_lowering *l, const bl_view *v) {
   if (v->lacks != NULL) return moves || op == BL_FLOAT_CAST || op == BL_FLOAT_MUL;
   if (v->integers == NULL) return true;
   return moves || op == BL_FLOAT_TRANSPOSE || op == BL_FLOAT_MAX_POOL || op == BL_FLOAT_CONCAT ||
-         op == BL_FLOAT_DEQUANTIZE || op == BL_FLOAT_CONV_INTEGER ||
-         op == BL_FLOAT_MATMUL_INTEGER || op == BL_FLOAT_QLINEAR_CONV ||
-         op == BL_FLOAT_QLINEAR_MATMUL;
+         op == BL_FLOAT_RESIZE || op == BL_FLOAT_UPSAMPLE || op == BL_FLOAT_DEQUANTIZE ||
+         op == BL_FLOAT_CONV_INTEGER || op == BL_FLOAT_MATMUL_INTEGER ||
+         op == BL_FLOAT_QLINEAR_CONV || op == BL_FLOAT_QLINEAR_MATMUL;
 }
 
 // What a view has in common with the one it came from, where the node only moves data.
@@ -147,6 +150,16 @@ static bl_status lower_node(bl_lowering *l) {
   return BL_OK;
 }
 
+// Room for stages: a node starts one, with a copy of each operand at most; a Resize one for each
+// doubling.
+static size_t edges(const bl_float_graph *g) {
+  size_t count = 2;
+  for (uint32_t n = 0; n < g->node_count; n++)
+    count += g->nodes[n].input_count + 1 + (g->nodes[n].op == BL_FLOAT_RESIZE ? 32 : 0) +
+             (g->nodes[n].op == BL_FLOAT_UPSAMPLE ? 32 : 0);
+  return count;
+}
+
 static bl_status start(bl_lowering *l) {
   const bl_float_graph *g = l->graph;
   if (g->input_count != 1 || g->output_count < 1)
@@ -154,8 +167,7 @@ static bl_status start(bl_lowering *l) {
                    g->name, g->input_count);
   l->views = bl_arena_alloc(l->out->arena, g->value_count, sizeof *l->views);
   l->consumers = bl_arena_alloc(l->out->arena, g->value_count, sizeof *l->consumers);
-  l->out->stages =
-      bl_arena_alloc(l->out->arena, 2 * (size_t)g->node_count + 2, sizeof *l->out->stages);
+  l->out->stages = bl_arena_alloc(l->out->arena, edges(g), sizeof *l->out->stages);
   if (l->views == NULL || l->consumers == NULL || l->out->stages == NULL)
     return bl_fail(l->err, BL_ERR_MEMORY, "%s: no memory", g->name);
   for (uint32_t n = 0; n < g->node_count; n++)

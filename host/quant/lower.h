@@ -39,6 +39,7 @@ typedef struct {
   uint32_t parts[BL_LOWER_MAX_PARTS];
   bool clamped, pooled;
   bool is_part;    // of a concatenation
+  bool closes_up;  // leaves out the channels between a concatenation's parts
   bool dynamic;    // its range is the graph's to find for each input: 8 bits, with a zero point
   bool quantised;  // the graph fixes the output's integers, by `quantiser`
   bool only_added; // and may be left out, see bl_lower

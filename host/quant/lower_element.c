@@ -44,6 +44,17 @@ static bool may_add(const bl_lowering *l, uint32_t k, int32_t other) {
          !v->up && s->addend == BL_STAGE_NONE && !(s->unit_weights && s->window.groups == 1);
 }
 
+// A layer of its own for operand `k` as it is.
+static bl_status copy_view(bl_lowering *l, uint32_t k, bl_view *out) {
+  const bl_view *in = bl_lower_view(l, k);
+  bl_stage *s;
+  BL_TRY(bl_lower_copy(l, in, &s));
+  s->value = l->node->inputs[k];
+  bl_lower_show(l, s, in->order);
+  *out = *bl_lower_view_out(l);
+  return BL_OK;
+}
+
 // Two branches meet: one is added inside the accumulation of the other, or of a copy of it.
 static bl_status lower_addition(bl_lowering *l) {
   const bl_view a = *bl_lower_view(l, 0), b = *bl_lower_view(l, 1);
@@ -57,8 +68,15 @@ static bl_status lower_addition(bl_lowering *l) {
   bool into_a = may_add(l, 0, b.producer), into_b = may_add(l, 1, a.producer);
   const bl_view *main = into_a || (!into_b && a.producer >= b.producer) ? &a : &b;
   const bl_view *other = main == &a ? &b : &a;
+  bl_view small = {0};
+  if (other->up) { // its copy up-samples it, and the sum may be taken there
+    if (main->up) BL_TRY(copy_view(l, main == &a ? 0 : 1, &small));
+    const bl_view *turned = other;
+    other = main->up ? &small : main;
+    main = turned;
+    into_a = into_b = false;
+  }
   bl_stage *s = bl_lower_stage(l, main);
-  if (other->up) return bl_lower_refuse(l, "an up-sampled operand is only mapped on one side");
   if (!into_a && !into_b) {
     BL_TRY(bl_lower_copy(l, main, &s));
     bl_lower_show(l, s, main->order);
@@ -139,6 +157,13 @@ bl_status bl_lower_clamp(bl_lowering *l) {
     post.hi = high != NULL ? bl_value_constant(high) ? (double)high->f[0] : 0
                            : (double)bl_node_float(l->node, "max", INFINITY);
   }
+  bl_stage *all = bl_lower_open_parts(l);
+  for (uint32_t k = 0; all != NULL && k < all->part_count; k++) {
+    s = &l->out->stages[all->parts[k]];
+    s->clamped = true;
+    BL_TRY(bl_lower_post(l, s, post));
+  }
+  if (all != NULL) return BL_OK;
   BL_TRY(bl_lower_open(l, 0, true, &s));
   s->clamped = true;
   return bl_lower_post(l, s, post);

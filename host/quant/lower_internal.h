@@ -94,6 +94,15 @@ bl_status bl_lower_product_input(bl_lowering *l);
 bl_status bl_lower_product_output(bl_lowering *l, bl_stage *s);
 // A product of a sum and its scales. *done is false where the node has no such operand.
 bl_status bl_lower_scale(bl_lowering *l, bool *done);
+// Makes a copy choose its channels: the n-th is input channel from[n], zeros where there is no
+// such.
+bl_status bl_lower_select(bl_lowering *l, bl_stage *copy, uint32_t channels, const uint32_t *from);
+bool bl_lower_same_quantiser(const bl_quantiser *a, const bl_quantiser *b);
+// Fixes a stage's integers as those of another one.
+void bl_lower_quantise_as(bl_stage *stage, const bl_stage *from);
+// Where operand 0 is a concatenation that only this node reads and whose integers are not fixed:
+// its stage, the node's output being that; else NULL. What is to be done goes to every part.
+bl_stage *bl_lower_open_parts(bl_lowering *l);
 
 // The rules.
 bl_status bl_lower_conv(bl_lowering *l);
@@ -112,6 +121,8 @@ bl_status bl_lower_thresholds(bl_lowering *l);
 bl_status bl_lower_transpose(bl_lowering *l);
 bl_status bl_lower_reshape(bl_lowering *l);
 bl_status bl_lower_slice(bl_lowering *l);
+bl_status bl_lower_concat(bl_lowering *l);
+bl_status bl_lower_resize(bl_lowering *l);
 bl_status bl_lower_pad(bl_lowering *l);
 
 #endif

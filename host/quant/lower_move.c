@@ -77,6 +77,22 @@ bl_status bl_lower_slice(bl_lowering *l) {
   return BL_OK;
 }
 
+bl_status bl_lower_select(bl_lowering *l, bl_stage *copy, uint32_t channels, const uint32_t *from) {
+  copy->out_c = channels;
+  copy->window.groups = 1;
+  copy->unit_weights = false;
+  copy->weight_format = (bl_format){BL_FORMAT_S, 2};
+  copy->weights =
+      bl_arena_alloc(l->out->arena, (size_t)channels * copy->in_c, sizeof *copy->weights);
+  copy->weight_scale = bl_arena_alloc(l->out->arena, channels, sizeof *copy->weight_scale);
+  if (copy->weights == NULL || copy->weight_scale == NULL) return bl_lower_no_memory(l);
+  for (uint32_t n = 0; n < channels; n++) {
+    copy->weight_scale[n] = 1;
+    if (from[n] < copy->in_c) copy->weights[(size_t)n * copy->in_c + from[n]] = 1;
+  }
+  return BL_OK;
+}
+
 // Channels of zeros before and behind: a copy whose new channels have no weights.
 static bl_status pad_channels(bl_lowering *l, const bl_view *in, uint32_t before, uint32_t behind) {
   bl_stage *s = bl_lower_stage(l, in);
@@ -85,17 +101,12 @@ static bl_status pad_channels(bl_lowering *l, const bl_view *in, uint32_t before
               !s->quantised && s->addend == BL_STAGE_NONE && s->part_count == 0 &&
               !bl_lower_shared(l, 0);
   if (!copy) BL_TRY(bl_lower_copy(l, in, &s));
-  s->out_c = before + s->in_c + behind;
-  s->window.groups = 1;
-  s->unit_weights = false;
-  s->weight_format = (bl_format){BL_FORMAT_S, 2};
-  s->weights = bl_arena_alloc(l->out->arena, (size_t)s->out_c * s->in_c, sizeof *s->weights);
-  s->weight_scale = bl_arena_alloc(l->out->arena, s->out_c, sizeof *s->weight_scale);
-  if (s->weights == NULL || s->weight_scale == NULL) return bl_lower_no_memory(l);
-  for (uint32_t n = 0; n < s->out_c; n++) {
-    s->weight_scale[n] = 1;
-    if (n >= before && n < before + s->in_c) s->weights[(size_t)n * s->in_c + n - before] = 1;
-  }
+  const uint32_t channels = before + s->in_c + behind;
+  uint32_t *from = bl_arena_alloc(l->out->arena, channels, sizeof *from);
+  if (from == NULL) return bl_lower_no_memory(l);
+  for (uint32_t n = 0; n < channels; n++)
+    from[n] = n < before ? UINT32_MAX : n - before;
+  BL_TRY(bl_lower_select(l, s, channels, from));
   s->value = l->node->outputs[0];
   bl_lower_show(l, s, BL_ORDER_NCHW);
   return BL_OK;

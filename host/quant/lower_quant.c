@@ -13,16 +13,24 @@ typedef struct {
   const bl_node *node; // see bl_stage.quant_node
 } rule;
 
-static bool same_quantiser(const bl_quantiser *a, const bl_quantiser *b) {
-  return a->format.kind == b->format.kind && a->format.bits == b->format.bits &&
-         a->scale == b->scale && a->zero_point == b->zero_point;
-}
-
 const bl_quantiser *bl_lower_quantiser_of(const bl_lowering *l, const bl_view *v) {
   if (v->producer == BL_STAGE_INPUT)
     return l->out->input_quantised ? &l->out->input_quantiser : NULL;
   const bl_stage *s = bl_lower_stage(l, v);
   return s->quantised ? &s->quantiser : NULL;
+}
+
+bool bl_lower_same_quantiser(const bl_quantiser *a, const bl_quantiser *b) {
+  return a->format.kind == b->format.kind && a->format.bits == b->format.bits &&
+         a->scale == b->scale && a->zero_point == b->zero_point;
+}
+
+void bl_lower_quantise_as(bl_stage *stage, const bl_stage *from) {
+  stage->quantised = true;
+  stage->quantiser = from->quantiser;
+  stage->q_lo = from->q_lo;
+  stage->q_hi = from->q_hi;
+  stage->quant_node = from->quant_node;
 }
 
 static void fix(bl_stage *s, const rule *r) {
@@ -31,6 +39,18 @@ static void fix(bl_stage *s, const rule *r) {
   s->q_lo = r->lo;
   s->q_hi = r->hi;
   s->quant_node = r->node;
+}
+
+// A concatenation's integers are its parts'.
+static bool fix_parts(bl_lowering *l, const rule *r) {
+  bl_stage *s = bl_lower_open_parts(l);
+  if (s == NULL) return false;
+  fix(s, r);
+  bl_stage *behind = bl_lower_stage(l, bl_lower_view(l, 0));
+  if (behind->closes_up) fix(behind, r);
+  for (uint32_t k = 0; k < s->part_count; k++)
+    fix(&l->out->stages[s->parts[k]], r);
+  return true;
 }
 
 // The network's input takes the quantiser of whoever reads it first; integers that are there
@@ -43,10 +63,11 @@ static bl_status apply(bl_lowering *l, const rule *r) {
     l->out->input_quantised = true;
     l->out->input_quantiser = r->q;
   }
-  if (fresh || (has != NULL && same_quantiser(has, &r->q))) {
+  if (fresh || (has != NULL && bl_lower_same_quantiser(has, &r->q))) {
     *bl_lower_view_out(l) = *in;
     return BL_OK;
   }
+  if (fix_parts(l, r)) return BL_OK;
   bl_stage *s;
   BL_TRY(bl_lower_open(l, 0, true, &s));
   fix(s, r);

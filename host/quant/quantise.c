@@ -37,7 +37,8 @@ static bool gives_accumulators(const quantising *q, uint32_t stage) {
 
 static bool observed(const quantising *q, uint32_t observer) {
   if (observer == 0) return !q->lowered.input_quantised;
-  return !q->lowered.stages[observer - 1].quantised && !gives_accumulators(q, observer - 1);
+  const bl_stage *s = &q->lowered.stages[observer - 1];
+  return !s->quantised && !s->is_part && !gives_accumulators(q, observer - 1);
 }
 
 static bool needs_calibration(const quantising *q) {
@@ -102,6 +103,19 @@ static void set_quantiser(bl_int_tensor *t, bl_quantiser q) {
   t->zero_point = q.zero_point;
 }
 
+// The parts of a concatenation have its quantiser.
+static void join_parts(const bl_stage *s, uint32_t index, bl_int_graph *g) {
+  const bl_int_tensor *all = &g->tensors[index + 1];
+  uint32_t channel = 0;
+  for (uint32_t k = 0; k < s->part_count; k++) {
+    bl_int_tensor *part = &g->tensors[s->parts[k] + 1];
+    set_quantiser(part, (bl_quantiser){all->format, all->scale, all->zero_point});
+    part->parent = index + 1;
+    part->parent_channel = channel;
+    channel += part->c;
+  }
+}
+
 static bl_status make_tensors(quantising *q, bl_int_graph *g) {
   const bl_lowered *l = &q->lowered;
   g->tensors[0] = (bl_int_tensor){
@@ -127,6 +141,7 @@ static bl_status make_tensors(quantising *q, bl_int_graph *g) {
                                               k + 1 == l->stage_count ? q->options->output_bits
                                                                       : q->options->activation_bits,
                                               q->options->range));
+    join_parts(s, k, g);
   }
   return BL_OK;
 }
@@ -517,7 +532,7 @@ static bl_status check_padding(const quantising *q, const bl_stage *s, const bl_
 
 static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
   const bl_stage *s = &q->lowered.stages[index];
-  bl_int_layer *layer = &g->layers[index];
+  bl_int_layer *layer = &g->layers[g->layer_count++];
   *layer = s->window;
   layer->input = (uint32_t)(s->input + 1);
   layer->output = index + 1;
@@ -565,14 +580,13 @@ static bl_status make_graph(quantising *q) {
   g->arena = arena;
   g->name = bl_arena_strndup(arena, q->source->name, strlen(q->source->name));
   g->tensor_count = q->lowered.stage_count + 1;
-  g->layer_count = q->lowered.stage_count;
   g->output = q->lowered.stage_count;
   g->tensors = bl_arena_alloc(arena, g->tensor_count, sizeof *g->tensors);
-  g->layers = bl_arena_alloc(arena, g->layer_count, sizeof *g->layers);
+  g->layers = bl_arena_alloc(arena, q->lowered.stage_count, sizeof *g->layers);
   if (g->name == NULL || g->tensors == NULL || g->layers == NULL) return no_memory(q);
   BL_TRY(make_tensors(q, g));
-  for (uint32_t k = 0; k < g->layer_count; k++)
-    BL_TRY(make_layer(q, g, k));
+  for (uint32_t k = 0; k < q->lowered.stage_count; k++)
+    if (q->lowered.stages[k].part_count == 0) BL_TRY(make_layer(q, g, k));
   return bl_int_check(g, q->err);
 }
 

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small networks written here as ONNX, through the program alone: compressed for `tiny` and
+// `default`, verified by all three executions, and their outputs on the functional device and the
+// RTL compared with those of the float executor.
+#include <time.h>
+
+#include "host/data/array.h"
+#include "tests/support/run_command.h"
+#include "tests/unit/onnx_writer.h"
+
+enum { SAMPLES = 24, VERIFIED = 2, MOST_WEIGHTS = 8192, OUTPUTS = 6 };
+
+static uint64_t seed;
+
+static double uniform(double lo, double hi) {
+  seed = seed * 6364136223846793005u + 1442695040888963407u;
+  return lo + (hi - lo) * (double)(seed >> 33) / 2147483648.0;
+}
+
+static char line[1024];
+
+// ---- Writing networks
+
+typedef struct {
+  message graph;
+  int64_t c, h, w; // of the input
+} net;
+
+static net new_net(int64_t c, int64_t h, int64_t w) {
+  net n = {{0}, c, h, w};
+  put_value(&n.graph, 11, "x", 1, (const int64_t[]){1, c, h, w}, 4);
+  put_value(&n.graph, 12, "y", 1, (const int64_t[]){1, OUTPUTS}, 2);
+  return n;
+}
+
+static void put_random(net *n, const char *name, const int64_t *dims, size_t rank, double most) {
+  static float v[MOST_WEIGHTS];
+  size_t count = 1;
+  for (size_t k = 0; k < rank; k++)
+    count *= (size_t)dims[k];
+  assert_true(count <= MOST_WEIGHTS);
+  for (size_t k = 0; k < count; k++)
+    v[k] = (float)uniform(-most, most);
+  put_tensor(&n->graph, 5, name, 1, dims, rank, v, count * sizeof *v);
+}
+
+static void put_scalar(net *n, const char *name, float value) {
+  put_tensor(&n->graph, 5, name, 1, NULL, 0, &value, sizeof value);
+}
+
+// A node whose name is that of its output, without attributes.
+static void put_plain(net *n, const char *op, const char *inputs, const char *output) {
+  message node = new_node(op, output, inputs, output);
+  put_message(&n->graph, 1, &node);
+}
+
+// A convolution with bias; `window` is kernel, stride, pad before and pad behind, in both
+// directions, each given for rows and columns.
+typedef struct {
+  int64_t kernel[2], stride[2], before[2], behind[2], groups;
+} window;
+
+static const window one = {{1, 1}, {1, 1}, {0, 0}, {0, 0}, 1};
+static const window three = {{3, 3}, {1, 1}, {1, 1}, {1, 1}, 1};
+
+static void put_conv(net *n, const char *in, const char *out, int64_t from, int64_t to,
+                     const window *w) {
+  char inputs[64], weights[16], bias[16];
+  (void)snprintf(weights, sizeof weights, "%s_w", out);
+  (void)snprintf(bias, sizeof bias, "%s_b", out);
+  (void)snprintf(inputs, sizeof inputs, "%s %s %s", in, weights, bias);
+  message node = new_node("Conv", out, inputs, out);
+  const int64_t pads[4] = {w->before[0], w->before[1], w->behind[0], w->behind[1]};
+  put_ints(&node, "kernel_shape", w->kernel, 2);
+  put_ints(&node, "strides", w->stride, 2);
+  put_ints(&node, "pads", pads, 4);
+  put_int(&node, "group", w->groups);
+  put_message(&n->graph, 1, &node);
+  const int64_t dims[4] = {to, from / w->groups, w->kernel[0], w->kernel[1]};
+  double fan = (double)(dims[1] * dims[2] * dims[3]);
+  put_random(n, weights, dims, 4, sqrt(3 / fan));
+  put_random(n, bias, &to, 1, 0.3);
+}
+
+// Flattened, then a matrix product into y.
+static void put_end(net *n, const char *in, int64_t elements) {
+  put_plain(n, "Flatten", in, "flat");
+  put_plain(n, "Gemm", "flat end_w end_b", "y");
+  put_random(n, "end_w", (const int64_t[]){elements, OUTPUTS}, 2, sqrt(3 / (double)elements));
+  put_random(n, "end_b", (const int64_t[]){OUTPUTS}, 1, 0.3);
+}
+
+static void put_concat(net *n, const char *inputs, const char *out) {
+  message node = new_node("Concat", out, inputs, out);
+  put_int(&node, "axis", 1);
+  put_message(&n->graph, 1, &node);
+}
+
+// Up-sampling by whole factors.
+static void put_resize(net *n, const char *in, const char *out, float high, float wide) {
+  char inputs[64], scales[16];
+  (void)snprintf(scales, sizeof scales, "%s_s", out);
+  (void)snprintf(inputs, sizeof inputs, "%s - %s", in, scales);
+  message node = new_node("Resize", out, inputs, out);
+  put_string(&node, "coordinate_transformation_mode", "asymmetric");
+  put_string(&node, "nearest_mode", "floor");
+  put_message(&n->graph, 1, &node);
+  const float factors[4] = {1, 1, high, wide};
+  put_tensor(&n->graph, 5, scales, 1, (const int64_t[]){4}, 1, factors, sizeof factors);
+}
+
+// ---- Running them
+
+static const char *path_of(const char *name) {
+  static char path[256];
+  (void)snprintf(path, sizeof path, "%s/%s", bl_command_folder, name);
+  return path;
+}
+
+static void write_files(net *n) {
+  message model = new_model(&n->graph, 20);
+  FILE *f = fopen(path_of("net.onnx"), "wb");
+  assert_non_null(f);
+  assert_true(fwrite(model.bytes, 1, model.size, f) == model.size);
+  assert_int_equal(fclose(f), 0);
+  free(model.bytes);
+  static float x[SAMPLES * 4096];
+  size_t count = (size_t)(n->c * n->h * n->w);
+  assert_true(count <= 4096);
+  for (size_t k = 0; k < SAMPLES * count; k++)
+    x[k] = (float)uniform(-1, 1);
+  char header[129] = {0};
+  (void)snprintf(header, sizeof header,
+                 "%cNUMPY%c%c%c%c{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d, %d, "
+                 "%d), }",
+                 0x93, 1, 0, 118, 0, SAMPLES, (int)n->c, (int)n->h, (int)n->w);
+  size_t used = 10 + strlen(header + 10);
+  memset(header + used, ' ', 127 - used);
+  header[127] = '\n';
+  f = fopen(path_of("in.npy"), "wb");
+  assert_non_null(f);
+  assert_true(fwrite(header, 1, 128, f) == 128);
+  assert_true(fwrite(x, sizeof *x, SAMPLES * count, f) == SAMPLES * count);
+  assert_int_equal(fclose(f), 0);
+}
+
+static bl_array read_array(const char *name) {
+  bl_array a;
+  bl_error err = {0};
+  if (bl_array_open(path_of(name), NULL, BL_DATA_LIMIT, &a, &err) != BL_OK)
+    fail_msg("%s", err.text);
+  assert_int_equal(a.entry_elements, OUTPUTS);
+  return a;
+}
+
+// Root of the mean squared difference of outputs, as a part of that of the expected ones' spread.
+static double error_of(const char *got_name, const char *want_name, uint32_t samples) {
+  bl_array got = read_array(got_name), want = read_array(want_name);
+  assert_true(got.dims[0] == samples && want.dims[0] >= samples);
+  double error = 0, spread = 0, mean = 0, count = 0;
+  for (uint32_t s = 0; s < want.dims[0]; s++)
+    for (size_t k = 0; k < OUTPUTS; k++, count++)
+      mean += bl_array_value(&want, s, k);
+  for (uint32_t s = 0; s < samples; s++)
+    for (size_t k = 0; k < OUTPUTS; k++) {
+      double w = bl_array_value(&want, s, k), d = bl_array_value(&got, s, k) - w;
+      error += d * d;
+      spread += (w - mean / count) * (w - mean / count);
+    }
+  bl_array_free(&got);
+  bl_array_free(&want);
+  return sqrt(error / spread);
+}
+
+// Compresses with `options` for a configuration; three executions agree. The error of all samples
+// on the functional device; those verified have the same outputs on the RTL.
+static double run_on(const char *config, const char *options) {
+  (void)snprintf(line, sizeof line,
+                 "compress @net.onnx %s --config %s --calib @in.npy --output @net.bloom", options,
+                 config);
+  bl_command_expect(line, 0);
+  (void)snprintf(line, sizeof line, "verify @net.bloom --data @in.npy --limit %d", VERIFIED);
+  bl_command_expect(line, 0);
+  bl_command_expect("run @net.bloom --data @in.npy --outputs @got.npy", 0);
+  (void)snprintf(line, sizeof line,
+                 "run @net.bloom --device rtl --shards 1 --stalls 0.2 --data @in.npy --limit %d "
+                 "--outputs @rtl.npy",
+                 VERIFIED);
+  bl_command_expect(line, 0);
+  assert_true(error_of("rtl.npy", "got.npy", VERIFIED) <= 0);
+  return error_of("got.npy", "float.npy", SAMPLES);
+}
+
+// A network's errors at `options` must lie below `most`, on both configurations alike.
+static void check(const char *name, net *n, const char *options, double most) {
+  write_files(n);
+  bl_command_expect("run @net.onnx --device float --data @in.npy --outputs @float.npy", 0);
+  double tiny = run_on("tiny", options), by_default = run_on("default", options);
+  printf("%s %s: %.4f of the outputs' spread\n", name, options, by_default);
+  assert_true(tiny <= by_default && by_default <= tiny); // the same integers
+  if (!(by_default < most)) fail_msg("%s: error %.4f, at most %.4f", name, by_default, most);
+}
+
+// Layers of the compressed network.
+static void expect_layers(int count) {
+  (void)snprintf(line, sizeof line,
+                 "compress @net.onnx --bits w8a8 --calib @in.npy --output @net.bloom --json");
+  bl_command_expect(line, 0);
+  cJSON *object = bl_command_json();
+  assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(object, "layers")), count);
+  cJSON_Delete(object);
+}
+
+// ---- Concatenation
+
+// Branches of different scales, one of them clamped, one pooled: one layer more than there were, as
+// 5 channels are no whole byte.
+static void branches(void **state) {
+  (void)state;
+  net n = new_net(3, 8, 8);
+  put_conv(&n, "x", "a", 3, 8, &three);
+  put_plain(&n, "Relu", "a", "r");
+  put_conv(&n, "r", "b", 8, 5, &one);
+  put_plain(&n, "Relu", "b", "br");
+  put_scalar(&n, "seven", 7);
+  put_conv(&n, "r", "c", 8, 12, &three);
+  put_plain(&n, "Mul", "c seven", "cm");
+  put_concat(&n, "br cm", "d");
+  put_conv(&n, "d", "e", 17, 8, &three);
+  put_end(&n, "e", 8 * 8 * 8);
+  check("branches", &n, "--bits w8a8", 0.03);
+  expect_layers(6);
+}
+
+// As in dense networks: what was concatenated is read again, so that it is copied. The parts have
+// odd numbers of channels, the last concatenation is clamped.
+static void read_twice(void **state) {
+  (void)state;
+  net n = new_net(3, 6, 6);
+  put_conv(&n, "x", "a", 3, 7, &three);
+  put_plain(&n, "Relu", "a", "ar");
+  put_conv(&n, "ar", "b", 7, 4, &three);
+  put_concat(&n, "ar b", "c");
+  put_conv(&n, "c", "d", 11, 4, &three);
+  put_concat(&n, "c d x", "e");
+  put_plain(&n, "Relu", "e", "f");
+  put_conv(&n, "f", "g", 18, 8, &one);
+  put_end(&n, "g", 8 * 6 * 6);
+  check("read twice", &n, "--bits w8a8", 0.03);
+}
+
+// Vectors side by side, the same branch twice.
+static void vectors(void **state) {
+  (void)state;
+  net n = new_net(2, 4, 4);
+  put_conv(&n, "x", "a", 2, 8, &three);
+  put_plain(&n, "Relu", "a", "ar");
+  put_plain(&n, "GlobalAveragePool", "ar", "p");
+  put_plain(&n, "GlobalMaxPool", "ar", "q");
+  put_plain(&n, "Flatten", "p", "pf");
+  put_plain(&n, "Flatten", "q", "qf");
+  put_concat(&n, "pf qf pf", "v");
+  put_end(&n, "v", 24);
+  check("vectors", &n, "--bits w8a8", 0.03);
+}
+
+// A QONNX quantiser with a zero point of 0; every graph has its widths w2, w4 and zero.
+static void put_quant(net *n, const char *in, const char *out, const char *scale, const char *width,
+                      bool is_signed) {
+  char inputs[64];
+  (void)snprintf(inputs, sizeof inputs, "%s %s zero %s", in, scale, width);
+  message node = new_node("Quant", out, inputs, out);
+  put_int(&node, "signed", is_signed);
+  put_int(&node, "narrow", 0);
+  put_string(&node, "rounding_mode", "ROUND");
+  put_message(&n->graph, 1, &node);
+}
+
+static void put_quantised_conv(net *n, const char *in, const char *out, int64_t from, int64_t to) {
+  char weights[16], quantised[16], inputs[64];
+  (void)snprintf(weights, sizeof weights, "%s_w", out);
+  (void)snprintf(quantised, sizeof quantised, "%s_q", out);
+  (void)snprintf(inputs, sizeof inputs, "%s %s", in, quantised);
+  put_random(n, weights, (const int64_t[]){to, from, 1, 1}, 4, 0.9);
+  put_quant(n, weights, quantised, "quarter", "w4", true);
+  put_plain(n, "Conv", inputs, out);
+}
+
+// Graphs with integers of their own: one quantiser behind a concatenation and the same one in front
+// of every branch give the float executor's outputs exactly.
+static void fixed_integers(void **state) {
+  (void)state;
+  net n = new_net(2, 4, 4);
+  put_scalar(&n, "zero", 0);
+  put_scalar(&n, "w4", 4);
+  put_scalar(&n, "eighth", 0.125F);
+  put_scalar(&n, "quarter", 0.25F);
+  put_scalar(&n, "odd", 0.3109F); // no sum is half way between two integers
+  put_scalar(&n, "other", 0.4217F);
+  put_quant(&n, "x", "xq", "eighth", "w4", true);
+  put_quantised_conv(&n, "xq", "a", 2, 5);
+  put_quantised_conv(&n, "xq", "b", 2, 8);
+  put_concat(&n, "a b", "c");
+  put_quant(&n, "c", "cq", "odd", "w4", true);
+  put_quantised_conv(&n, "cq", "d", 13, 3);
+  put_quant(&n, "d", "dq", "other", "w4", true);
+  put_quantised_conv(&n, "cq", "e", 13, 8);
+  put_quant(&n, "e", "eq", "other", "w4", true);
+  put_concat(&n, "eq dq eq", "f");
+  put_plain(&n, "Flatten", "f", "flat");
+  put_random(&n, "m_w", (const int64_t[]){19 * 16, OUTPUTS}, 2, 0.9);
+  put_quant(&n, "m_w", "m_q", "quarter", "w4", true);
+  put_plain(&n, "MatMul", "flat m_q", "y");
+  check("fixed integers", &n, "", 1e-5);
+  cJSON *object;
+  bl_command_expect("compress @net.onnx --output @net.bloom --json", 0);
+  object = bl_command_json();
+  assert_true(bl_command_number(object, "inexact") <= 0);
+  cJSON_Delete(object);
+}
+
+// ---- Up-sampling
+
+// In front of a convolution, of an addition and of a concatenation.
+static void upsampled(void **state) {
+  (void)state;
+  net n = new_net(3, 8, 8);
+  put_conv(&n, "x", "a", 3, 8, &three);
+  put_plain(&n, "Relu", "a", "ar");
+  window half = three;
+  half.stride[0] = half.stride[1] = 2;
+  put_conv(&n, "ar", "b", 8, 8, &half);
+  put_plain(&n, "Relu", "b", "br");
+  put_resize(&n, "br", "u", 2, 2);
+  put_plain(&n, "Add", "ar u", "s");
+  put_concat(&n, "s u", "c");
+  put_conv(&n, "c", "d", 16, 8, &three);
+  put_resize(&n, "d", "du", 2, 2);
+  put_conv(&n, "du", "e", 8, 4, &half);
+  put_end(&n, "e", 4 * 8 * 8);
+  check("upsampled", &n, "--bits w8a8", 0.03);
+}
+
+// Four times as high, twice as wide; both operands of a sum up-sampled.
+static void unequal(void **state) {
+  (void)state;
+  net n = new_net(3, 4, 4);
+  put_conv(&n, "x", "a", 3, 8, &three);
+  put_plain(&n, "Relu", "a", "ar");
+  put_resize(&n, "ar", "u", 4, 2);
+  put_conv(&n, "u", "b", 8, 8, &three);
+  put_resize(&n, "b", "bu", 1, 2);
+  put_conv(&n, "u", "c", 8, 8, &one);
+  put_resize(&n, "c", "cu", 1, 2);
+  put_plain(&n, "Add", "bu cu", "s");
+  put_resize(&n, "s", "su", 2, 2);
+  window fourth = three;
+  fourth.stride[0] = fourth.stride[1] = 4;
+  put_conv(&n, "su", "d", 8, 4, &fourth);
+  put_end(&n, "d", 4 * 8 * 8);
+  check("unequal", &n, "--bits w8a8", 0.03);
+}
+
+// What cannot be mapped is refused by name.
+static void refused_resize(void **state) {
+  (void)state;
+  net n = new_net(2, 4, 4);
+  put_resize(&n, "x", "u", 3, 3);
+  put_end(&n, "u", 2 * 12 * 12);
+  write_files(&n);
+  bl_command_expect("compress @net.onnx --bits w8a8 --calib @in.npy --output @net.bloom", 1);
+  assert_non_null(strstr(bl_command_errors, "node u (Resize)"));
+}
+
+int main(void) {
+  seed = (uint64_t)time(NULL);
+  printf("seed %llu\n", (unsigned long long)seed);
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(branches),       cmocka_unit_test(read_twice), cmocka_unit_test(vectors),
+      cmocka_unit_test(fixed_integers), cmocka_unit_test(upsampled),  cmocka_unit_test(unequal),
+      cmocka_unit_test(refused_resize),
+  };
+  return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
+}
