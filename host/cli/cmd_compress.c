@@ -118,6 +118,22 @@ static bl_bloom_info info_of(const work *w) {
                          .float_bytes = 4 * parameters};
 }
 
+// What the ratio of an addition's scales costs.
+static void print_addition(const bl_addition_cost *cost, cJSON *object, bl_cli_output *output) {
+  if (cost->sqnr != 0) {
+    bl_cli_say(output,
+               "      addition: scales pulled to a power of two, weights' SQNR %.1f dB, alone "
+               "%.1f dB\n",
+               cost->sqnr, cost->sqnr_alone);
+    (void)cJSON_AddNumberToObject(object, "addition_sqnr", cost->sqnr);
+    (void)cJSON_AddNumberToObject(object, "addition_sqnr_alone", cost->sqnr_alone);
+  } else {
+    bl_cli_say(output, "      addition: ratio of the scales wrong by %.2f %% at most\n",
+               100 * cost->ratio_error);
+    (void)cJSON_AddNumberToObject(object, "addition_ratio_error", cost->ratio_error);
+  }
+}
+
 static void print_layer(const work *w, uint32_t index, cJSON *array, bl_cli_output *output) {
   const bl_int_graph *graph = w->quantised.graph;
   const bl_int_layer *layer = &graph->layers[index];
@@ -143,6 +159,7 @@ static void print_layer(const work *w, uint32_t index, cJSON *array, bl_cli_outp
   (void)cJSON_AddNumberToObject(object, "issue_steps", steps);
   (void)cJSON_AddNumberToObject(object, "parts", w->program->layer_parts[index]);
   bl_cli_add_cost(object, &w->costs[index], w->program->images);
+  if (layer->addend_weight != NULL) print_addition(&w->quantised.additions[index], object, output);
   (void)cJSON_AddItemToArray(array, object);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/float/eval.h"
+#include "host/quant/addition.h"
 #include "host/quant/requant.h"
 #include "host/quant/weights.h"
 
@@ -153,13 +154,6 @@ static size_t fan_in(const bl_stage *s) {
   return (size_t)s->window.kernel_h * s->window.kernel_w * (s->in_c / s->window.groups);
 }
 
-// The nearest integers for a scale that something else decides.
-static void round_weights(const float *w, size_t count, unsigned bits, double scale, int8_t *out) {
-  const double most = (1 << (bits - 1)) - 1;
-  for (size_t k = 0; k < count; k++)
-    out[k] = (int8_t)fmax(-most, fmin(most, rint((double)w[k] / scale)));
-}
-
 // Integers and their scale for each channel.
 static void make_weights(const quantising *q, const bl_stage *s, bl_int_layer *layer,
                          double *scale) {
@@ -282,107 +276,27 @@ static dequantiser dequantiser_of(const bl_stage *s, const bl_int_layer *layer,
   return d;
 }
 
-// ---- Additions ---------------------------------------------------------------------------------
-
-// acc = sum * 2^raise + d * r, so d is the ratio of the two scales, times 2^raise. Where the
-// weights are ours to choose, their scale is pulled (by a third down to twice up) so that d is a
-// power of two, which is one plane; a channel whose factor is negative gets negated weights. Beyond
-// 2^MOST_POWER the unit of a channel's sum is that small a part of the addend's that finer weights
-// would only cost accumulator bits.
-enum { MAX_PULL = 20, MOST_POWER = 12, LEAST_RATIO_BITS = 9, MAX_RAISE = 24 };
-#define LEAN 0.3
-
-static bool may_pull(const quantising *q, const bl_stage *s) {
-  return !s->unit_weights && s->weight_scale == NULL && q->options->weight_bits > 1;
-}
-
-static int pull_of(double ratio, double lean) {
-  double k = floor(log2(ratio) + lean);
-  return (int)fmax(-MAX_PULL, fmin(MOST_POWER, k));
-}
-
-// scale[n] of the weights times in->scale times the posts in front: the unit of the sum.
-static double unit_of(const bl_stage *s, const bl_int_tensor *in, double scale, uint32_t n) {
-  return scale * in->scale * fold_before(s, n).scale;
-}
-
-// Channels that a device works on together issue a plane for each power that one of them has, so
-// the lean of the rounding is the one that leaves the fewest.
-static double choose_lean(const bl_stage *s, const bl_int_tensor *in, const bl_int_tensor *addend,
-                          const double *scale) {
-  double best = LEAN;
-  uint32_t fewest = UINT32_MAX;
-  static const double leans[] = {LEAN, LEAN - 0.1, LEAN + 0.1, LEAN - 0.2, LEAN + 0.2};
-  for (size_t i = 0; i < sizeof leans / sizeof leans[0]; i++) {
-    double lean = leans[i];
-    uint32_t planes = 0;
-    for (uint32_t n = 0; n < s->out_c; n += 8) {
-      uint64_t powers = 0;
-      for (uint32_t k = n; k < n + 8 && k < s->out_c; k++)
-        powers |= (uint64_t)1 << (MAX_PULL +
-                                  pull_of(addend->scale / fabs(unit_of(s, in, scale[k], k)), lean));
-      planes += (uint32_t)__builtin_popcountll(powers);
-    }
-    if (planes >= fewest) continue;
-    fewest = planes;
-    best = lean;
-  }
-  return best;
-}
-
-static void pull_scales(const quantising *q, const bl_stage *s, const bl_int_tensor *in,
-                        const bl_int_tensor *addend, bl_int_layer *layer, double *scale) {
-  const double lean = choose_lean(s, in, addend, scale);
-  int least = 0;
-  for (uint32_t n = 0; n < s->out_c; n++) {
-    int k = pull_of(addend->scale / fabs(unit_of(s, in, scale[n], n)), lean);
-    if (k < least) least = k;
-  }
-  layer->raise = (uint8_t)-least;
-  for (uint32_t n = 0; n < s->out_c; n++) {
-    double unit = unit_of(s, in, scale[n], n);
-    int k = pull_of(addend->scale / fabs(unit), lean);
-    if (k - least > MAX_PULL) k = least + MAX_PULL;
-    double pulled = scale[n] * addend->scale / fabs(unit) / ldexp(1, k);
-    scale[n] = unit < 0 ? -pulled : pulled;
-    layer->addend_weight[n] = 1 << (k - least);
-    round_weights(s->weights + n * fan_in(s), fan_in(s), q->options->weight_bits, scale[n],
-                  layer->weights + n * fan_in(s));
-  }
-}
-
-// Weights that are fixed: raise the sum until the ratio has nine bits or more, and round it.
-static bl_status round_ratios(quantising *q, const bl_stage *s, const bl_int_tensor *in,
-                              const bl_int_tensor *addend, bl_int_layer *layer,
-                              const double *scale) {
-  double least = INFINITY;
-  for (uint32_t n = 0; n < s->out_c; n++)
-    least = fmin(least, addend->scale / fabs(unit_of(s, in, scale[n], n)));
-  double raise = fmax(0, LEAST_RATIO_BITS - floor(log2(least)));
-  layer->raise = (uint8_t)fmin(raise, MAX_RAISE);
-  for (uint32_t n = 0; n < s->out_c; n++) {
-    double d = rint(ldexp(addend->scale / unit_of(s, in, scale[n], n), layer->raise));
-    if (!(fabs(d) < 1 << 24))
-      return bl_fail(q->err, BL_ERR_RANGE,
-                     "node %s channel %u: the scales of its two operands are too far apart",
-                     s->name, n);
-    layer->addend_weight[n] = (int32_t)d;
-  }
-  return BL_OK;
-}
-
 static bl_status make_addend(quantising *q, const bl_stage *s, const bl_int_graph *g,
                              bl_int_layer *layer, double *scale) {
   const bl_int_tensor *in = &g->tensors[layer->input], *addend = &g->tensors[s->addend + 1];
   layer->addend = (uint32_t)(s->addend + 1);
   layer->addend_weight = bl_arena_alloc(g->arena, s->out_c, sizeof *layer->addend_weight);
-  if (layer->addend_weight == NULL) return no_memory(q);
+  double *unit = bl_arena_alloc(q->scratch, s->out_c, sizeof *unit);
+  if (layer->addend_weight == NULL || unit == NULL) return no_memory(q);
   for (uint32_t n = 0; n < s->out_c; n++)
-    if (unit_of(s, in, scale[n], n) == 0)
-      return bl_fail(q->err, BL_ERR_UNSUPPORTED,
-                     "node %s channel %u: a factor of 0 in front of an addition", s->name, n);
-  if (!may_pull(q, s)) return round_ratios(q, s, in, addend, layer, scale);
-  pull_scales(q, s, in, addend, layer, scale);
+    unit[n] = in->scale * fold_before(s, n).scale / addend->scale;
+  const bool fixed = s->unit_weights || s->weight_scale != NULL || q->options->weight_bits == 1;
+  bl_addition addition = {.name = s->name,
+                          .channels = s->out_c,
+                          .fan = fan_in(s),
+                          .unit = unit,
+                          .weights = fixed ? NULL : s->weights,
+                          .weight_bits = q->options->weight_bits,
+                          .scale = scale,
+                          .integers = layer->weights,
+                          .ratio = layer->addend_weight};
+  BL_TRY(bl_addition_fit(&addition, &q->out->additions[layer - g->layers], q->err));
+  layer->raise = addition.raise;
   return BL_OK;
 }
 
@@ -581,9 +495,11 @@ static bl_status make_graph(quantising *q) {
   g->name = bl_arena_strndup(arena, q->source->name, strlen(q->source->name));
   g->tensor_count = q->lowered.stage_count + 1;
   g->output = q->lowered.stage_count;
+  q->out->additions = bl_arena_alloc(arena, q->lowered.stage_count, sizeof *q->out->additions);
   g->tensors = bl_arena_alloc(arena, g->tensor_count, sizeof *g->tensors);
   g->layers = bl_arena_alloc(arena, q->lowered.stage_count, sizeof *g->layers);
-  if (g->name == NULL || g->tensors == NULL || g->layers == NULL) return no_memory(q);
+  if (g->name == NULL || g->tensors == NULL || g->layers == NULL || q->out->additions == NULL)
+    return no_memory(q);
   BL_TRY(make_tensors(q, g));
   for (uint32_t k = 0; k < q->lowered.stage_count; k++)
     if (q->lowered.stages[k].part_count == 0) BL_TRY(make_layer(q, g, k));

@@ -6,6 +6,7 @@
 
 #include "host/graph/float_graph.h"
 #include "host/graph/int_graph.h"
+#include "host/quant/addition.h"
 #include "host/quant/lower.h"
 
 typedef struct {
@@ -26,10 +27,11 @@ typedef struct {
   bl_int_graph *graph;         // freed with bl_arena_free(graph->arena)
   double input_mul, input_add; // to apply to a preprocessed value before the input's quantiser
   bl_lower_suffix suffix;
-  bool graph_was_quantised; // some layer's integers were fixed by the graph
-  uint32_t linear_count;    // layers with a linear quantiser (QuantizeLinear and the like)
-  uint32_t dynamic_count;   // dynamic quantisers that got one range, from the calibration data
-  uint64_t inexact;         // accumulators for which such a layer's integer could not be met
+  bl_addition_cost *additions; // [layer_count], from the graph's arena; see there
+  bool graph_was_quantised;    // some layer's integers were fixed by the graph
+  uint32_t linear_count;       // layers with a linear quantiser (QuantizeLinear and the like)
+  uint32_t dynamic_count;      // dynamic quantisers that got one range, from the calibration data
+  uint64_t inexact;            // accumulators for which such a layer's integer could not be met
 } bl_quantised;
 
 // `graph` is imported with a batch of 1. Calibration is needed unless the graph fixes everything.

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <time.h>
 
+#include "host/quant/addition.h"
 #include "host/quant/requant.h"
 #include "host/quant/weights.h"
 #include "tests/unit/small_net.h"
@@ -101,6 +102,53 @@ static void weights(void **state) {
   const float zeros[3] = {0};
   assert_true(bl_quantise_weights(zeros, 3, 4, BL_RANGE_MINMAX, q) > 0);
   assert_true(q[0] == 0 && q[1] == 0 && q[2] == 0);
+}
+
+// ---- Additions
+
+// Weights of a few channels with a made scale each; what pulling costs is at most a doubled step
+// (6 dB) where nothing clips, whatever the bits.
+static void additions(void **state) {
+  (void)state;
+  enum { CHANNELS = 20, FAN = 36 };
+  float w[CHANNELS * FAN];
+  int8_t q[CHANNELS * FAN];
+  double scale[CHANNELS], unit[CHANNELS];
+  int32_t ratio[CHANNELS];
+  for (unsigned bits = 2; bits <= 8; bits++) {
+    for (int n = 0; n < CHANNELS; n++) {
+      for (int k = 0; k < FAN; k++)
+        w[n * FAN + k] = (float)uniform(-1, 1);
+      scale[n] = bl_quantise_weights(w + n * FAN, FAN, bits, BL_RANGE_MINMAX, q + n * FAN);
+      unit[n] = uniform(0.02, 4) * (next_random() % 4 == 0 ? -1 : 1);
+    }
+    bl_addition a = {"test", CHANNELS, FAN, unit, w, bits, scale, q, ratio, 0};
+    bl_addition_cost cost;
+    bl_error err = {0};
+    assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_OK);
+    double noise = 0, signal = 0;
+    for (int n = 0; n < CHANNELS; n++) {
+      assert_true(ratio[n] > 0 && (ratio[n] & (ratio[n] - 1)) == 0);
+      // scale * unit * sum + r == (sum * 2^raise + ratio * r) / ratio
+      assert_true(fabs(scale[n] * unit[n] * ratio[n] / ldexp(1, a.raise) - 1) < 1e-12);
+      for (int k = 0; k < FAN; k++) {
+        noise += pow((double)w[n * FAN + k] - scale[n] * q[n * FAN + k], 2);
+        signal += pow((double)w[n * FAN + k], 2);
+      }
+    }
+    assert_true(fabs(cost.sqnr - 10 * log10(signal / noise)) < 1e-6);
+    assert_true(cost.sqnr_alone - cost.sqnr < 6.1);
+    a.weights = NULL; // fixed integers: the ratio is rounded to nine bits or more
+    assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_OK);
+    for (int n = 0; n < CHANNELS; n++) {
+      double exact = ldexp(1, a.raise) / (scale[n] * unit[n]);
+      assert_true(abs(ratio[n]) >= 512 && fabs(ratio[n] - exact) <= 0.5);
+    }
+    assert_true(cost.ratio_error <= 0.5 / 511);
+    unit[3] = 0;
+    assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "node test channel 3"));
+  }
 }
 
 // ---- Requantisation constants
@@ -387,6 +435,6 @@ int main(void) {
       cmocka_unit_test(weights),       cmocka_unit_test(real_scales),
       cmocka_unit_test(thresholds),    cmocka_unit_test(impossible),
       cmocka_unit_test(trained_float), cmocka_unit_test(trained_quantised),
-      cmocka_unit_test(refusals)};
+      cmocka_unit_test(refusals),      cmocka_unit_test(additions)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

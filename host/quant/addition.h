@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Additions inside the accumulation: acc = sum * 2^raise + d * r, so d is the ratio of the two
+// operands' scales, times 2^raise.
+#ifndef BITLOOM_HOST_QUANT_ADDITION_H
+#define BITLOOM_HOST_QUANT_ADDITION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/base/error.h"
+
+typedef struct {
+  const char *name;  // of the node, for errors
+  uint32_t channels; // of the output
+  size_t fan;        // weights of a channel
+  const double
+      *unit; // [channels] real sum = scale * unit * sum, as a multiple of the addend's scale
+  const float *weights; // [channels][fan]; NULL where the integers are fixed
+  unsigned weight_bits; // of integers that are not fixed, 2..8
+  double *scale;        // [channels] of the weights; pulled where they are not fixed
+  int8_t *integers;     // [channels][fan]; rounded again where the scale is pulled
+  int32_t *ratio;       // [channels] out: d
+  uint8_t raise;        // out: 0..24
+} bl_addition;
+
+// What that costs: where scales are pulled, the weights' signal to quantisation noise in dB with
+// them and with the scales that the weights would have alone; else the largest relative error of
+// a channel's d. All 0 for layers without an addition.
+typedef struct {
+  double sqnr, sqnr_alone, ratio_error;
+} bl_addition_cost;
+
+// Where the weights are ours to choose, their scale is pulled (to between 0.7 and 2 times) so that
+// d is a power of two, which is one plane; a channel whose unit is negative gets negated weights.
+// Of six roundings of the powers, those within 1 dB of the least noise, the one with the fewest
+// planes in groups of eight channels is taken.
+// Where they are fixed the sum is raised until d has nine bits or more, and d is rounded.
+// Errors: UNSUPPORTED (a unit of 0), RANGE (scales too far apart).
+BL_MUST_USE bl_status bl_addition_fit(bl_addition *addition, bl_addition_cost *cost, bl_error *err);
+
+#endif
