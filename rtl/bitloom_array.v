@@ -74,9 +74,8 @@ module bitloom_array #(
   always_ff @(posedge clk_i)
     if (rst_i) row_ctrl_q <= '0;
     else begin
-      row_ctrl_q[6:0] <= step_valid_i ? {1'b1, step_first_i, step_shift_i, step_live_i, step_neg_i,
-                                         step_last_i, step_sum_i} : '0;
-      for (int i = 1; i < ROWS; i++) row_ctrl_q[i*7+:7] <= row_ctrl_q[(i-1)*7+:7];
+      row_ctrl_q <= (ROWS * 7)'({row_ctrl_q, step_valid_i ? {1'b1, step_first_i, step_shift_i, step_live_i,
+                                                             step_neg_i, step_last_i, step_sum_i} : 7'd0});
     end
 
   for (r = 0; r < ROWS; r = r + 1) begin : gen_row
@@ -175,11 +174,12 @@ module bitloom_array #(
   // where they are; but the next tile's are there before the uppermost rows have had their turn, so
   // these are put aside when the bottom row captures.
   localparam ASIDE = (ROWS - 1) / 2;  // rows: 0 .. ASIDE-1
+  localparam SLOT = (ACC_W + 31) / 32 * 32;  // whole words, which are cheap to simulate
   for (c = 0; c <= COLS; c = c + 1) begin : gen_drain
     logic             capture;
     logic [ROWS-2:0]  turn_q;  // one-hot: the row that follows in this cycle
     logic [ACC_W-1:0] above;
-    logic [(ROWS-1)*ACC_W-1:0] waiting;
+    logic [(ROWS-1)*SLOT-1:0] waiting;
     assign capture = gen_pe_row[ROWS-1].gen_pe[c].capture;
     if (c == 0) begin : gen_first
       always_ff @(posedge clk_i)
@@ -192,17 +192,18 @@ module bitloom_array #(
       if (r < ASIDE) begin : gen_aside
         logic [ACC_W-1:0] aside_q;
         always_ff @(posedge clk_i) if (capture) aside_q <= gen_pe_row[r].gen_pe[c].shadow_out;
-        assign waiting[r*ACC_W+:ACC_W] = aside_q;
+        assign waiting[r*SLOT+:SLOT] = SLOT'(aside_q);
       end else begin : gen_in_place
-        assign waiting[r*ACC_W+:ACC_W] = gen_pe_row[r].gen_pe[c].shadow_out;
+        assign waiting[r*SLOT+:SLOT] = SLOT'(gen_pe_row[r].gen_pe[c].shadow_out);
       end
     end
     always_comb begin
       above = '0;
-      for (int i = 0; i < ROWS - 1; i++)
-        if (turn_q[i]) above = above | waiting[i*ACC_W+:ACC_W];
+      if (turn_q != '0)  // only so that simulation rests
+        for (int i = 0; i < ROWS - 1; i++)
+          if (turn_q[i]) above = above | waiting[i*SLOT+:ACC_W];
     end
-    wire unused_drain = &{1'b0, capture, 1'b0};  // with two rows nothing is put aside
+    wire unused_drain = &{1'b0, capture, waiting, 1'b0};  // with two rows nothing is put aside
   end
 
   for (c = 0; c < COLS; c = c + 1) begin : gen_result

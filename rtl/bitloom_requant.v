@@ -31,42 +31,45 @@ module bitloom_requant #(
     input  logic              wrap_i,
     output logic [7:0]        code_o
 );
+  // Each stage is a function under its valid, so that a simulator need not work it out in other cycles.
+
   // Combine: (P << post) - ((S << post) >> 1) is 2P - S, moved by post - 1 places; where that is
   // half a place to the right, the 1 below P rounds it up, as S rounds down.
-  logic [ACC_W:0]   twice;
-  logic [ACC_W-1:0] row, doubled, acc_d;
-  assign twice = {p_i, post_i == 2'd0} - {s_i[ACC_W-1], s_i};
-  always_comb
+  function automatic logic [ACC_W-1:0] combined(input logic [ACC_W-1:0] last);
+    logic [ACC_W:0]   twice;
+    logic [ACC_W-1:0] row, doubled;
+    twice = {p_i, post_i == 2'd0} - {s_i[ACC_W-1], s_i};
     case (post_i)
       2'd0: row = twice[ACC_W:1];
       2'd1: row = twice[ACC_W-1:0];
       2'd2: row = {twice[ACC_W-2:0], 1'b0};
       default: row = {twice[ACC_W-3:0], 2'b00};
     endcase
-  assign doubled = combine_i ? {acc_q[ACC_W-2:0], 1'b0} ^ {ACC_W{minus_i}} : '0;
-  assign acc_d   = doubled + row + ACC_W'(minus_i);
+    doubled  = combine_i ? (last << 1) ^ {ACC_W{minus_i}} : '0;
+    combined = doubled + row + ACC_W'(minus_i);
+  endfunction
 
   logic signed [ACC_W-1:0] acc_q;
   logic valid_q;
   always_ff @(posedge clk_i) begin
     valid_q <= valid_i;
-    if (valid_i) acc_q <= acc_d;
+    if (valid_i) acc_q <= combined(acc_q);
   end
 
   // Multiply and add. The product is made of two halves, each a multiplier's width, and the bias goes
   // to the lower one first: the parts are added in two plain carry chains.
   localparam int PART = 17;
-  logic signed [31:0]     acc;
-  logic signed [PART:0]   acc_low;
-  logic signed [31-PART:0] acc_high;
-  logic signed [48:0]     low, sum_d;
-  logic signed [48-PART:0] high;
-  assign acc      = 32'(acc_q);
-  assign acc_low  = {1'b0, acc[PART-1:0]};
-  assign acc_high = acc[31:PART];
-  assign low      = 49'(acc_low * (PART + 18)'(mult_i)) + 49'(bias_i);
-  assign high     = (49 - PART)'(acc_high) * (49 - PART)'(mult_i);
-  assign sum_d    = {low[48:PART] + high, low[PART-1:0]};
+  function automatic logic signed [48:0] scaled(input logic signed [31:0] acc);
+    logic signed [PART:0]    acc_low;
+    logic signed [31-PART:0] acc_high;
+    logic signed [48:0]      low;
+    logic signed [48-PART:0] high;
+    acc_low  = {1'b0, acc[PART-1:0]};
+    acc_high = acc[31:PART];
+    low      = 49'(acc_low * (PART + 18)'(mult_i)) + 49'(bias_i);
+    high     = (49 - PART)'(acc_high) * (49 - PART)'(mult_i);
+    scaled   = {low[48:PART] + high, low[PART-1:0]};
+  endfunction
 
   logic signed [48:0] sum_q;
   logic [5:0] shift_q;
@@ -74,7 +77,7 @@ module bitloom_requant #(
   always_ff @(posedge clk_i) begin
     valid2_q <= valid_q;
     if (valid_q) begin
-      sum_q   <= sum_d;
+      sum_q   <= scaled(32'(acc_q));
       shift_q <= shift_i;
     end
   end
@@ -82,33 +85,33 @@ module bitloom_requant #(
   // Narrowing shift, from the large steps to the small ones. Of v only the low 16 bits are made; what
   // is above them need only be known to be the sign or not, since both limits have 16 bits: each step
   // looks at the bits that it leaves behind.
-  logic               sign, far, below, above;
-  logic [46:0]        by32;
-  logic [30:0]        by16;
-  logic [22:0]        by8;
-  logic [18:0]        by4;
-  logic [16:0]        by2;
-  logic signed [15:0] v;
-  logic [7:0]         limited;
-  assign sign = sum_q[48];
-  assign by32 = shift_q[5] ? {{30{sign}}, sum_q[48:32]} : sum_q[46:0];
-  assign by16 = shift_q[4] ? by32[46:16] : by32[30:0];
-  assign by8  = shift_q[3] ? by16[30:8] : by16[22:0];
-  assign by4  = shift_q[2] ? by8[22:4] : by8[18:0];
-  assign by2  = shift_q[1] ? by4[18:2] : by4[16:0];
-  assign v    = shift_q[0] ? by2[16:1] : by2[15:0];
-  assign far  = (!shift_q[5] && sum_q[47] != sign) ||
-                (!shift_q[4] && by32[46:31] != {16{sign}}) ||
-                (!shift_q[3] && by16[30:23] != {8{sign}}) ||
-                (!shift_q[2] && by8[22:19] != {4{sign}}) ||
-                (!shift_q[1] && by4[18:17] != {2{sign}}) ||
-                (!shift_q[0] && by2[16] != sign) || v[15] != sign;
-  assign below = !wrap_i && (far ? sign : v < lo_i);
-  assign above = !wrap_i && (far ? !sign : v > hi_i);
-  assign limited = below ? lo_i[7:0] : above ? hi_i[7:0] : v[7:0];
+  function automatic logic [7:0] narrowed(input logic signed [48:0] sum, input logic [5:0] shift);
+    logic               sign, far, below, above;
+    logic [46:0]        by32;
+    logic [30:0]        by16;
+    logic [22:0]        by8;
+    logic [18:0]        by4;
+    logic [16:0]        by2;
+    logic signed [15:0] v;
+    sign     = sum[48];
+    by32     = shift[5] ? {{30{sign}}, sum[48:32]} : sum[46:0];
+    by16     = shift[4] ? by32[46:16] : by32[30:0];
+    by8      = shift[3] ? by16[30:8] : by16[22:0];
+    by4      = shift[2] ? by8[22:4] : by8[18:0];
+    by2      = shift[1] ? by4[18:2] : by4[16:0];
+    v        = shift[0] ? by2[16:1] : by2[15:0];
+    far      = (!shift[5] && sum[47] != sign) ||
+               (!shift[4] && by32[46:31] != {16{sign}}) ||
+               (!shift[3] && by16[30:23] != {8{sign}}) ||
+               (!shift[2] && by8[22:19] != {4{sign}}) ||
+               (!shift[1] && by4[18:17] != {2{sign}}) ||
+               (!shift[0] && by2[16] != sign) || v[15] != sign;
+    below    = !wrap_i && (far ? sign : v < lo_i);
+    above    = !wrap_i && (far ? !sign : v > hi_i);
+    narrowed = (below ? lo_i[7:0] : above ? hi_i[7:0] : v[7:0]) + (wrap_i ? 8'd0 : offset_i);
+  endfunction
 
-  always_ff @(posedge clk_i) if (valid2_q) code_o <= limited + (wrap_i ? 8'd0 : offset_i);
-
+  always_ff @(posedge clk_i) if (valid2_q) code_o <= narrowed(sum_q, shift_q);
 endmodule
 
 `default_nettype wire
