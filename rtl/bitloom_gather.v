@@ -560,15 +560,27 @@ module bitloom_gather #(
       logic [BW-1:0] byte_q;
       logic [BW:0]   byte_after;
       logic [PW:0]   word, next;
-      logic          takes_now, spills;
+      logic          writes, takes_now, spills;
       logic [3:0]    step;
-      assign takes_now  = b_valid_q && (b_rows_q[r] || b_rows_next_q[r]);
-      assign word       = (PW + 1)'({pointer_q[PW-1:1], pointer_q[0] && !b_pixels_q}) + (PW + 1)'(b_offset_q);
-      assign step       = b_pixels_q ? {2'b0, b_rows_q[r] && b_rows_next_q[r], b_rows_q[r] != b_rows_next_q[r]}
-                                     : b_step_q;
-      assign next       = word + (PW + 1)'(b_step_q);
-      assign byte_after = (BW + 1)'(byte_q) + b_advance_q;
-      assign spills     = {1'b0, (BW + 1)'(byte_q)} + {1'b0, b_size_q} > (BW + 2)'(BYTES);
+      assign writes     = (b_valid_q || b_flush_q) && (b_rows_q[r] || b_rows_next_q[r]);
+      assign takes_now  = b_valid_q && writes;
+      always_comb begin
+        word        = 'x;
+        next        = 'x;
+        step        = 'x;
+        byte_after  = 'x;
+        spills      = 'x;
+        too_long[r] = 1'b0;
+        if (writes) begin  // else nobody looks, and simulation rests
+          word        = (PW + 1)'({pointer_q[PW-1:1], pointer_q[0] && !b_pixels_q}) + (PW + 1)'(b_offset_q);
+          step        = b_pixels_q ? {2'b0, b_rows_q[r] && b_rows_next_q[r], b_rows_q[r] != b_rows_next_q[r]}
+                                   : b_step_q;
+          next        = word + (PW + 1)'(b_step_q);
+          byte_after  = (BW + 1)'(byte_q) + b_advance_q;
+          spills      = {1'b0, (BW + 1)'(byte_q)} + {1'b0, b_size_q} > (BW + 2)'(BYTES);
+          too_long[r] = b_valid_q && (outside(word[PW:WW]) || (spills && outside(next[PW:WW])));
+        end
+      end
       always_ff @(posedge clk_i)
         if (layer_start_i || fill_done_o) begin
           pointer_q <= '0;
@@ -580,7 +592,6 @@ module bitloom_gather #(
           byte_q <= byte_after[BW-1:0];
           if (byte_after[BW]) pointer_q <= pointer_q + PW'(step);
         end
-      assign too_long[r]            = takes_now && (outside(word[PW:WW]) || (spills && outside(next[PW:WW])));
       assign fill_we_o[r*GATHER_WORDS] = (b_valid_q || b_flush_q) && b_rows_q[r];
       if (GATHER_WORDS == 2) begin : gen_we_next
         assign fill_we_o[r*GATHER_WORDS+1] = (b_valid_q || b_flush_q) && b_rows_next_q[r];

@@ -51,22 +51,44 @@ module bitloom_row_buffer #(
   localparam GROUP_W = $clog2(LANES / COLS);
   localparam GROUP_SHIFT = $clog2(COLS / 8);
 
-  // Addresses in a bank, with room for the group's number where there is one.
-  localparam IW = GATHER_WORDS == 2 ? AW - 1 : AW;
-  logic [IW-1:0] here, next;
-  assign here = fill_rotated_i ? IW'(fill_addr_i[AW-1:AW-IW] << GROUP_W) : fill_addr_i[AW-1:AW-IW];
-  assign next = fill_rotated_i ? IW'(fill_next_i[AW-1:AW-IW] << GROUP_W) : fill_next_i[AW-1:AW-IW];
+  logic fills;  // otherwise nobody looks at what follows, and simulation rests
+  assign fills = fill_we_i != '0;
 
-  // The words rotated, by powers of two.
+  // The words rotated, by powers of two, and the addresses in a bank, with room for the group's number
+  // where there is one.
+  localparam IW = GATHER_WORDS == 2 ? AW - 1 : AW;
   logic [GATHER_WORDS*LANES-1:0] rotated;
+  logic [IW-1:0]                 here, next;
   always_comb begin
-    rotated = fill_data_i;
-    for (int i = 0; i < SW; i++)
-      for (int k = 0; k < GATHER_WORDS; k++)
-        if (fill_shift_i[i])
-          rotated[k*LANES+:LANES] = (rotated[k*LANES+:LANES] << (8 << i)) |
-                                    (rotated[k*LANES+:LANES] >> (LANES - (8 << i)));
+    rotated = 'x;
+    here    = 'x;
+    next    = 'x;
+    if (fills) begin
+      rotated = fill_data_i;
+      for (int i = 0; i < SW; i++)
+        for (int k = 0; k < GATHER_WORDS; k++)
+          if (fill_shift_i[i])
+            rotated[k*LANES+:LANES] = (rotated[k*LANES+:LANES] << (8 << i)) |
+                                      (rotated[k*LANES+:LANES] >> (LANES - (8 << i)));
+      here = fill_rotated_i ? IW'(fill_addr_i[AW-1:AW-IW] << GROUP_W) : fill_addr_i[AW-1:AW-IW];
+      next = fill_rotated_i ? IW'(fill_next_i[AW-1:AW-IW] << GROUP_W) : fill_next_i[AW-1:AW-IW];
+    end
   end
+
+  // What happens at byte `place` of a word: whether it belongs to the next word, whether it is
+  // written, and at which address.
+  function automatic logic wraps(input logic [SW-1:0] place, input logic [3:0] shift);
+    wraps = 4'(place) < shift;
+  endfunction
+  function automatic logic writes(input logic [SW-1:0] place, input logic [3:0] shift);
+    writes = fill_flush_i ? !wraps(place, shift) : fill_bytes_i[place - shift[SW-1:0]];
+  endfunction
+  function automatic logic [IW-1:0] address(input logic [SW-1:0] place, input logic [3:0] shift);
+    logic [SW-1:0] source;
+    source  = place - shift[SW-1:0];
+    address = wraps(place, shift) ? next : here;
+    if (fill_rotated_i) address[GROUP_W-1:0] = GROUP_W'(source >> GROUP_SHIFT);
+  endfunction
 
   logic odd_q;  // bank of the word read last
   always_ff @(posedge clk_i) if (read_i) odd_q <= read_addr_i[0];
@@ -74,37 +96,37 @@ module bitloom_row_buffer #(
   genvar p;
   generate
     for (p = 0; p < BYTES; p = p + 1) begin : gen_byte
-      logic [SW-1:0] source;
-      logic          wrapped, we;
-      logic [IW-1:0] address;
-      assign source  = SW'(p) - fill_shift_i[SW-1:0];
-      assign wrapped = 4'(p) < fill_shift_i;
-      assign we      = fill_flush_i ? !wrapped : fill_bytes_i[source];
-      always_comb begin
-        address = wrapped ? next : here;
-        if (fill_rotated_i) address[GROUP_W-1:0] = source[SW-1:GROUP_SHIFT];
-      end
       if (GATHER_WORDS == 1) begin : gen_one
         bitloom_ram #(.WIDTH(8), .DEPTH(2 * ROW_DEPTH)) u_ram (
             .clk_i,
-            .we_i(fill_we_i[0] && we),
-            .waddr_i({fill_half_i, address}),
+            .we_i(fill_we_i[0] && writes(SW'(p), fill_shift_i)),
+            .waddr_i({fill_half_i, address(SW'(p), fill_shift_i)}),
             .wdata_i(rotated[p*8+:8]),
             .re_i(read_i),
             .raddr_i({read_half_i, read_addr_i[AW-1:0]}),
             .rdata_o(read_data_o[p*8+:8])
         );
       end else begin : gen_two
-        logic        odd;
-        logic [1:0]  we_bank;
-        logic [15:0] data;
-        assign odd     = wrapped ? fill_next_i[0] : fill_addr_i[0];
-        assign we_bank = !we ? 2'b00 : fill_pair_i ? fill_we_i : {fill_we_i[0] && odd, fill_we_i[0] && !odd};
+        logic [1:0]  we;
+        logic [IW:0] waddr;
+        logic [15:0] wdata, data;
+        always_comb begin
+          we    = '0;
+          waddr = 'x;
+          wdata = 'x;
+          if (fills) begin
+            if (writes(SW'(p), fill_shift_i))
+              we = fill_pair_i ? fill_we_i
+                 : (wraps(SW'(p), fill_shift_i) ? fill_next_i[0] : fill_addr_i[0]) ? {fill_we_i[0], 1'b0} : {1'b0, fill_we_i[0]};
+            waddr = {fill_half_i, address(SW'(p), fill_shift_i)};
+            wdata = {rotated[LANES+p*8+:8], rotated[p*8+:8]};
+          end
+        end
         bitloom_ram #(.WIDTH(16), .DEPTH(ROW_DEPTH), .BYTE(8)) u_ram (
             .clk_i,
-            .we_i(we_bank),
-            .waddr_i({fill_half_i, address}),
-            .wdata_i({rotated[LANES+p*8+:8], rotated[p*8+:8]}),
+            .we_i(we),
+            .waddr_i(waddr),
+            .wdata_i(wdata),
             .re_i(read_i),
             .raddr_i({read_half_i, read_addr_i[AW-1:1]}),
             .rdata_o(data)
