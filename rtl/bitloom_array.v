@@ -70,13 +70,22 @@ module bitloom_array #(
       ? {step_row_addr_i[15:GROUP_W+1], step_row_addr_i[GROUP_W-1:0], step_row_addr_i[GROUP_W]}
       : step_row_addr_i;
 
-  logic [ROWS*7-1:0] row_ctrl_q;  // {valid, first, shift, live, neg, last, sum}
-  always_ff @(posedge clk_i)
-    if (rst_i) row_ctrl_q <= '0;
-    else begin
-      row_ctrl_q <= (ROWS * 7)'({row_ctrl_q, step_valid_i ? {1'b1, step_first_i, step_shift_i, step_live_i,
-                                                             step_neg_i, step_last_i, step_sum_i} : 7'd0});
+  // Control moves south and east together with the words: row r's column c is at stage r + c.
+  genvar k;
+  for (k = 0; k < ROWS + COLS; k = k + 1) begin : gen_stage
+    logic [6:0] ctrl_q;  // {valid, first, shift, live, neg, last, sum}
+    logic [6:0] ctrl;
+    if (k == 0) begin : gen_enter
+      assign ctrl = step_valid_i ? {1'b1, step_first_i, step_shift_i, step_live_i, step_neg_i,
+                                    step_last_i, step_sum_i} : '0;
+    end else begin : gen_move
+      assign ctrl = gen_stage[k-1].ctrl_q;
     end
+    always_ff @(posedge clk_i)
+      if (rst_i) ctrl_q <= '0;
+      else ctrl_q <= ctrl;
+    wire unused = &{1'b0, ctrl_q[0], 1'b0};  // columns but the first have no use for sum
+  end
 
   for (r = 0; r < ROWS; r = r + 1) begin : gen_row
     bitloom_row_buffer #(.COLS(COLS), .LANES(LANES), .ROW_DEPTH(ROW_DEPTH),
@@ -121,25 +130,18 @@ module bitloom_array #(
   for (r = 0; r < ROWS; r = r + 1) begin : gen_pe_row
     for (c = 0; c <= COLS; c = c + 1) begin : gen_pe
       logic [LANES-1:0] a_in, a_out, w_in, w_out;
-      logic [5:0]       ctrl_in, ctrl_out;
+      logic [5:0]       ctrl_in;
       logic [ACC_W-1:0] shadow_in, shadow_out;
       logic             capture, drain;
 
       if (c == 0) begin : gen_sum
         assign a_in    = row_data[r*LANES+:LANES];
-        assign ctrl_in = {row_ctrl_q[r*7+4+:3], row_ctrl_q[r*7+3] && row_ctrl_q[r*7],
-                          row_ctrl_q[r*7+1+:2]};
+        assign ctrl_in = {gen_stage[r].ctrl_q[6:4], gen_stage[r].ctrl_q[3] && gen_stage[r].ctrl_q[0],
+                          gen_stage[r].ctrl_q[2:1]};
         assign w_in    = '1;
       end else begin : gen_mac
-        assign a_in = gen_pe[c-1].a_out;
-        if (c == 1) begin : gen_first
-          // the row-sum element has seen `live` masked with `sum`: carry the real one past it
-          logic live_q;
-          always_ff @(posedge clk_i) live_q <= row_ctrl_q[r*7+3];
-          assign ctrl_in = {gen_pe[0].ctrl_out[5:3], live_q, gen_pe[0].ctrl_out[1:0]};
-        end else begin : gen_next
-          assign ctrl_in = gen_pe[c-1].ctrl_out;
-        end
+        assign a_in    = gen_pe[c-1].a_out;
+        assign ctrl_in = gen_stage[r+c].ctrl_q[6:1];
         if (r == 0) begin : gen_top
           assign w_in = weight_data_i[(c-1)*LANES+:LANES];
         end else begin : gen_below
@@ -151,9 +153,9 @@ module bitloom_array #(
       assign drain     = r == ROWS - 1 && capture;
       assign shadow_in = r == ROWS - 1 ? gen_drain[c].above : '0;
       // a leaves in the east, w in the south; only the bottom row's capture is looked at
-      wire unused_pe = &{1'b0, a_out, w_out, ctrl_out, capture, 1'b0};
+      wire unused_pe = &{1'b0, a_out, w_out, capture, 1'b0};
 
-      bitloom_pe #(.LANES(LANES), .ACC_W(ACC_W)) u_pe (
+      bitloom_pe #(.LANES(LANES), .ACC_W(ACC_W), .DRAINS(r == ROWS - 1)) u_pe (
           .clk_i,
           .rst_i,
           .a_i(a_in),
@@ -161,7 +163,6 @@ module bitloom_array #(
           .ctrl_i(ctrl_in),
           .a_o(a_out),
           .w_o(w_out),
-          .ctrl_o(ctrl_out),
           .drain_i(drain),
           .capture_o(capture),
           .shadow_i(shadow_in),

@@ -4,15 +4,15 @@
 //        w_i, shadow_i
 //             |
 //   a_i  --> +----+ --> a_o         sum    = (first ? 0 : acc << shift) +- popcount(a AND w)
-//   ctrl_i ->| PE |---> ctrl_o      shadow = sum of a tile's last step, then what stands above
+//   ctrl_i ->| PE |                 shadow = sum of a tile's last step, then what stands above
 //            +----+
 //             |
 //        w_o, shadow_o
 //
-// a and its control move east, w moves south, one element a cycle. A tile may start in the cycle
-// after the previous one's last step: the finished value waits in the shadow register. After a cycle
-// with drain_i that register takes shadow_i in each cycle, until the element's own next capture, which
-// wins. The array drains its bottom row only; elsewhere drain_i is 0.
+// a moves east, w moves south, one element a cycle. A tile may start in the cycle after the previous
+// one's last step: the finished value waits in the shadow register. With DRAINS, after a cycle with
+// drain_i that register takes shadow_i in each cycle, until the element's own next capture, which
+// wins. The array drains its bottom row only.
 //
 // ctrl = {valid, first, shift, live, neg, last}; without live the step shifts but adds nothing. last
 // comes with valid only.
@@ -21,7 +21,8 @@
 
 module bitloom_pe #(
     parameter LANES = 32,  // bits of the reduction in a step
-    parameter ACC_W = 32   // accumulator bits
+    parameter ACC_W = 32,  // accumulator bits
+    parameter DRAINS = 1   // 0: drain_i and shadow_i are not looked at
 ) (
     input  logic             clk_i,
     input  logic             rst_i,
@@ -30,7 +31,6 @@ module bitloom_pe #(
     input  logic [5:0]       ctrl_i,
     output logic [LANES-1:0] a_o,
     output logic [LANES-1:0] w_o,
-    output logic [5:0]       ctrl_o,
     input  logic             drain_i,   // from the next cycle on the shadow takes shadow_i
     output logic             capture_o, // this element captures in this cycle
     input  logic [ACC_W-1:0] shadow_i,
@@ -44,38 +44,42 @@ module bitloom_pe #(
   logic [COUNT_W-1:0] count;
   bitloom_popcount #(.LANES(LANES)) u_popcount (.data_i(a_i & w_i), .count_o(count));
 
-  // One step of Horner's rule, with one adder for both signs: -p is ~p + 1.
-  function automatic logic [ACC_W-1:0] next(input logic [ACC_W-1:0] acc,
-                                            input logic [ACC_W-1:0] term);
-    next = (first ? '0 : acc << shift) + (term ^ {ACC_W{neg}}) + ACC_W'(neg);
-  endfunction
-
-  logic [ACC_W-1:0] acc_q, term;
-  assign term = live ? ACC_W'(count) : '0;
+  // One step of Horner's rule, with one adder for both signs: -p is ~p + 1. Only looked at with valid:
+  // simulation rests otherwise.
+  logic [ACC_W-1:0] acc_q, term, sum;
+  always_comb begin
+    term = 'x;
+    sum  = 'x;
+    if (valid) begin
+      term = live ? ACC_W'(count) : '0;
+      sum  = (first ? '0 : acc_q << shift) + (term ^ {ACC_W{neg}}) + ACC_W'(neg);
+    end
+  end
 
   assign capture_o = last;
 
-  // The sum is written out twice, under the conditions of its use, so that a simulator need not work
-  // it out in other cycles; synthesis shares it.
-  logic draining_q;
+  logic draining;
   always_ff @(posedge clk_i) begin
     if (valid) begin
-      acc_q <= next(acc_q, term);
+      acc_q <= sum;
       a_o   <= a_i;
       w_o   <= w_i;
     end
-    if (last) shadow_o <= next(acc_q, term);
-    else if (draining_q) shadow_o <= shadow_i;
+    if (last) shadow_o <= sum;
+    else if (draining) shadow_o <= shadow_i;
   end
 
-  always_ff @(posedge clk_i)
-    if (rst_i) draining_q <= 1'b0;
-    else if (drain_i) draining_q <= 1'b1;
-    else if (capture_o) draining_q <= 1'b0;
-
-  always_ff @(posedge clk_i)
-    if (rst_i) ctrl_o <= '0;
-    else ctrl_o <= ctrl_i;
+  generate
+    if (DRAINS) begin : gen_drains
+      always_ff @(posedge clk_i)
+        if (rst_i) draining <= 1'b0;
+        else if (drain_i) draining <= 1'b1;
+        else if (capture_o) draining <= 1'b0;
+    end else begin : gen_stays
+      assign draining = 1'b0;
+      wire unused = &{1'b0, rst_i, drain_i, shadow_i, 1'b0};
+    end
+  endgenerate
 endmodule
 
 `default_nettype wire
