@@ -69,6 +69,23 @@ module bitloom_command #(
 );
   localparam WORD_BYTES = LANES / 8;
 
+  typedef enum logic [3:0] {
+    PACKET,   // wait for a header or damage
+    DIVIDE,   // a load's words
+    DECIDE,   // the verdict stands
+    DROP,     // payload of a refused packet
+    LOAD,     // payload of a load
+    DESC,     // payload of a run
+    CLOSE,    // a load's payload was read: wait for its last unit
+    JUDGE,    // a run's payload was read
+    RUN,      // offer the run
+    SEND,     // offer the send
+    SETTLE,   // wait until nothing is under way
+    SNAPSHOT, // have the counters read, cleared or both
+    ANSWER    // give an answer
+  } state_t;
+  state_t state_q, after_q;  // after_q: where to go when the answer is taken
+
   logic bad, head, packet_end, sound, take;
   logic [31:0] word0, length, address, argument, payload;
   logic [7:0]  opcode;
@@ -164,9 +181,13 @@ module bitloom_command #(
     .done_o(divided), .quotient_o(words), .remainder_o(rest)
   );
   always_comb begin
-    strides = 4'd15;
-    for (int i = 0; i < 8; i++) strides = strides + {3'd0, planes[i]};
-    span = is_codes ? 19'(strides[2:0]) * 19'(argument[15:0]) : '0;
+    strides = 'x;
+    span    = '0;
+    if (is_codes) begin
+      strides = 4'd15;
+      for (int i = 0; i < 8; i++) strides = strides + {3'd0, planes[i]};
+      span = 19'(strides[2:0]) * 19'(argument[15:0]);
+    end
   end
 
   // The largest payload is the largest multiple of four in 24 bits.
@@ -177,24 +198,25 @@ module bitloom_command #(
   logic [19:0] last;  // one past the last word, where nothing is left out above
   assign count = is_send ? argument[23:0] : words;
   assign last = {3'd0, address[16:0]} + {3'd0, count[16:0]} + {1'b0, span};
-  always_comb begin
-    if (is_run) length_ok = length == 32'(`BITLOOM_DESCRIPTOR_BITS / 8);
-    else if (is_send) length_ok = length == '0 && argument_ok && argument[23:0] != '0;
-    else if (is_load)
-      length_ok = argument_ok && short_enough && rest == '0 && words != '0 &&
-                  (!is_codes || has_codebook);
-    else length_ok = length == '0;
-    address_ok = !(is_load || is_send) ||
-                 (address[31:17] == '0 && count[23:17] == '0 &&
-                  last <= {3'd0, is_send ? 17'(ACT_DEPTH) : depth});
-  end
-
+  // The verdict is made while it is looked at: otherwise simulation rests.
   logic [7:0] verdict;
   always_comb begin
-    verdict = `BITLOOM_STATUS_OK;
-    if (!(is_question || is_load || is_run || is_send)) verdict = `BITLOOM_STATUS_OPCODE;
-    else if (!length_ok) verdict = `BITLOOM_STATUS_LENGTH;
-    else if (!address_ok) verdict = `BITLOOM_STATUS_ADDRESS;
+    {length_ok, address_ok, verdict} = 'x;
+    if (state_q == DECIDE) begin
+      if (is_run) length_ok = length == 32'(`BITLOOM_DESCRIPTOR_BITS / 8);
+      else if (is_send) length_ok = length == '0 && argument_ok && argument[23:0] != '0;
+      else if (is_load)
+        length_ok = argument_ok && short_enough && rest == '0 && words != '0 &&
+                    (!is_codes || has_codebook);
+      else length_ok = length == '0;
+      address_ok = !(is_load || is_send) ||
+                   (address[31:17] == '0 && count[23:17] == '0 &&
+                    last <= {3'd0, is_send ? 17'(ACT_DEPTH) : depth});
+      verdict = `BITLOOM_STATUS_OK;
+      if (!(is_question || is_load || is_run || is_send)) verdict = `BITLOOM_STATUS_OPCODE;
+      else if (!length_ok) verdict = `BITLOOM_STATUS_LENGTH;
+      else if (!address_ok) verdict = `BITLOOM_STATUS_ADDRESS;
+    end
   end
 
   // ---- The descriptor of a run -------------------------------------------------------------------
@@ -203,26 +225,9 @@ module bitloom_command #(
     if (shift_desc) desc_o <= {payload, desc_o[`BITLOOM_DESCRIPTOR_BITS-1:32]};
   bitloom_descriptor #(
     .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .TABLE_DEPTH(TABLE_DEPTH)
-  ) u_descriptor (.desc_i(desc_o), .ok_o(desc_ok));
+  ) u_descriptor (.check_i(state_q == JUDGE), .desc_i(desc_o), .ok_o(desc_ok));
 
   // ---- State -------------------------------------------------------------------------------------
-  typedef enum logic [3:0] {
-    PACKET,   // wait for a header or damage
-    DIVIDE,   // a load's words
-    DECIDE,   // the verdict stands
-    DROP,     // payload of a refused packet
-    LOAD,     // payload of a load
-    DESC,     // payload of a run
-    CLOSE,    // a load's payload was read: wait for its last unit
-    JUDGE,    // a run's payload was read
-    RUN,      // offer the run
-    SEND,     // offer the send
-    SETTLE,   // wait until nothing is under way
-    SNAPSHOT, // have the counters read, cleared or both
-    ANSWER    // give an answer
-  } state_t;
-  state_t state_q, after_q;  // after_q: where to go when the answer is taken
-
   logic unpack_start, unpack_idle, unit_valid, unpack_ready;
   assign unpack_start = state_q == DECIDE && is_load && verdict == `BITLOOM_STATUS_OK;
   bitloom_unpack #(.LANES(LANES), .UNIT_BYTES(UNIT_BYTES)) u_unpack (

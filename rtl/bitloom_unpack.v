@@ -140,8 +140,12 @@ module bitloom_unpack #(
   assign plane = todo_q & ~rest;
   assign codes_done = rest == '0;  // with the stream word
   always_comb begin
-    for (int k = 0; k < 16; k++) bits[k] = |(book_q[k*8 +: 8] & plane);
-    for (int l = 0; l < 8; l++) expanded[l] = bits[payload_data_i[l*4 +: 4]];
+    bits     = 'x;
+    expanded = 'x;
+    if (code_valid) begin
+      for (int k = 0; k < 16; k++) bits[k] = |(book_q[k*8 +: 8] & plane);
+      for (int l = 0; l < 8; l++) expanded[l] = bits[payload_data_i[l*4 +: 4]];
+    end
   end
   always_ff @(posedge clk_i)
     if (start_i) book_have_q <= '0;

@@ -77,6 +77,7 @@ int main(int argc, char **argv) {
   static test t;
   t.b = bench_begin(argc, argv, "bench_descriptor");
   t.d = dut_open(argc, argv, &t.p);
+  *t.p.check_i = 1;
   for (int i = 0; i < 500; i++) {
     bl_descriptor l = sound(&t);
     check(&t, &l, true, -1);
