@@ -41,5 +41,5 @@ synth-baseline:
 	@mv $(BUILD)/baseline.new tests/synth/baseline
 
 # Two tables and the proof in `make test`, the others, minutes each, in `make test-all`.
-TEST_COMMANDS += tests/house/check_popcount "tests/synth/check ice40 tiny" "tests/synth/check ecp5 default"
+TEST_COMMANDS += tests/house/check_popcount tests/house/check_ram "tests/synth/check ice40 tiny" "tests/synth/check ecp5 default"
 TEST_ALL_COMMANDS += $(foreach s,$(filter-out ice40-tiny ecp5-default,$(SYNTH_ALL)),"tests/synth/check $(subst -, ,$(s))")
