@@ -30,12 +30,12 @@ typedef struct {
   double sqnr, sqnr_alone, ratio_error;
 } bl_addition_cost;
 
-// Where the weights are ours to choose, their scale is pulled (to between 0.7 and 2 times) so that
-// d is a power of two, which is one plane; a channel whose unit is negative gets negated weights.
-// Of six roundings of the powers, those within 1 dB of the least noise, the one with the fewest
-// planes in groups of eight channels is taken.
-// Where they are fixed the sum is raised until d has nine bits or more, and d is rounded.
-// Errors: UNSUPPORTED (a unit of 0), RANGE (scales too far apart).
+// Where the weights are ours to choose, their scale is pulled so that d is a power of two, which is
+// one plane; a channel whose unit is negative gets negated weights. Each channel begins with the
+// power of the least noise; then, in groups of eight channels, which a device works on together,
+// powers are left as long as the noise of all weights stays within 1 dB of that, the cheapest
+// first. Where they are fixed the sum is raised until d has nine bits or more, and d is rounded.
+// Errors: UNSUPPORTED (a unit of 0), RANGE (scales too far apart), MEMORY.
 BL_MUST_USE bl_status bl_addition_fit(bl_addition *addition, bl_addition_cost *cost, bl_error *err);
 
 #endif
