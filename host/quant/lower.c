@@ -182,6 +182,9 @@ static bl_status start(bl_lowering *l) {
     v->h = (uint32_t)in->dims[2];
     v->w = (uint32_t)in->dims[3];
   }
+  if (in->type != BL_TYPE_FLOAT)
+    return bl_fail(l->err, BL_ERR_UNSUPPORTED,
+                   "input %s: holds integers; begin with floats and QuantizeLinear", in->name);
   if (in->rank < 1 || in->dims[0] != 1)
     return bl_fail(l->err, BL_ERR_UNSUPPORTED, "input %s: import it with a batch of 1", in->name);
   return BL_OK;
