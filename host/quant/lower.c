@@ -136,6 +136,9 @@ static void inherit(const bl_lowering *l, bl_view *out) {
 }
 
 static bl_status lower_node(bl_lowering *l) {
+  const bl_lower_function_state *function = &l->functions[l->node->outputs[0]];
+  if (function->absorbed) return BL_OK;
+  if (function->curved) return bl_lower_table(l);
   if (is_fixed(l)) return BL_OK;
   lower_rule rule = rule_of(l->node->op);
   if (rule == NULL)
@@ -170,9 +173,7 @@ static bl_status start(bl_lowering *l) {
   l->out->stages = bl_arena_alloc(l->out->arena, edges(g), sizeof *l->out->stages);
   if (l->views == NULL || l->consumers == NULL || l->out->stages == NULL)
     return bl_fail(l->err, BL_ERR_MEMORY, "%s: no memory", g->name);
-  for (uint32_t n = 0; n < g->node_count; n++)
-    for (uint32_t k = 0; k < g->nodes[n].input_count; k++)
-      if (g->nodes[n].inputs[k] >= 0) l->consumers[g->nodes[n].inputs[k]]++;
+  BL_TRY(bl_lower_find_functions(l));
   const bl_value *in = &g->values[g->inputs[0]];
   bl_view *v = &l->views[g->inputs[0]];
   *v = (bl_view){

@@ -7,6 +7,7 @@
 
 #include "host/float/session.h"
 #include "host/graph/int_graph.h"
+#include "host/quant/function.h"
 #include "host/quant/observer.h"
 
 enum { BL_STAGE_INPUT = -1, BL_STAGE_NONE = -2, BL_LOWER_MAX_POSTS = 16, BL_LOWER_MAX_PARTS = 16 };
@@ -49,6 +50,13 @@ typedef struct {
   // every accumulator; else the nearest one, where the device rounds halves up.
   const bl_node *quant_node;
   int32_t value; // the float value that the stage's output is
+  // A table at the end (NULL: none) makes the output of an index; what the graph fixes of that:
+  const bl_function *function;
+  bool index_quantised;
+  bl_quantiser index_quantiser;
+  double index_lo, index_hi;
+  const bl_node *index_node;
+  int32_t index_value; // the float value that the index is
 } bl_stage;
 
 typedef enum { BL_LOWER_PLAIN, BL_LOWER_SOFTMAX, BL_LOWER_SIGMOID } bl_lower_suffix;

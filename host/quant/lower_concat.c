@@ -169,17 +169,18 @@ bl_status bl_lower_concat(bl_lowering *l) {
   return real == c ? BL_OK : close_up(l, s, first.order);
 }
 
-bl_stage *bl_lower_open_parts(bl_lowering *l) {
+bl_stage *bl_lower_open_parts(bl_lowering *l, const bl_quantiser *q) {
   const bl_view *in = bl_lower_view(l, 0);
   bl_stage *s = bl_lower_stage(l, in);
   if (s == NULL || (s->part_count == 0 && !s->closes_up) || s->quantised || in->up ||
       s->post_count > 0 || s->pooled || s->addend != BL_STAGE_NONE || bl_lower_shared(l, 0))
     return NULL;
-  s->value = l->node->outputs[0];
-  if (s->closes_up) {
-    s = &l->out->stages[s->input];
-    s->value = l->node->outputs[0];
-  }
+  bl_stage *all = s->closes_up ? &l->out->stages[s->input] : s;
+  for (uint32_t k = 0; k < all->part_count; k++)
+    if (l->out->stages[all->parts[k]].function != NULL &&
+        (q == NULL || q->format.kind == BL_FORMAT_B1))
+      return NULL; // nothing comes behind a table, and its output is no b1
+  s->value = all->value = l->node->outputs[0];
   *bl_lower_view_out(l) = *in;
-  return s;
+  return all;
 }

@@ -157,7 +157,7 @@ bl_status bl_lower_clamp(bl_lowering *l) {
     post.hi = high != NULL ? bl_value_constant(high) ? (double)high->f[0] : 0
                            : (double)bl_node_float(l->node, "max", INFINITY);
   }
-  bl_stage *all = bl_lower_open_parts(l);
+  bl_stage *all = bl_lower_open_parts(l, NULL);
   for (uint32_t k = 0; all != NULL && k < all->part_count; k++) {
     s = &l->out->stages[all->parts[k]];
     s->clamped = true;

@@ -26,13 +26,22 @@ typedef struct {
   const bl_value *factor;
 } bl_view;
 
+// What a value is to functions of one number, see lower_function.c.
+typedef struct {
+  int32_t base;  // the value that it is a function of, perhaps itself; -1: not of data
+  bool curved;   // no straight line with clamps
+  bool absorbed; // only functions of the same base read it
+  bool read;     // by some node
+} bl_lower_function_state;
+
 typedef struct {
   const bl_float_graph *graph;
   const bl_float_session *session;
   bl_lowered *out;
-  bl_view *views;      // [value_count]
-  uint32_t *consumers; // [value_count]
-  const bl_node *node; // the one being lowered
+  bl_view *views;                     // [value_count]
+  uint32_t *consumers;                // [value_count], functions counted as readers of their base
+  bl_lower_function_state *functions; // [value_count]
+  const bl_node *node;                // the one being lowered
   bool fuse_adds;
   bl_error *err;
 } bl_lowering;
@@ -101,8 +110,16 @@ bool bl_lower_same_quantiser(const bl_quantiser *a, const bl_quantiser *b);
 // Fixes a stage's integers as those of another one.
 void bl_lower_quantise_as(bl_stage *stage, const bl_stage *from);
 // Where operand 0 is a concatenation that only this node reads and whose integers are not fixed:
-// its stage, the node's output being that; else NULL. What is to be done goes to every part.
-bl_stage *bl_lower_open_parts(bl_lowering *l);
+// its stage, the node's output being that; else NULL. What is to be done goes to every part: a
+// quantiser `q`, or (NULL) an element-wise operation.
+bl_stage *bl_lower_open_parts(bl_lowering *l, const bl_quantiser *q);
+// Finds the functions in a graph and counts consumers; called before the walk.
+bl_status bl_lower_find_functions(bl_lowering *l);
+// The rule for a node whose output is the end of a function.
+bl_status bl_lower_table(bl_lowering *l);
+// Where operand 0 comes from a table that only this node reads, may the table give the integers of
+// quantiser `q`? Then the node's output is its stage's.
+bool bl_lower_open_table(bl_lowering *l, const bl_quantiser *q);
 
 // The rules.
 bl_status bl_lower_conv(bl_lowering *l);

@@ -43,7 +43,7 @@ static void fix(bl_stage *s, const rule *r) {
 
 // A concatenation's integers are its parts'.
 static bool fix_parts(bl_lowering *l, const rule *r) {
-  bl_stage *s = bl_lower_open_parts(l);
+  bl_stage *s = bl_lower_open_parts(l, &r->q);
   if (s == NULL) return false;
   fix(s, r);
   bl_stage *behind = bl_lower_stage(l, bl_lower_view(l, 0));
@@ -68,6 +68,10 @@ static bl_status apply(bl_lowering *l, const rule *r) {
     return BL_OK;
   }
   if (fix_parts(l, r)) return BL_OK;
+  if (bl_lower_open_table(l, &r->q)) {
+    fix(bl_lower_stage(l, in), r);
+    return BL_OK;
+  }
   bl_stage *s;
   BL_TRY(bl_lower_open(l, 0, true, &s));
   fix(s, r);

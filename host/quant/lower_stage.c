@@ -120,8 +120,8 @@ bool bl_lower_shared(const bl_lowering *l, uint32_t k) {
 bl_status bl_lower_open(bl_lowering *l, uint32_t k, bool monotone, bl_stage **stage) {
   const bl_view *in = bl_lower_view(l, k);
   bl_stage *s = bl_lower_stage(l, in);
-  if (s == NULL || bl_lower_shared(l, k) || s->quantised || s->part_count > 0 || in->up ||
-      (s->pooled && !monotone)) {
+  if (s == NULL || bl_lower_shared(l, k) || s->quantised || s->function != NULL ||
+      s->part_count > 0 || in->up || (s->pooled && !monotone)) {
     BL_TRY(bl_lower_copy(l, in, &s));
     bl_lower_show(l, s, in->order);
   } else {

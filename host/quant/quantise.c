@@ -20,6 +20,7 @@ typedef struct {
   bl_arena *scratch;
   bl_lowered lowered;
   bl_observer *observers; // [stage_count + 1], the network's input first
+  bl_observer *indices;   // [stage_count], what goes into a table
   bl_quantised *out;
   bl_error *err;
 } quantising;
@@ -42,7 +43,14 @@ static bool observed(const quantising *q, uint32_t observer) {
   return !s->quantised && !s->is_part && !gives_accumulators(q, observer - 1);
 }
 
+static bool index_observed(const quantising *q, uint32_t stage) {
+  const bl_stage *s = &q->lowered.stages[stage];
+  return s->function != NULL && !s->index_quantised;
+}
+
 static bool needs_calibration(const quantising *q) {
+  for (uint32_t k = 0; k < q->lowered.stage_count; k++)
+    if (index_observed(q, k)) return true;
   for (uint32_t k = 0; k <= q->lowered.stage_count; k++)
     if (observed(q, k)) return true;
   return false;
@@ -71,9 +79,12 @@ static bl_status calibration_pass(quantising *q, float *scaled, bool second) {
     BL_TRY(bl_float_session_run(q->session, q->err));
     if (observed(q, 0)) BL_TRY(observe_input(q, in, scaled, second));
     for (uint32_t s = 0; s < q->lowered.stage_count; s++) {
-      if (!observed(q, s + 1)) continue;
-      const bl_value *v = bl_float_session_value(q->session, q->lowered.stages[s].value);
-      BL_TRY(observe(q, &q->observers[s + 1], v->f, v->count, second));
+      const bl_stage *stage = &q->lowered.stages[s];
+      const bl_value *v = bl_float_session_value(q->session, stage->value);
+      if (observed(q, s + 1)) BL_TRY(observe(q, &q->observers[s + 1], v->f, v->count, second));
+      if (!index_observed(q, s)) continue;
+      v = bl_float_session_value(q->session, stage->index_value);
+      BL_TRY(observe(q, &q->indices[s], v->f, v->count, second));
     }
   }
   return BL_OK;
@@ -82,11 +93,14 @@ static bl_status calibration_pass(quantising *q, float *scaled, bool second) {
 static bl_status calibrate(quantising *q) {
   size_t count = q->lowered.stage_count + 1u;
   q->observers = bl_arena_alloc(q->scratch, count, sizeof *q->observers);
+  q->indices = bl_arena_alloc(q->scratch, count, sizeof *q->indices);
   float *scaled =
       bl_arena_alloc(q->scratch, bl_float_session_input(q->session, 0)->count, sizeof *scaled);
-  if (q->observers == NULL || scaled == NULL) return no_memory(q);
+  if (q->observers == NULL || q->indices == NULL || scaled == NULL) return no_memory(q);
   for (size_t k = 0; k < count; k++)
     bl_observer_init(&q->observers[k]);
+  for (size_t k = 0; k < count; k++)
+    bl_observer_init(&q->indices[k]);
   if (!needs_calibration(q)) return BL_OK;
   if (q->calibration == NULL || q->calibration->count == 0)
     return bl_fail(q->err, BL_ERR_USAGE,
@@ -117,6 +131,18 @@ static void join_parts(const bl_stage *s, uint32_t index, bl_int_graph *g) {
   }
 }
 
+// A tensor's quantiser by calibration. What a table gives is no b1.
+static bl_quantiser calibrated(const quantising *q, uint32_t stage) {
+  const bl_stage *s = &q->lowered.stages[stage];
+  const bl_observer *o = &q->observers[stage + 1];
+  if (s->dynamic) return bl_observer_input(o);
+  unsigned bits =
+      stage + 1 == q->lowered.stage_count ? q->options->output_bits : q->options->activation_bits;
+  bl_quantiser result = bl_observer_activation(o, bits, q->options->range);
+  if (s->function == NULL || result.format.kind != BL_FORMAT_B1) return result;
+  return bl_observer_activation(o, 2, q->options->range);
+}
+
 static bl_status make_tensors(quantising *q, bl_int_graph *g) {
   const bl_lowered *l = &q->lowered;
   g->tensors[0] = (bl_int_tensor){
@@ -135,13 +161,8 @@ static bl_status make_tensors(quantising *q, bl_int_graph *g) {
       set_quantiser(t, s->quantiser);
     else if (gives_accumulators(q, k))
       set_quantiser(t, (bl_quantiser){{BL_FORMAT_ACC, 32}, 1, 0});
-    else if (s->dynamic)
-      set_quantiser(t, bl_observer_input(&q->observers[k + 1]));
     else
-      set_quantiser(t, bl_observer_activation(&q->observers[k + 1],
-                                              k + 1 == l->stage_count ? q->options->output_bits
-                                                                      : q->options->activation_bits,
-                                              q->options->range));
+      set_quantiser(t, calibrated(q, k));
     join_parts(s, k, g);
   }
   return BL_OK;
@@ -444,6 +465,44 @@ static bl_status check_padding(const quantising *q, const bl_stage *s, const bl_
                  s->name);
 }
 
+// The table of a layer, and in its place as the layer's output the integer that it is indexed with.
+static bl_status make_table(const quantising *q, const bl_stage *s, bl_int_graph *g,
+                            bl_int_layer *layer, bl_stage *before, bl_int_tensor *index) {
+  const bl_int_tensor *out = &g->tensors[layer->output];
+  const bl_quantiser i =
+      s->index_quantised
+          ? s->index_quantiser
+          : bl_function_index(s->function, &q->indices[s - q->lowered.stages], q->options->range);
+  const int32_t top = bl_format_max(out->format);
+  bl_function_output output = {
+      {out->format, out->scale, out->zero_point}, bl_format_min(out->format), top, s->quant_node};
+  if (s->quantised) {
+    output.lo = (int32_t)s->q_lo;
+    output.hi = (int32_t)s->q_hi;
+  } else if (out->format.kind == BL_FORMAT_S) {
+    output.lo = -top;
+  }
+  layer->table = bl_arena_alloc(g->arena, BL_INT_TABLE, sizeof *layer->table);
+  if (layer->table == NULL) return no_memory(q);
+  bl_function_table(s->function, i, &output, layer->table);
+  *before = *s;
+  before->quantised = s->index_quantised;
+  before->quantiser = s->index_quantiser;
+  before->q_lo = s->index_lo;
+  before->q_hi = s->index_hi;
+  before->quant_node = s->index_node;
+  set_quantiser(index, i);
+  return BL_OK;
+}
+
+// The device adds the output's zero point to what it clamps: the index's own goes into the bias.
+static void shift_index(const bl_int_tensor *index, const bl_int_tensor *out, uint32_t channels,
+                        bl_int_layer *layer) {
+  for (uint32_t n = 0; layer->table != NULL && n < channels; n++)
+    layer->bias[n] +=
+        ((int64_t)index->zero_point - out->zero_point) * ((int64_t)1 << layer->shift[n]);
+}
+
 static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
   const bl_stage *s = &q->lowered.stages[index];
   bl_int_layer *layer = &g->layers[g->layer_count++];
@@ -462,6 +521,12 @@ static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
     addend = &g->tensors[s->addend + 1];
     BL_TRY(make_addend(q, s, g, layer, scale));
   }
+  bl_stage before;
+  bl_int_tensor looked_up = *out;
+  if (s->function != NULL) {
+    BL_TRY(make_table(q, s, g, layer, &before, &looked_up));
+    s = &before;
+  }
   bool exact = s->quantised && s->quant_node != NULL;
   q->out->graph_was_quantised = q->out->graph_was_quantised || s->quantised || s->dynamic;
   q->out->linear_count += s->quantised && !exact;
@@ -469,7 +534,7 @@ static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
     layer->lo = (int32_t)s->q_lo;
     layer->hi = (int32_t)s->q_hi;
   } else if (out->format.kind != BL_FORMAT_ACC) {
-    BL_TRY(set_clamp(q, s, out, layer));
+    BL_TRY(set_clamp(q, s, &looked_up, layer));
   }
   for (uint32_t n = 0; n < s->out_c; n++) {
     dequantiser d = dequantiser_of(s, layer, in, addend, scale[n], n);
@@ -478,8 +543,9 @@ static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
     else if (out->format.kind == BL_FORMAT_ACC)
       accumulator_outputs(s, layer, n, d);
     else
-      BL_TRY(real_requant(q, s, out, layer, n, d));
+      BL_TRY(real_requant(q, s, &looked_up, layer, n, d));
   }
+  shift_index(&looked_up, out, s->out_c, layer);
   return BL_OK;
 }
 

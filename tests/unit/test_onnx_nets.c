@@ -372,13 +372,157 @@ static void refused_resize(void **state) {
   assert_non_null(strstr(bl_command_errors, "node u (Resize)"));
 }
 
+// ---- Tables
+
+// x -> node -> out for operators with attributes left at their defaults.
+static void put_silu(net *n, const char *in, const char *out) {
+  char inputs[32];
+  put_plain(n, "Sigmoid", in, "silu_s");
+  (void)snprintf(inputs, sizeof inputs, "%s silu_s", in);
+  put_plain(n, "Mul", inputs, out);
+}
+
+// 0.5 * x * (1 + erf(x / sqrt 2)), as exporters write it before opset 20.
+static void put_gelu(net *n, const char *in, const char *out) {
+  char inputs[32];
+  put_scalar(n, "gelu_r", 1.41421356F);
+  put_scalar(n, "gelu_1", 1);
+  put_scalar(n, "gelu_h", 0.5F);
+  (void)snprintf(inputs, sizeof inputs, "%s gelu_r", in);
+  put_plain(n, "Div", inputs, "gelu_d");
+  put_plain(n, "Erf", "gelu_d", "gelu_e");
+  put_plain(n, "Add", "gelu_e gelu_1", "gelu_a");
+  (void)snprintf(inputs, sizeof inputs, "%s gelu_a", in);
+  put_plain(n, "Mul", inputs, "gelu_m");
+  put_plain(n, "Mul", "gelu_m gelu_h", out);
+}
+
+// x * clip(x + 3, 0, 6) / 6
+static void put_hard_swish(net *n, const char *in, const char *out) {
+  char inputs[32];
+  put_scalar(n, "swish_0", 0);
+  put_scalar(n, "swish_3", 3);
+  put_scalar(n, "swish_6", 6);
+  (void)snprintf(inputs, sizeof inputs, "%s swish_3", in);
+  put_plain(n, "Add", inputs, "swish_a");
+  put_plain(n, "Clip", "swish_a swish_0 swish_6", "swish_c");
+  (void)snprintf(inputs, sizeof inputs, "%s swish_c", in);
+  put_plain(n, "Mul", inputs, "swish_m");
+  put_plain(n, "Div", "swish_m swish_6", out);
+}
+
+// Four layers with a function each, side by side: one layer for each, tables and all.
+static void four_functions(const char *name, const char *const ops[4]) {
+  net n = new_net(3, 6, 6);
+  char sums[16], made[16], all[64] = "";
+  put_scalar(&n, "four", 4);
+  for (int k = 0; k < 4; k++) {
+    (void)snprintf(sums, sizeof sums, "a%d", k);
+    (void)snprintf(made, sizeof made, "f%d", k);
+    put_conv(&n, "x", sums, 3, 8, &three);
+    (void)snprintf(line, sizeof line, "%s four", sums);
+    (void)snprintf(sums, sizeof sums, "m%d", k); // beyond where the functions saturate
+    put_plain(&n, "Mul", line, sums);
+    if (strcmp(ops[k], "silu") == 0)
+      put_silu(&n, sums, made);
+    else if (strcmp(ops[k], "gelu") == 0)
+      put_gelu(&n, sums, made);
+    else if (strcmp(ops[k], "swish") == 0)
+      put_hard_swish(&n, sums, made);
+    else
+      put_plain(&n, ops[k], sums, made);
+    (void)snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", k > 0 ? " " : "", made);
+  }
+  put_concat(&n, all, "c");
+  put_conv(&n, "c", "d", 32, 8, &three);
+  put_end(&n, "d", 8 * 36);
+  check(name, &n, "--bits w8a8", 0.05);
+  expect_layers(6);
+}
+
+static void functions(void **state) {
+  (void)state;
+  static const char *const ops[3][4] = {{"Sigmoid", "Tanh", "HardSigmoid", "Softplus"},
+                                        {"HardSwish", "Gelu", "LeakyRelu", "Elu"},
+                                        {"silu", "gelu", "swish", "Erf"}};
+  four_functions("sigmoid, tanh, hard sigmoid, softplus", ops[0]);
+  four_functions("hard swish, gelu, leaky relu, elu", ops[1]);
+  four_functions("silu, gelu and hard swish in parts, erf", ops[2]);
+}
+
+// One behind the other, with pooling, a sum, an up-sampling and a clamp behind tables, a function
+// of the network's input and one in front of the output, at few bits.
+static void functions_in_a_row(void **state) {
+  (void)state;
+  static const char *const bits[] = {"--bits w8a8", "--bits w6a5", "--bits w2a1 --range minmax"};
+  static const double most[] = {0.05, 0.35, 3};
+  for (int k = 0; k < 3; k++) {
+    net n = new_net(3, 8, 8);
+    put_plain(&n, "Tanh", "x", "t");
+    put_conv(&n, "t", "a", 3, 8, &three);
+    put_hard_swish(&n, "a", "ah");
+    message pool = new_node("MaxPool", "p", "ah", "p");
+    put_ints(&pool, "kernel_shape", (const int64_t[]){2, 2}, 2);
+    put_ints(&pool, "strides", (const int64_t[]){2, 2}, 2);
+    put_message(&n.graph, 1, &pool);
+    put_conv(&n, "p", "b", 8, 8, &three);
+    put_silu(&n, "b", "bs");
+    put_plain(&n, "Add", "bs p", "s");
+    put_plain(&n, "LeakyRelu", "s", "sl");
+    put_plain(&n, "Relu", "sl", "sr");
+    put_resize(&n, "sr", "u", 2, 2);
+    put_conv(&n, "u", "c", 8, 8, &three);
+    put_plain(&n, "Flatten", "c", "cf");
+    put_plain(&n, "Gemm", "cf e_w e_b", "e");
+    put_random(&n, "e_w", (const int64_t[]){512, OUTPUTS}, 2, sqrt(3.0 / 512));
+    put_random(&n, "e_b", (const int64_t[]){OUTPUTS}, 1, 0.3);
+    put_plain(&n, "Tanh", "e", "y");
+    check("functions in a row", &n, bits[k], most[k]);
+  }
+}
+
+// Integers in front of a function and behind it are met exactly, whatever the rounding between.
+static void fixed_function(void **state) {
+  (void)state;
+  net n = new_net(2, 4, 4);
+  put_scalar(&n, "zero", 0);
+  put_scalar(&n, "w4", 4);
+  put_scalar(&n, "w6", 6);
+  put_scalar(&n, "eighth", 0.125F);
+  put_scalar(&n, "quarter", 0.25F);
+  put_scalar(&n, "odd", 0.1109F);
+  put_scalar(&n, "small", 0.0317F);
+  put_quant(&n, "x", "xq", "eighth", "w4", true);
+  put_quantised_conv(&n, "xq", "a", 2, 8);
+  put_quant(&n, "a", "aq", "odd", "w6", true);
+  put_plain(&n, "Sigmoid", "aq", "as");
+  put_quant(&n, "as", "at", "small", "w6", false);
+  put_quantised_conv(&n, "at", "b", 8, 8);
+  put_quant(&n, "b", "bq", "odd", "w6", true);
+  put_silu(&n, "bq", "bs");
+  put_quant(&n, "bs", "bt", "odd", "w6", true);
+  put_plain(&n, "Flatten", "bt", "flat");
+  put_random(&n, "m_w", (const int64_t[]){8 * 16, OUTPUTS}, 2, 0.9);
+  put_quant(&n, "m_w", "m_q", "quarter", "w4", true);
+  put_plain(&n, "MatMul", "flat m_q", "y");
+  check("fixed function", &n, "", 1e-5);
+  expect_layers(3);
+}
+
 int main(void) {
   seed = (uint64_t)time(NULL);
   printf("seed %llu\n", (unsigned long long)seed);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(branches),       cmocka_unit_test(read_twice), cmocka_unit_test(vectors),
-      cmocka_unit_test(fixed_integers), cmocka_unit_test(upsampled),  cmocka_unit_test(unequal),
+      cmocka_unit_test(branches),
+      cmocka_unit_test(read_twice),
+      cmocka_unit_test(vectors),
+      cmocka_unit_test(fixed_integers),
+      cmocka_unit_test(upsampled),
+      cmocka_unit_test(unequal),
       cmocka_unit_test(refused_resize),
+      cmocka_unit_test(functions),
+      cmocka_unit_test(functions_in_a_row),
+      cmocka_unit_test(fixed_function),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
 }
