@@ -19,6 +19,8 @@ enum {
   BL_CONTRACT_TILE_BYTES = 0x8, // bytes of a tile-list entry
   BL_CONTRACT_TABLE_ENTRIES = 0x100, // entries of one table, a byte each
   BL_CONTRACT_CODEBOOK_BYTES = 0x10, // bytes of the codebook at the head of a load of codes
+  BL_CONTRACT_LEAST_ACC_W = 0x10, // fewest accumulator bits of a device
+  BL_CONTRACT_MOST_ACC_W = 0x20, // most accumulator bits of a device
   BL_CONTRACT_MAX_PAYLOAD = 0xFFFFFC, // largest payload of a packet in bytes
 };
 

@@ -339,7 +339,8 @@ bl_driver_result bl_driver_identify(bl_driver *driver, const bl_config *expected
   const bl_config config = {NULL, w[2], w[3],  w[4],  w[5],  w[6],  w[7],
                             w[8], w[9], w[10], w[11], w[12], w[13], w[14]};
   if (found != NULL) *found = config;
-  bool known = w[0] == BL_CONTRACT_IDENTITY && w[1] == BL_CONTRACT_VERSION;
+  bool known = w[0] == BL_CONTRACT_IDENTITY && w[1] == BL_CONTRACT_VERSION &&
+               config.acc_w >= BL_CONTRACT_LEAST_ACC_W && config.acc_w <= BL_CONTRACT_MOST_ACC_W;
   return known && same_config(&config, expected) ? BL_DRIVER_OK : BL_DRIVER_WRONG_DEVICE;
 }
 

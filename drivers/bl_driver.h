@@ -115,8 +115,8 @@ bl_driver_result bl_driver_fence(bl_driver *driver);
 bl_driver_result bl_driver_counters(bl_driver *driver, uint64_t counters[BL_COUNTER_COUNT],
                                     bool clear);
 
-// Asks for the identity and compares it with `expected`. On WRONG_DEVICE *found holds what the
-// device said (its name is NULL); found may be NULL.
+// Asks for the identity and compares it with `expected`. WRONG_DEVICE where it differs, and for any
+// ACC_W outside 16..32. *found holds what the device said (its name is NULL); found may be NULL.
 bl_driver_result bl_driver_identify(bl_driver *driver, const bl_config *expected, bl_config *found);
 
 // Brings a device back after any failure: a soft reset through the registers where there are any,

@@ -14,6 +14,8 @@
 `define BITLOOM_TILE_BYTES 32'h8 // bytes of a tile-list entry
 `define BITLOOM_TABLE_ENTRIES 32'h100 // entries of one table, a byte each
 `define BITLOOM_CODEBOOK_BYTES 32'h10 // bytes of the codebook at the head of a load of codes
+`define BITLOOM_LEAST_ACC_W 32'h10 // fewest accumulator bits of a device
+`define BITLOOM_MOST_ACC_W 32'h20 // most accumulator bits of a device
 `define BITLOOM_MAX_PAYLOAD 32'hfffffc // largest payload of a packet in bytes
 
 `define BITLOOM_OP_IDENTIFY 8'h1 // answer with the identity words

@@ -62,6 +62,11 @@ module bitloom_top #(
 );
   localparam UNIT_BYTES = LANES / 8 > 9 ? LANES / 8 : 9;
 
+  // There is no such module: elaboration ends here, with its name for a message.
+  if (ACC_W < `BITLOOM_LEAST_ACC_W || ACC_W > `BITLOOM_MOST_ACC_W) begin : gen_refused
+    bitloom_needs_acc_w_of_16_to_32 u_refused ();
+  end
+
   logic [1:0] control;
   logic       rst;
   assign rst = rst_i || control[0];

@@ -90,6 +90,8 @@ static bool allocate(bl_functional *d) {
 }
 
 bl_functional *bl_functional_open(const bl_config *config, bl_popcount popcount) {
+  if (config->acc_w < BL_CONTRACT_LEAST_ACC_W || config->acc_w > BL_CONTRACT_MOST_ACC_W)
+    return NULL;
   bl_functional *d = calloc(1, sizeof *d);
   if (d == NULL) return NULL;
   d->config = *config;

@@ -30,9 +30,9 @@ typedef enum {
   BL_POPCOUNT_AVX512
 } bl_popcount;
 
-// A device of the given configuration (lanes 16, 32 or 64; cols 8 or 16); memories start as zero.
-// NULL when memory is short, the configuration is not one of these, or the machine lacks
-// `popcount`.
+// A device of the given configuration (lanes 16, 32 or 64; cols 8 or 16; acc_w 16 to 32); memories
+// start as zero. NULL when memory is short, the configuration is not one of these, or the machine
+// lacks `popcount`.
 bl_functional *bl_functional_open(const bl_config *config, bl_popcount popcount);
 void bl_functional_close(bl_functional *device);
 

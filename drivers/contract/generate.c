@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONFIG_FIELDS = 13 };
+enum { CONFIG_FIELDS = 13, ACC_W_FIELD = 3 }; // of CONFIG, its name left out
 
 #define IGNORE2(a, b)
 #define IGNORE3(a, b, c)
@@ -319,6 +319,25 @@ static void write_markdown(void) {
            fields[f].is_signed ? "yes" : "", fields[f].comment);
 }
 
+static long constant(const char *name) {
+  for (size_t i = 0; i < COUNT(constants); i++)
+    if (strcmp(constants[i].name, name) == 0) return constants[i].value;
+  return 0;
+}
+
+static bool acc_w_fits(void) {
+  const long least = constant("LEAST_ACC_W"), most = constant("MOST_ACC_W");
+  bool fits = true;
+  for (size_t i = 0; i < COUNT(configs); i++) {
+    long acc_w = (long)configs[i].value[ACC_W_FIELD];
+    if (acc_w >= least && acc_w <= most) continue;
+    (void)fprintf(stderr, "contract.def: configuration %s: acc_w of %ld; use %ld to %ld\n",
+                  configs[i].name, acc_w, least, most);
+    fits = false;
+  }
+  return fits;
+}
+
 int main(int argc, char **argv) {
   static const struct {
     const char *name;
@@ -327,6 +346,7 @@ int main(int argc, char **argv) {
                {"source", write_source},
                {"verilog", write_verilog},
                {"markdown", write_markdown}};
+  if (!acc_w_fits()) return 1;
   place_fields();
   for (size_t i = 0; argc == 2 && i < COUNT(forms); i++) {
     if (strcmp(argv[1], forms[i].name) != 0) continue;

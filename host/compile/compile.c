@@ -300,6 +300,12 @@ bl_status bl_compile(const bl_int_graph *graph, const bl_compile_options *option
   if (options->batch > BL_PROGRAM_MAX_BATCH)
     return bl_fail(err, BL_ERR_RANGE, "compile: batches of %u, the limit is %u", options->batch,
                    (unsigned)BL_PROGRAM_MAX_BATCH);
+  const bl_config *config = options->config;
+  if (config->acc_w < BL_CONTRACT_LEAST_ACC_W || config->acc_w > BL_CONTRACT_MOST_ACC_W)
+    return bl_fail(err, BL_ERR_RANGE,
+                   "compile: configuration %s has accumulators of %u bits; use %d to %d",
+                   config->name == NULL ? "" : config->name, config->acc_w,
+                   (int)BL_CONTRACT_LEAST_ACC_W, (int)BL_CONTRACT_MOST_ACC_W);
   BL_TRY(bl_int_check(graph, err));
   if (graph->layer_count == 0)
     return bl_fail(err, BL_ERR_UNSUPPORTED, "network %s: it has no layers to run on a device",

@@ -248,12 +248,39 @@ static void flipped_and_mended(void **state) {
   printf("%u of %u mended files were still sound\n", loaded, tried);
 }
 
+// Accumulator bits are a configuration's; a file with others, all checksums right, is refused.
+static void other_accumulators(void **state) {
+  (void)state;
+  saved s;
+  save(0, &s);
+  const bl_config *config = s.made.config;
+  size_t at = HEADER;
+  for (int section = 1; section < 3; section++) // the third is the program
+    at += SECTION + get32(s.bytes + at + 4);
+  at += SECTION + 4 + 2 + strlen(config->name) + 3 * 4; // batch, name, rows, cols, lanes
+  assert_int_equal(get32(s.bytes + at), config->acc_w);
+  static const uint32_t others[] = {0, 15, 16, 25, 32, 33, UINT32_MAX};
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+    put32(s.bytes + at, others[i]);
+    mend(s.bytes, s.size);
+    refused(s.bytes, s.size, "a file with other accumulators");
+  }
+  put32(s.bytes + at, config->acc_w);
+  mend(s.bytes, s.size);
+  bl_bloom bloom;
+  bl_error err = {0};
+  if (bl_bloom_parse("test", s.bytes, s.size, &bloom, &err) != BL_OK) fail_msg("%s", err.text);
+  bl_bloom_free(&bloom);
+  drop(&s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(comes_back),
       cmocka_unit_test(truncated),
       cmocka_unit_test(flipped),
       cmocka_unit_test(flipped_and_mended),
+      cmocka_unit_test(other_accumulators),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
