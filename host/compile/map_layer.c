@@ -54,15 +54,28 @@ static uint32_t total_words(const bl_mapping *m) {
   return bl_div_up(m->in->parent_channel % m->config->lanes + m->in_c, m->config->lanes);
 }
 
+// Halved before it is subtracted (a post of 0), the row sum needs all its bits; nothing else does.
+// That happens where something not bipolar is added: the addend, or the sums of an earlier run.
+static bool row_sum_fits(const bl_mapping *m) {
+  const bool alone = m->addend == NULL && bl_window_ids(m) * m->in_planes <= m->config->row_depth;
+  const int64_t lo = bl_format_min(m->in->format), hi = bl_format_max(m->in->format);
+  const int64_t largest = m->in_bipolar ? 1 : -lo > hi ? -lo : hi; // of an input, as it is stored
+  const uint32_t place = (m->in_bipolar ? 2u : 1u) + m->layer->raise;
+  return alone ||
+         ((int64_t)m->taps * m->group_in * largest << place) < (int64_t)1 << (m->config->acc_w - 1);
+}
+
 static void map_formats(bl_mapping *m) {
   bl_format in = m->in->format;
   m->in_planes = in.bits;
   m->in_bipolar = in.kind == BL_FORMAT_B1;
   m->in_signed = in.kind == BL_FORMAT_S;
   // The row sum is shared by all columns and counts all lanes, so bipolar weights stay bipolar only
-  // where all columns reduce over the same inputs and no other tensor's; elsewhere they are s2.
+  // where all columns reduce over the same inputs and no other tensor's, and where that sum fits;
+  // elsewhere they are s2.
   bool alone = m->in->parent == 0 || m->host_windows;
-  m->weights_bipolar = m->layer->weight_format.kind == BL_FORMAT_B1 && m->groups == 1 && alone;
+  m->weights_bipolar =
+      m->layer->weight_format.kind == BL_FORMAT_B1 && m->groups == 1 && alone && row_sum_fits(m);
   m->place = (m->in_bipolar ? 1u : 0u) + (m->weights_bipolar ? 1u : 0u) + m->layer->raise;
 }
 
@@ -332,10 +345,10 @@ bl_status bl_map_layer(const bl_int_graph *graph, uint32_t index, const bl_confi
   m.pool_stride_w = m.out->w == 1 ? 1 : layer->pool_stride_w;
   m.tile1 = bl_div_up(m.out->c, config->cols);
   map_input(&m);
-  map_formats(&m);
   m.codes = layer->codebook != NULL && layer->addend_weight == NULL &&
             (codebook_has_zero(layer) || (m.groups == 1 && m.in->parent == 0));
   read_words(&m, 0, total_words(&m));
+  map_formats(&m);
   BL_TRY(check_concatenation(&k, &m));
   bool pools =
       layer->pool_h != 1 || layer->pool_w != 1 || m.conv_h != m.out->h || m.conv_w != m.out->w;

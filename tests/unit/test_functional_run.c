@@ -357,7 +357,7 @@ static int64_t accumulate(const scene *s, const uint64_t *words, uint32_t t, uin
       if (pass->sum) sum += sign * __builtin_popcountll(a);
     }
   }
-  int64_t scale = (int64_t)1 << tile->post, halved = sum * scale;
+  int64_t scale = (int64_t)1 << tile->post, halved = wrap(s, sum) * scale;
   halved = (halved - (halved & 1)) / 2; // rounds down
   return wrap(s, p * scale - halved);
 }
