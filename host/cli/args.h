@@ -34,7 +34,7 @@ typedef struct {
   const char *model; // the positional argument; NULL for sub-commands without one
   bool json, help;
 
-  const char *output, *bits;
+  const char *output, *bits, *codebook;
   int device, range, config, layout; // indices of the choices; -1: not given
   const char *data, *array, *labels, *label_array, *calib, *calib_array;
   uint64_t skip, limit, calib_limit, batch, output_bits;

@@ -24,6 +24,16 @@ static bl_status read_bits(const char *text, bl_quantise_options *options, bl_er
   return BL_OK;
 }
 
+// The codebook that was asked for, if any, is kept in *codebook.
+static bl_status read_codebook(const char *text, bl_codebook *codebook,
+                               bl_quantise_options *options, bl_error *err) {
+  if (text == NULL) return BL_OK;
+  if (options->weight_bits != 4)
+    return bl_fail(err, BL_ERR_USAGE, "--codebook is of 4-bit codes: say --bits w4aM with it");
+  options->codebook = codebook;
+  return bl_codebook_open(text, codebook, err);
+}
+
 typedef struct {
   const bl_cli_args *args;
   bl_float_graph *graph;
@@ -88,7 +98,9 @@ static bl_status quantise(work *w, bl_error *err) {
       .range = w->args->range == BL_CLI_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE,
       .output_bits = w->args->output_bits > 0 ? (unsigned)w->args->output_bits : 0,
       .fuse_adds = w->args->fuse_adds};
+  bl_codebook codebook;
   BL_TRY(read_bits(w->args->bits, &options, err));
+  BL_TRY(read_codebook(w->args->codebook, &codebook, &options, err));
   bool given = options.weight_bits != NOT_GIVEN;
   if (!given) options.weight_bits = options.activation_bits = 8;
   bl_calibration calibration = {read_sample, w, w->has_dataset ? w->dataset.count : 0};
@@ -134,6 +146,15 @@ static void print_addition(const bl_addition_cost *cost, cJSON *object, bl_cli_o
   }
 }
 
+// Layers with an addition have no room for codes: theirs are expanded before they are sent.
+static bool has_codes(const bl_int_layer *layer) {
+  return layer->codebook != NULL && layer->addend_weight == NULL;
+}
+
+static const char *weights_name(const bl_int_layer *layer) {
+  return has_codes(layer) ? "codes" : bl_format_name(layer->weight_format);
+}
+
 static void print_layer(const work *w, uint32_t index, cJSON *array, bl_cli_output *output) {
   const bl_int_graph *graph = w->quantised.graph;
   const bl_int_layer *layer = &graph->layers[index];
@@ -143,8 +164,8 @@ static void print_layer(const work *w, uint32_t index, cJSON *array, bl_cli_outp
   double steps = (double)w->program->layer_issue[index] / images;
   bl_cli_say(output, "%4u  %-28.28s %4u x %u x %u %s by %s to %u x %u x %u %s\n", (unsigned)index,
              layer->name, (unsigned)in->h, (unsigned)in->w, (unsigned)in->c,
-             bl_format_name(in->format), bl_format_name(layer->weight_format), (unsigned)out->h,
-             (unsigned)out->w, (unsigned)out->c, bl_format_name(out->format));
+             bl_format_name(in->format), weights_name(layer), (unsigned)out->h, (unsigned)out->w,
+             (unsigned)out->c, bl_format_name(out->format));
   bl_cli_say(output,
              "      %.0f cycles: issue %.0f, requant %.0f, gather %.0f, drain %.0f; %u run%s\n",
              (double)cost[BL_COUNTER_CYCLES] / images, (double)cost[BL_COUNTER_ISSUE] / images,
@@ -154,7 +175,7 @@ static void print_layer(const work *w, uint32_t index, cJSON *array, bl_cli_outp
   cJSON *object = cJSON_CreateObject();
   (void)cJSON_AddStringToObject(object, "name", layer->name);
   (void)cJSON_AddStringToObject(object, "input", bl_format_name(in->format));
-  (void)cJSON_AddStringToObject(object, "weights", bl_format_name(layer->weight_format));
+  (void)cJSON_AddStringToObject(object, "weights", weights_name(layer));
   (void)cJSON_AddStringToObject(object, "output", bl_format_name(out->format));
   (void)cJSON_AddNumberToObject(object, "issue_steps", steps);
   (void)cJSON_AddNumberToObject(object, "parts", w->program->layer_parts[index]);
@@ -168,7 +189,8 @@ static uint64_t weight_bits(const bl_int_graph *graph) {
   for (uint32_t i = 0; i < graph->layer_count; i++) {
     const bl_int_layer *layer = &graph->layers[i];
     bits += (uint64_t)graph->tensors[layer->output].c * layer->kernel_h * layer->kernel_w *
-            (graph->tensors[layer->input].c / layer->groups) * layer->weight_format.bits;
+            (graph->tensors[layer->input].c / layer->groups) *
+            (has_codes(layer) ? 4u : layer->weight_format.bits);
   }
   return bits;
 }

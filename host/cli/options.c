@@ -63,6 +63,7 @@ static const option options[] = {
     {"--output", TEXT, COM | REP, AT(output), "FILE", 0, 0, "file to write"},
     {"--bits", TEXT, COM, AT(bits), "wNaM", 0, 0,
      "N-bit weights and M-bit activations, 1 to 8 each, such as w4a4"},
+    {"--codebook", TEXT, COM, AT(codebook), "nf4|po2|apot|FILE", 0, 0, "weights of 16 values"},
     {"--output-bits", COUNT, COM, AT(output_bits), "N", 1, 8,
      "bits of the network's outputs (default: int32, where a wide output layer runs three times)"},
     {"--fuse-adds", FLAG, COM, AT(fuse_adds), NULL, 0, 0,

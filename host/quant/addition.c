@@ -20,6 +20,7 @@ static double pulled(const bl_addition *a, uint32_t n, int k) {
 }
 
 static double integer_of(const bl_addition *a, double weight, double scale) {
+  if (a->codebook != NULL) return bl_codebook_nearest(a->codebook, weight / scale);
   const double most = (1 << (a->weight_bits - 1)) - 1;
   return fmax(-most, fmin(most, rint(weight / scale)));
 }

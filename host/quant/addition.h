@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "host/base/error.h"
+#include "host/quant/codebook.h"
 
 typedef struct {
   const char *name;  // of the node, for errors
@@ -15,12 +16,13 @@ typedef struct {
   size_t fan;        // weights of a channel
   const double
       *unit; // [channels] real sum = scale * unit * sum, as a multiple of the addend's scale
-  const float *weights; // [channels][fan]; NULL where the integers are fixed
-  unsigned weight_bits; // of integers that are not fixed, 2..8
-  double *scale;        // [channels] of the weights; pulled where they are not fixed
-  int8_t *integers;     // [channels][fan]; rounded again where the scale is pulled
-  int32_t *ratio;       // [channels] out: d
-  uint8_t raise;        // out: 0..24
+  const float *weights;        // [channels][fan]; NULL where the integers are fixed
+  unsigned weight_bits;        // of integers that are not fixed, 2..8
+  const bl_codebook *codebook; // whose values those integers are; NULL: any
+  double *scale;               // [channels] of the weights; pulled where they are not fixed
+  int8_t *integers;            // [channels][fan]; rounded again where the scale is pulled
+  int32_t *ratio;              // [channels] out: d
+  uint8_t raise;               // out: 0..24
 } bl_addition;
 
 // What that costs: where scales are pulled, the weights' signal to quantisation noise in dB with

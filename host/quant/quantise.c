@@ -175,6 +175,24 @@ static size_t fan_in(const bl_stage *s) {
   return (size_t)s->window.kernel_h * s->window.kernel_w * (s->in_c / s->window.groups);
 }
 
+// The codebook of a stage's weights; NULL: none.
+static const bl_codebook *codebook_of(const quantising *q, const bl_stage *s) {
+  return s->unit_weights || s->weight_scale != NULL ? NULL : q->options->codebook;
+}
+
+// The codebook that a layer's weights are of, unless one of them was made 0 that has no 0.
+static bl_status keep_codebook(const quantising *q, const bl_stage *s, bl_arena *arena,
+                               bl_int_layer *layer) {
+  const bl_codebook *codebook = codebook_of(q, s);
+  if (codebook == NULL) return BL_OK;
+  for (size_t k = 0; k < s->out_c * fan_in(s); k++)
+    if (bl_codebook_nearest(codebook, layer->weights[k]) != layer->weights[k]) return BL_OK;
+  layer->codebook = bl_arena_alloc(arena, BL_INT_CODES, sizeof *layer->codebook);
+  if (layer->codebook == NULL) return no_memory(q);
+  memcpy(layer->codebook, codebook->values, BL_INT_CODES);
+  return BL_OK;
+}
+
 // Integers and their scale for each channel.
 static void make_weights(const quantising *q, const bl_stage *s, bl_int_layer *layer,
                          double *scale) {
@@ -182,9 +200,15 @@ static void make_weights(const quantising *q, const bl_stage *s, bl_int_layer *l
   layer->weight_format = s->unit_weights           ? (bl_format){BL_FORMAT_S, 2}
                          : s->weight_scale != NULL ? s->weight_format
                                                    : bl_weight_format(q->options->weight_bits);
+  const bl_codebook *codebook = codebook_of(q, s);
+  if (codebook != NULL) layer->weight_format = codebook->format;
   for (uint32_t n = 0; n < s->out_c; n++) {
     const float *w = s->weights + n * fan;
     int8_t *out = layer->weights + n * fan;
+    if (codebook != NULL) {
+      scale[n] = bl_codebook_quantise(codebook, w, fan, q->options->range, out);
+      continue;
+    }
     if (!s->unit_weights && s->weight_scale == NULL) {
       scale[n] = bl_quantise_weights(w, fan, q->options->weight_bits, q->options->range, out);
       continue;
@@ -313,6 +337,7 @@ static bl_status make_addend(quantising *q, const bl_stage *s, const bl_int_grap
                           .unit = unit,
                           .weights = fixed ? NULL : s->weights,
                           .weight_bits = q->options->weight_bits,
+                          .codebook = codebook_of(q, s),
                           .scale = scale,
                           .integers = layer->weights,
                           .ratio = layer->addend_weight};
@@ -546,7 +571,7 @@ static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
       BL_TRY(real_requant(q, s, &looked_up, layer, n, d));
   }
   shift_index(&looked_up, out, s->out_c, layer);
-  return BL_OK;
+  return keep_codebook(q, s, g->arena, layer);
 }
 
 static bl_status make_graph(quantising *q) {

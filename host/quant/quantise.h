@@ -7,6 +7,7 @@
 #include "host/graph/float_graph.h"
 #include "host/graph/int_graph.h"
 #include "host/quant/addition.h"
+#include "host/quant/codebook.h"
 #include "host/quant/lower.h"
 
 typedef struct {
@@ -14,6 +15,9 @@ typedef struct {
   bl_range_method range;
   unsigned output_bits; // of the network's output, 1..8; 0: int32 accumulators, nothing is lost
   bool fuse_adds;       // see bl_lower
+  // What weights may be, in place of all integers of weight_bits; NULL: those. Layers whose weights
+  // the graph fixes keep them.
+  const bl_codebook *codebook;
 } bl_quantise_options;
 
 // Where calibration samples come from. read() writes the graph input's elements, in its own order.
