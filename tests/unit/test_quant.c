@@ -122,7 +122,7 @@ static void additions(void **state) {
       scale[n] = bl_quantise_weights(w + n * FAN, FAN, bits, BL_RANGE_MINMAX, q + n * FAN);
       unit[n] = uniform(0.02, 4) * (next_random() % 4 == 0 ? -1 : 1);
     }
-    bl_addition a = {"test", CHANNELS, FAN, unit, w, bits, scale, q, ratio, 0};
+    bl_addition a = {"test", CHANNELS, FAN, unit, w, bits, NULL, scale, q, ratio, 0};
     bl_addition_cost cost;
     bl_error err = {0};
     assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_OK);
