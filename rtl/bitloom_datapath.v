@@ -251,7 +251,10 @@ module bitloom_datapath #(
       // Table, or the code as it is.
       logic [7:0] code_q, final_code;
       assign table_re_o[c]          = out_table != '0;
-      assign table_addr_o[c*16+:16] = {4'd0, out_table - 4'd1, code};
+      always_comb begin
+        table_addr_o[c*16+:16] = 'x;
+        if (out_table != '0) table_addr_o[c*16+:16] = {4'd0, out_table - 4'd1, code};
+      end
       assign final_code             = out_table != '0 ? table_data_i[c*8+:8] : code_q;
       always_ff @(posedge clk_i) code_q <= code;
 

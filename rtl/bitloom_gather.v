@@ -528,6 +528,12 @@ module bitloom_gather #(
   function automatic logic outside(input logic [PW:WW] index);
     outside = index[PW:PW-1] != '0 || (b_rotated_q && index[PW-2:WW] != '0);
   endfunction
+  always_comb begin
+    fill_we_o = '0;
+    if (b_valid_q || b_flush_q)
+      for (int i = 0; i < ROWS; i++)
+        fill_we_o[i*GATHER_WORDS+:GATHER_WORDS] = GATHER_WORDS'({b_rows_next_q[i], b_rows_q[i]});
+  end
   genvar r;
   generate
     for (r = 0; r < ROWS; r = r + 1) begin : gen_row
@@ -542,28 +548,28 @@ module bitloom_gather #(
       assign takes_next[r] = pair_pixels && open_q[r] && left_q != 13'd1;
       assign open_after[r] = open_q[r] && !(at_tap && last_tap);
       always_ff @(posedge clk_i)
-        if (enters_now) begin
-          open_q[r] <= 1'b1;
-          phase_q   <= cursor_phase_d;
-          left_q    <= 13'(kernel_w) + 13'(odd);
-          before_q  <= odd;
-        end else if (state_q == WINDOW_ROW) begin
-          open_q[r] <= 1'b0;
-        end else if (pixel_end && open_q[r]) begin
-          open_q[r] <= open_after[r];
-          if (at_tap) left_q <= left_q - (pair_pixels ? 13'd2 : 13'd1);
-          before_q  <= 1'b0;
-        end
+        if (state_q == WINDOW_ROW || pixel_end)
+          if (enters_now) begin
+            open_q[r] <= 1'b1;
+            phase_q   <= cursor_phase_d;
+            left_q    <= 13'(kernel_w) + 13'(odd);
+            before_q  <= odd;
+          end else if (state_q == WINDOW_ROW) begin
+            open_q[r] <= 1'b0;
+          end else if (open_q[r]) begin
+            open_q[r] <= open_after[r];
+            if (at_tap) left_q <= left_q - (pair_pixels ? 13'd2 : 13'd1);
+            before_q  <= 1'b0;
+          end
 
       // pointer: word of plane 0, byte in it
       logic [PW-1:0] pointer_q;
       logic [BW-1:0] byte_q;
       logic [BW:0]   byte_after;
       logic [PW:0]   word, next;
-      logic          writes, takes_now, spills;
+      logic          writes, spills;
       logic [3:0]    step;
-      assign writes     = (b_valid_q || b_flush_q) && (b_rows_q[r] || b_rows_next_q[r]);
-      assign takes_now  = b_valid_q && writes;
+      assign writes = fill_we_o[r*GATHER_WORDS+:GATHER_WORDS] != '0;
       always_comb begin
         word        = 'x;
         next        = 'x;
@@ -588,14 +594,10 @@ module bitloom_gather #(
         end else if (b_load_q) begin
           pointer_q <= res_offset > 16'(ROW_DEPTH) ? PW'(ROW_DEPTH) : PW'(res_offset);
           byte_q    <= '0;
-        end else if (takes_now) begin
+        end else if (b_valid_q && writes) begin
           byte_q <= byte_after[BW-1:0];
           if (byte_after[BW]) pointer_q <= pointer_q + PW'(step);
         end
-      assign fill_we_o[r*GATHER_WORDS] = (b_valid_q || b_flush_q) && b_rows_q[r];
-      if (GATHER_WORDS == 2) begin : gen_we_next
-        assign fill_we_o[r*GATHER_WORDS+1] = (b_valid_q || b_flush_q) && b_rows_next_q[r];
-      end
       assign fill_addr_o[r*16+:16]  = 16'(word);
       assign fill_next_o[r*16+:16]  = 16'(next);
       assign fill_shift_o[r*4+:4]   = 4'(byte_q);

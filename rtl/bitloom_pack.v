@@ -193,15 +193,16 @@ module bitloom_pack #(
   logic [SLOTS-1:0] enabled, kept;
   assign enabled = {SLOTS{1'b1}} << first_b_q;
   assign kept    = ~({{SLOTS - 1{1'b1}}, 1'b0} << last_b_q);
-  genvar s;
-  generate
-    for (s = 0; s < SLOTS; s = s + 1) begin : gen_slot
-      assign act_wdata_o[s*COLS+:COLS] =
-          kept[s] ? buffer_data[s*SLOT_BITS + 32'(plane_b_q[2:0])*COLS +: COLS] : '0;
-      assign act_we_o[s*COLS/8+:COLS/8] =
-          {COLS / 8{live_b_q && !beyond && enabled[s] && (kept[s] || !out_keep_i)}};
-    end
-  endgenerate
+  always_comb begin
+    act_we_o    = '0;
+    act_wdata_o = 'x;
+    if (live_b_q)  // otherwise nobody looks, and simulation rests
+      for (int s = 0; s < SLOTS; s++) begin
+        act_wdata_o[s*COLS+:COLS] =
+            kept[s] ? buffer_data[s*SLOT_BITS + 32'(plane_b_q[2:0])*COLS +: COLS] : '0;
+        act_we_o[s*COLS/8+:COLS/8] = {COLS / 8{!beyond && enabled[s] && (kept[s] || !out_keep_i)}};
+      end
+  end
 
   wire unused = &{1'b0, out_last_cols_i, out_slot_i[3:SW], plane_b_q[3], 1'b0};
 endmodule

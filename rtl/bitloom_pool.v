@@ -66,13 +66,16 @@ module bitloom_pool #(
   logic had;
   assign had = !first_q && stored[COLS*8];
   always_comb begin
-    best[COLS*8] = had || inside_q;
-    for (int c = 0; c < COLS; c++) begin
-      if (!had) best[c*8+:8] = inside_q ? codes_q[c*8+:8] : 8'd0;
-      else if (inside_q && {codes_q[c*8+7] ^ signed_i, codes_q[c*8+:7]} >
-                           {stored[c*8+7] ^ signed_i, stored[c*8+:7]})
-        best[c*8+:8] = codes_q[c*8+:8];
-      else best[c*8+:8] = stored[c*8+:8];
+    best = 'x;
+    if (valid_q) begin  // otherwise nobody looks, and simulation rests
+      best[COLS*8] = had || inside_q;
+      for (int c = 0; c < COLS; c++) begin
+        if (!had) best[c*8+:8] = inside_q ? codes_q[c*8+:8] : 8'd0;
+        else if (inside_q && {codes_q[c*8+7] ^ signed_i, codes_q[c*8+:7]} >
+                             {stored[c*8+7] ^ signed_i, stored[c*8+:7]})
+          best[c*8+:8] = codes_q[c*8+:8];
+        else best[c*8+:8] = stored[c*8+:8];
+      end
     end
   end
 

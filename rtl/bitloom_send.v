@@ -139,28 +139,35 @@ module bitloom_send #(
   assign empty   = have == '0;
   assign room    = 3'd4 - {1'b0, fill_q};
   assign offered = 3'd4 - {1'b0, place_q[1:0]};
-  always_comb begin
-    count = room < offered ? room : offered;
-    if (have[4:2] == '0 && {1'b0, have[1:0]} < count) count = {1'b0, have[1:0]};
-    some = {count[2], count[2] || &count[1:0], count[2] || count[1], count != '0};
-    case (fill_q)
-      2'd0: lanes = some;
-      2'd1: lanes = {some[2:0], 1'b0};
-      2'd2: lanes = {some[1:0], 2'b00};
-      default: lanes = {some[0], 3'b000};
-    endcase
-    group = word_q[31:0];
-    for (int g = 1; g < GROUPS; g++) if (place_q[4:2] == 3'(g)) group = word_q[g*32+:32];
-    case (place_q[1:0] - fill_q)
-      2'd0: rotated = group;
-      2'd1: rotated = {group[7:0], group[31:8]};
-      2'd2: rotated = {group[15:0], group[31:16]};
-      default: rotated = {group[23:0], group[31:24]};
-    endcase
-  end
   assign take = ahead_valid_q && empty;
   assign last = none_left && !reading_q && !ahead_valid_q && empty;
   assign move = !empty && !full_q;
+  always_comb begin
+    count   = 'x;
+    some    = 'x;
+    lanes   = 'x;
+    group   = 'x;
+    rotated = 'x;
+    if (move) begin  // otherwise nobody looks, and simulation rests
+      count = room < offered ? room : offered;
+      if (have[4:2] == '0 && {1'b0, have[1:0]} < count) count = {1'b0, have[1:0]};
+      some = {count[2], count[2] || &count[1:0], count[2] || count[1], count != '0};
+      case (fill_q)
+        2'd0: lanes = some;
+        2'd1: lanes = {some[2:0], 1'b0};
+        2'd2: lanes = {some[1:0], 2'b00};
+        default: lanes = {some[0], 3'b000};
+      endcase
+      group = word_q[31:0];
+      for (int g = 1; g < GROUPS; g++) if (place_q[4:2] == 3'(g)) group = word_q[g*32+:32];
+      case (place_q[1:0] - fill_q)
+        2'd0: rotated = group;
+        2'd1: rotated = {group[7:0], group[31:8]};
+        2'd2: rotated = {group[15:0], group[31:16]};
+        default: rotated = {group[23:0], group[31:24]};
+      endcase
+    end
+  end
 
   always_ff @(posedge clk_i) if (take) word_q <= (GROUPS * 32)'(ahead_q);
   always_ff @(posedge clk_i)

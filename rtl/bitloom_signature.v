@@ -32,12 +32,15 @@ module bitloom_signature #(
     crc32 = ~crc;
   endfunction
 
+  logic             valid, valid_q;
+  logic [31:0]      crc_q;
   logic [LANES-1:0] written;
-  always_comb for (int b = 0; b < LANES / 8; b++) written[b*8+:8] = data_i[b*8+:8] & {8{enable_i[b]}};
-
-  logic        valid, valid_q;
-  logic [31:0] crc_q;
   assign valid  = enable_i != '0;
+  always_comb begin
+    written = 'x;
+    if (valid)
+      for (int b = 0; b < LANES / 8; b++) written[b*8+:8] = data_i[b*8+:8] & {8{enable_i[b]}};
+  end
   assign busy_o = valid || valid_q;
   always_ff @(posedge clk_i)
     if (rst_i) valid_q <= 1'b0;

@@ -72,26 +72,27 @@ module bitloom_unpack #(
   assign take = payload_valid_i && room && !codes_i;
 
   assign rotation = place_q - fill_q[1:0];
-  always_comb begin
-    case (rotation)
-      2'd0: rotated = payload_data_i;
-      2'd1: rotated = {payload_data_i[7:0], payload_data_i[31:8]};
-      2'd2: rotated = {payload_data_i[15:0], payload_data_i[31:16]};
-      default: rotated = {payload_data_i[23:0], payload_data_i[31:24]};
-    endcase
-  end
-
   // Byte j of the unit is in lane j mod 4; the bytes taken begin at fill_q and lie in lanes of their
   // own, those below fill_q mod 4 in the next group of four.
   logic [3:0] some, lanes, next_group;
   always_comb begin
-    some = {count[2], count[2] || &count[1:0], count[2] || count[1], count != '0};
-    case (fill_q[1:0])
-      2'd0: {lanes, next_group} = {some, 4'b0000};
-      2'd1: {lanes, next_group} = {some[2:0], some[3], 4'b0001};
-      2'd2: {lanes, next_group} = {some[1:0], some[3:2], 4'b0011};
-      default: {lanes, next_group} = {some[0], some[3:1], 4'b0111};
-    endcase
+    rotated = 'x;
+    {some, lanes, next_group} = 'x;
+    if (take) begin  // otherwise nobody looks, and simulation rests
+      case (rotation)
+        2'd0: rotated = payload_data_i;
+        2'd1: rotated = {payload_data_i[7:0], payload_data_i[31:8]};
+        2'd2: rotated = {payload_data_i[15:0], payload_data_i[31:16]};
+        default: rotated = {payload_data_i[23:0], payload_data_i[31:24]};
+      endcase
+      some = {count[2], count[2] || &count[1:0], count[2] || count[1], count != '0};
+      case (fill_q[1:0])
+        2'd0: {lanes, next_group} = {some, 4'b0000};
+        2'd1: {lanes, next_group} = {some[2:0], some[3], 4'b0001};
+        2'd2: {lanes, next_group} = {some[1:0], some[3:2], 4'b0011};
+        default: {lanes, next_group} = {some[0], some[3:1], 4'b0111};
+      endcase
+    end
   end
 
   always_ff @(posedge clk_i) begin
