@@ -73,18 +73,18 @@ module bitloom_array #(
   // Control moves south and east together with the words: row r's column c is at stage r + c.
   genvar k;
   for (k = 0; k < ROWS + COLS; k = k + 1) begin : gen_stage
-    logic [6:0] ctrl_q;  // {valid, first, shift, live, neg, last, sum}
+    logic [6:0] ctrl_q;  // {live in the row-sum column, live, valid, first, shift, neg, last}
     logic [6:0] ctrl;
     if (k == 0) begin : gen_enter
-      assign ctrl = step_valid_i ? {1'b1, step_first_i, step_shift_i, step_live_i, step_neg_i,
-                                    step_last_i, step_sum_i} : '0;
+      assign ctrl = step_valid_i ? {step_live_i && step_sum_i, step_live_i, 1'b1, step_first_i,
+                                    step_shift_i, step_neg_i, step_last_i} : '0;
     end else begin : gen_move
       assign ctrl = gen_stage[k-1].ctrl_q;
     end
     always_ff @(posedge clk_i)
       if (rst_i) ctrl_q <= '0;
       else ctrl_q <= ctrl;
-    wire unused = &{1'b0, ctrl_q[0], 1'b0};  // columns but the first have no use for sum
+    wire unused = &{1'b0, ctrl_q[6], 1'b0};  // the last columns see no row sums
   end
 
   for (r = 0; r < ROWS; r = r + 1) begin : gen_row
@@ -130,18 +130,17 @@ module bitloom_array #(
   for (r = 0; r < ROWS; r = r + 1) begin : gen_pe_row
     for (c = 0; c <= COLS; c = c + 1) begin : gen_pe
       logic [LANES-1:0] a_in, a_out, w_in, w_out;
-      logic [5:0]       ctrl_in;
+      logic             live;
       logic [ACC_W-1:0] shadow_in, shadow_out;
       logic             capture, drain;
 
       if (c == 0) begin : gen_sum
         assign a_in    = row_data[r*LANES+:LANES];
-        assign ctrl_in = {gen_stage[r].ctrl_q[6:4], gen_stage[r].ctrl_q[3] && gen_stage[r].ctrl_q[0],
-                          gen_stage[r].ctrl_q[2:1]};
+        assign live    = gen_stage[r].ctrl_q[6];
         assign w_in    = '1;
       end else begin : gen_mac
         assign a_in    = gen_pe[c-1].a_out;
-        assign ctrl_in = gen_stage[r+c].ctrl_q[6:1];
+        assign live    = gen_stage[r+c].ctrl_q[5];
         if (r == 0) begin : gen_top
           assign w_in = weight_data_i[(c-1)*LANES+:LANES];
         end else begin : gen_below
@@ -160,7 +159,8 @@ module bitloom_array #(
           .rst_i,
           .a_i(a_in),
           .w_i(w_in),
-          .ctrl_i(ctrl_in),
+          .live_i(live),
+          .ctrl_i(gen_stage[r+c].ctrl_q[4:0]),
           .a_o(a_out),
           .w_o(w_out),
           .drain_i(drain),

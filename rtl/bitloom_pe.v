@@ -4,8 +4,8 @@
 //        w_i, shadow_i
 //             |
 //   a_i  --> +----+ --> a_o         sum    = (first ? 0 : acc << shift) +- popcount(a AND w)
-//   ctrl_i ->| PE |                 shadow = sum of a tile's last step, then what stands above
-//            +----+
+//   live_i ->| PE |                 shadow = sum of a tile's last step, then what stands above
+//   ctrl_i ->+----+
 //             |
 //        w_o, shadow_o
 //
@@ -14,8 +14,8 @@
 // drain_i that register takes shadow_i in each cycle, until the element's own next capture, which
 // wins. The array drains its bottom row only.
 //
-// ctrl = {valid, first, shift, live, neg, last}; without live the step shifts but adds nothing. last
-// comes with valid only.
+// ctrl = {valid, first, shift, neg, last}; without live the step shifts but adds nothing. live and last
+// come with valid only.
 // Latency one cycle to every output. Nothing but control is reset.
 `default_nettype none
 
@@ -28,7 +28,8 @@ module bitloom_pe #(
     input  logic             rst_i,
     input  logic [LANES-1:0] a_i,
     input  logic [LANES-1:0] w_i,
-    input  logic [5:0]       ctrl_i,
+    input  logic             live_i,
+    input  logic [4:0]       ctrl_i,
     output logic [LANES-1:0] a_o,
     output logic [LANES-1:0] w_o,
     input  logic             drain_i,   // from the next cycle on the shadow takes shadow_i
@@ -38,22 +39,19 @@ module bitloom_pe #(
 );
   localparam COUNT_W = $clog2(LANES + 1);
 
-  logic valid, first, shift, live, neg, last;
-  assign {valid, first, shift, live, neg, last} = ctrl_i;
+  logic valid, first, shift, neg, last;
+  assign {valid, first, shift, neg, last} = ctrl_i;
 
   logic [COUNT_W-1:0] count;
   bitloom_popcount #(.LANES(LANES)) u_popcount (.data_i(a_i & w_i), .count_o(count));
 
   // One step of Horner's rule, with one adder for both signs: -p is ~p + 1. Only looked at with valid:
   // simulation rests otherwise.
-  logic [ACC_W-1:0] acc_q, term, sum;
+  logic [ACC_W-1:0] acc_q, sum;
   always_comb begin
-    term = 'x;
-    sum  = 'x;
-    if (valid) begin
-      term = live ? ACC_W'(count) : '0;
-      sum  = (first ? '0 : acc_q << shift) + (term ^ {ACC_W{neg}}) + ACC_W'(neg);
-    end
+    sum = 'x;
+    if (valid)
+      sum = (first ? '0 : acc_q << shift) + ((live_i ? ACC_W'(count) : '0) ^ {ACC_W{neg}}) + ACC_W'(neg);
   end
 
   assign capture_o = last;

@@ -33,8 +33,12 @@ module bitloom_ram #(
       if (we_i[b]) merged[b*BYTE +: BYTE] = wdata_i[b*BYTE +: BYTE];
   endfunction
   logic [WIDTH-1:0] mem_q[DEPTH];
-  always_ff @(posedge clk_i) if (we_i != '0) mem_q[waddr_i] <= merged(mem_q[waddr_i]);
-  always_ff @(posedge clk_i) if (re_i) rdata_o <= mem_q[raddr_i];
+  always_ff @(posedge clk_i) begin
+    if (re_i) rdata_o <= mem_q[raddr_i];
+    /* verilator lint_off BLKSEQ */  // nobody else reads it, and the word above is read before
+    if (we_i != '0) mem_q[waddr_i] = merged(mem_q[waddr_i]);
+    /* verilator lint_on BLKSEQ */
+  end
 `else
   // A depth between two powers of two is a memory of each: tools that build it from smaller blocks of
   // one size select between more of them.

@@ -54,8 +54,9 @@ static void clock_step(dut *d, dut_ports *p, const step *s, bool drain, uint32_t
   *p->clk_i = 0;
   memcpy(p->a_i, &s->a, LANES / 8);
   memcpy(p->w_i, &s->w, LANES / 8);
-  *p->ctrl_i = (uint8_t)(s->valid << 5 | s->first << 4 | s->shift << 3 | s->live << 2 |
-                         s->neg << 1 | s->last);
+  *p->live_i = s->live;
+  *p->ctrl_i =
+      (uint8_t)(s->valid << 4 | s->first << 3 | s->shift << 2 | s->neg << 1 | s->last);
   *p->drain_i = drain;
   *p->shadow_i = above;
   dut_eval(d);
