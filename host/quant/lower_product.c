@@ -81,6 +81,9 @@ bl_status bl_lower_average(bl_lowering *l) {
   bool padded = w->pad_top + w->pad_left + w->pad_bottom + w->pad_right > 0;
   if (padded && bl_node_int(l->node, "count_include_pad", 0) == 0)
     return bl_lower_refuse(l, "an average that leaves padding out is not mapped");
+  if ((s->conv_h - 1) * w->stride_h + w->kernel_h > s->in_h + w->pad_top + w->pad_bottom ||
+      (s->conv_w - 1) * w->stride_w + w->kernel_w > s->in_w + w->pad_left + w->pad_right)
+    return bl_lower_refuse(l, "ceil_mode leaves its last windows with fewer pixels");
   s->out_c = in->c;
   s->window.groups = in->c;
   BL_TRY(bl_lower_unit_weights(l, s));

@@ -557,6 +557,74 @@ static void codebooks(void **state) {
       "compress @net.onnx --bits w4a8 --codebook @none.json --calib @in.npy --output @o.bloom", 1);
 }
 
+// ---- Windows
+
+// Groups of 5, 3 and 7 channels to 4, 6 and 1; kernels, strides and pads odd and unequal.
+static void groups(void **state) {
+  (void)state;
+  net n = new_net(3, 9, 7);
+  static const window odd[3] = {{{3, 2}, {1, 1}, {1, 0}, {1, 1}, 3},
+                                {{1, 3}, {2, 1}, {0, 2}, {0, 0}, 4},
+                                {{2, 2}, {1, 1}, {0, 0}, {1, 1}, 7}};
+  put_conv(&n, "x", "a", 3, 15, &three);
+  put_plain(&n, "Relu", "a", "ar");
+  put_conv(&n, "ar", "b", 15, 12, &odd[0]); // 9 x 7
+  put_plain(&n, "Relu", "b", "br");
+  put_conv(&n, "br", "c", 12, 28, &odd[1]); // 5 x 7
+  put_plain(&n, "Tanh", "c", "ct");
+  put_conv(&n, "ct", "d", 28, 7, &odd[2]); // 5 x 7
+  put_end(&n, "d", 7 * 35);
+  check("groups", &n, "--bits w8a8", 0.06);
+  expect_layers(5);
+}
+
+typedef struct {
+  const char *op;
+  int64_t kernel[2], stride[2], pads[4], ceil;
+  int64_t h, w; // of the output, for an input of 9 x 10
+  bool refused;
+} pooling;
+
+static void put_pool(net *n, const pooling *p) {
+  message node = new_node(p->op, "p", "ar", "p");
+  put_ints(&node, "kernel_shape", p->kernel, 2);
+  put_ints(&node, "strides", p->stride, 2);
+  put_ints(&node, "pads", p->pads, 4);
+  put_int(&node, "ceil_mode", p->ceil);
+  if (p->op[0] == 'A') put_int(&node, "count_include_pad", 1);
+  put_message(&n->graph, 1, &node);
+}
+
+// Windows larger than their stride and smaller, padded on one side only, behind the last full one
+// with ceil_mode; averages that would need several divisors are refused.
+static void pools(void **state) {
+  (void)state;
+  static const pooling cases[] = {
+      {"MaxPool", {3, 2}, {2, 3}, {1, 0, 0, 1}, 0, 4, 4, false},
+      {"MaxPool", {2, 3}, {3, 2}, {0, 1, 1, 0}, 0, 3, 5, false},
+      {"MaxPool", {2, 4}, {2, 3}, {0, 0, 0, 0}, 1, 5, 3, false},
+      {"MaxPool", {5, 1}, {1, 4}, {2, 0, 2, 0}, 1, 9, 3, false},
+      {"AveragePool", {3, 2}, {2, 3}, {0, 0, 0, 0}, 0, 4, 3, false},
+      {"AveragePool", {3, 5}, {3, 1}, {1, 2, 2, 2}, 0, 4, 10, false},
+      {"AveragePool", {2, 2}, {2, 2}, {0, 0, 0, 0}, 1, 5, 5, true},
+  };
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+    const pooling *p = &cases[k];
+    net n = new_net(2, 9, 10);
+    put_conv(&n, "x", "a", 2, 11, &three);
+    put_plain(&n, "LeakyRelu", "a", "ar");
+    put_pool(&n, p);
+    put_end(&n, "p", 11 * p->h * p->w);
+    if (!p->refused) {
+      check(p->op, &n, "--bits w8a8", 0.06);
+      continue;
+    }
+    write_files(&n);
+    bl_command_expect("compress @net.onnx --bits w8a8 --calib @in.npy --output @net.bloom", 1);
+    assert_non_null(strstr(bl_command_errors, "node p (AveragePool)"));
+  }
+}
+
 int main(void) {
   seed = (uint64_t)time(NULL);
   printf("seed %llu\n", (unsigned long long)seed);
@@ -572,6 +640,8 @@ int main(void) {
       cmocka_unit_test(functions_in_a_row),
       cmocka_unit_test(fixed_function),
       cmocka_unit_test(codebooks),
+      cmocka_unit_test(groups),
+      cmocka_unit_test(pools),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
 }
