@@ -83,9 +83,10 @@ static uint64_t cycles(const chooser *ch, const bl_mapped *mapped, const bl_cut 
   return sum * 256 / images;
 }
 
-// The next batch's input may load beside this one's layers once the last reader of the input and
-// two runs more are sent.
-static bool may_load_ahead(const bl_mapped *mapped) {
+// The next batch's input may load beside this one's layers, behind those that run in pieces, once
+// the last reader of the input and two runs more are sent.
+static bool may_load_ahead(const bl_mapped *mapped, const bl_cut *cut) {
+  if (cut->op1 >= mapped->count) return false;
   for (uint32_t i = 0; i < mapped->count; i++)
     if ((mapped->ops[i].in_region == 0 || mapped->ops[i].res_region == 0) && i + 3 > mapped->count)
       return false;
@@ -132,7 +133,7 @@ static void consider_cuts(chooser *ch, int mode, uint32_t ops, uint32_t images) 
     if (bl_cut_possible(mapped, ch->graph, &cut, images, (uint32_t)row_bytes))
       for (uint32_t slots = 1; slots <= SLOTS && slots <= pieces; slots++) {
         consider(ch, mode, &cut, slots, images, false);
-        if (may_load_ahead(mapped)) consider(ch, mode, &cut, slots, images, true);
+        if (may_load_ahead(mapped, &cut)) consider(ch, mode, &cut, slots, images, true);
       }
   }
 }
@@ -147,7 +148,7 @@ static void consider_all(chooser *ch, int mode, uint32_t images) {
     bl_choose_spread(&mapped->ops[i], images);
   const uint32_t before = ch->fits;
   consider(ch, mode, &whole, 1, images, false);
-  if (may_load_ahead(mapped)) consider(ch, mode, &whole, 1, images, true);
+  if (may_load_ahead(mapped, &whole)) consider(ch, mode, &whole, 1, images, true);
   for (uint32_t ops = 1; ops <= mapped->count && (ops <= FEW_OPS || ch->fits == before); ops++)
     consider_cuts(ch, mode, ops, images);
 }

@@ -95,11 +95,23 @@ static void collect(const way *ways, uint32_t count, bl_spill *spill) {
   }
 }
 
+// Rows begin at multiples of 4 bytes in the store: where those of a region would not, it travels
+// with whole words, and a pixel takes more of them than it has (narrow words, odd widths).
+static void align_rows(bl_region *r, uint32_t word_bytes) {
+  const uint32_t h = bl_region_height(r),
+                 w = r->pixel_stride == 0 ? 0 : r->row_stride / r->pixel_stride;
+  if ((uint64_t)r->row_stride * r->load_bytes % 4 == 0) return;
+  r->load_bytes = word_bytes;
+  while ((uint64_t)w * r->pixel_stride * word_bytes % 4 != 0)
+    r->pixel_stride++;
+  r->row_stride = w * r->pixel_stride;
+  r->image_stride = h * r->row_stride;
+}
+
 bool bl_shape_stages(const bl_int_graph *graph, const bl_mapped *mapped, bl_region *regions) {
   if (!bl_shape_regions(graph, mapped, regions)) return false;
   for (uint32_t i = 0; i < mapped->region_count; i++)
-    if ((uint64_t)regions[i].row_stride * regions[i].load_bytes % 4 != 0)
-      regions[i].load_bytes = mapped->ops[0].config->lanes / 8;
+    align_rows(&regions[i], mapped->ops[0].config->lanes / 8);
   return true;
 }
 

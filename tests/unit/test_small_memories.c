@@ -15,7 +15,7 @@
 #include "tests/regress/random_graph.h"
 #include "tests/regress/run_case.h"
 
-enum { NETWORKS = 40, PATIENCE = 1000, LEAST_DEPTH = 8 };
+enum { SEEDS = 4, NETWORKS = 40, PATIENCE = 1000, LEAST_DEPTH = 8 };
 
 typedef struct {
   uint32_t programs, streamed, pieces, spilled; // that ran; stream lists; run in pieces; spill
@@ -34,9 +34,12 @@ static void run(const bl_random_case *made, const bl_config *config, const bl_pr
   bl_functional_close(device);
   if (!ok) fail_msg("seed %llu network %u: %s", (unsigned long long)seed, number, text);
   if (result.differing > 0)
-    fail_msg("seed %llu network %u (%s, %u words of activations): %llu differ, first in layer %u",
-             (unsigned long long)seed, number, config->name, config->act_depth,
-             (unsigned long long)result.differing, result.layer);
+    fail_msg(
+        "seed %llu network %u (%s; depths: weights %u, parameters %u, K %u, passes %u, tiles %u, "
+        "activations %u, rows %u): %llu differ, first in layer %u",
+        (unsigned long long)seed, number, config->name, config->weight_depth, config->param_depth,
+        config->k_depth, config->pass_depth, config->tile_depth, config->act_depth,
+        config->row_depth, (unsigned long long)result.differing, result.layer);
 }
 
 // False when the compiler refuses.
@@ -67,10 +70,7 @@ static uint32_t *depth_of(bl_config *config, int memory) {
   return memory < (int)(sizeof depths / sizeof depths[0]) ? depths[memory] : NULL;
 }
 
-static void every_memory_is_halved(void **state) {
-  (void)state;
-  const char *text = getenv("BITLOOM_SEED");
-  uint64_t seed = text == NULL ? 1 : strtoull(text, NULL, 0);
+static void halve_memories(uint64_t seed) {
   static const char *const names[] = {"weight",    "parameter",  "K list",    "pass list",
                                       "tile list", "activation", "row buffer"};
   printf("seed %llu\n", (unsigned long long)seed);
@@ -90,8 +90,17 @@ static void every_memory_is_halved(void **state) {
         names[memory], t.programs, t.streamed, t.pieces, t.spilled);
     assert_true(t.programs > 2 * NETWORKS); // it was really halved
     if (memory < 5) assert_true(t.streamed > 0);
-    if (memory == 5) assert_true(t.pieces > 0 && t.spilled > NETWORKS / 8);
+    if (memory == 5) assert_true(t.pieces > 0 && t.spilled > 0);
   }
+}
+
+// Networks of several seeds, or of the one that is given.
+static void every_memory_is_halved(void **state) {
+  (void)state;
+  const char *text = getenv("BITLOOM_SEED");
+  if (text != NULL) halve_memories(strtoull(text, NULL, 0));
+  for (uint64_t seed = 1; text == NULL && seed <= SEEDS; seed++)
+    halve_memories(seed);
 }
 
 int main(void) {
