@@ -6,3 +6,5 @@ $(COMMAND_TESTS): $(call objects,tests/support/run_command.c) | $(BUILD)/bitloom
 NETWORK_TESTS := $(BUILD)/tests/test_command $(BUILD)/tests/test_run
 $(NETWORK_TESTS): $(call objects,tests/regress/random_graph.c)
 $(NETWORK_TESTS): LDLIBS_HOST := $(LIBS) $(LDLIBS_HOST)
+
+TEST_COMMANDS += "tests/house/check_options $(BUILD)"

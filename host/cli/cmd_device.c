@@ -48,9 +48,6 @@ static bl_status print_counters(bl_device *device, bl_cli_output *output, bl_err
 }
 
 bl_status bl_cmd_device(const bl_cli_args *args, bl_cli_output *output, bl_error *err) {
-  if (args->device == BL_CLI_FLOAT)
-    return bl_fail(err, BL_ERR_USAGE,
-                   "--device float is no device; say functional, rtl or netlist");
   bl_device_spec spec = {.kind = bl_cli_device_kind(args),
                          .config = &BL_CONFIGS[args->config < 0 ? BL_CLI_DEFAULT : args->config]};
   bl_device device;

@@ -219,8 +219,6 @@ static bl_status write_page(const bl_cli_job *job, const bl_cli_args *args, cons
 
 bl_status bl_cmd_report(const bl_cli_args *args, bl_cli_output *output, bl_error *err) {
   if (args->output == NULL) return bl_fail(err, BL_ERR_USAGE, "report needs --output FILE.html");
-  if (args->device == BL_CLI_FLOAT)
-    return bl_fail(err, BL_ERR_USAGE, "--device float: the report is about a compiled model");
   bl_cli_job job;
   BL_TRY(bl_cli_job_open(args, "report", RANDOM_SAMPLES, &job, err));
   measured m = {0};

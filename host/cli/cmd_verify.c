@@ -36,8 +36,6 @@ static bl_status read_fault(const char *text, uint32_t layers, bl_verify_choice 
 // All executions after every layer, or, with --device, one of them by signatures.
 static bl_status choose(const bl_cli_args *args, const bl_cli_job *job, bl_verify_choice *choice,
                         bl_error *err) {
-  if (args->device == BL_CLI_FLOAT)
-    return bl_fail(err, BL_ERR_USAGE, "--device float: verify compares integers");
   *choice = (bl_verify_choice){.functional = args->device < 0 || args->device == BL_CLI_FUNCTIONAL,
                                .rtl = args->device < 0 || args->device == BL_CLI_RTL,
                                .signatures = args->device >= 0};

@@ -41,7 +41,7 @@ static const command_row commands[] = {
     {COM, "compress", "MODEL.onnx", "quantise a model and compile it for a device",
      "Quantises to the given bits with ranges from calibration data, or takes an already "
      "quantised\n"
-     "(QONNX) model exactly as it is, compiles it and writes one .bloom file."},
+     "model (QONNX, QDQ, QLinear) as it is, compiles it and writes one .bloom file."},
     {RUN, "run", "MODEL", "run a compiled model on a device, or an ONNX model in float",
      "Runs every sample, compares each output value with the reference kernels, and prints\n"
      "accuracy, images a second, cycles an image and the latency at a clock. The device's own\n"
@@ -65,7 +65,7 @@ static const option options[] = {
      "N-bit weights and M-bit activations, 1 to 8 each, such as w4a4"},
     {"--codebook", TEXT, COM, AT(codebook), "nf4|po2|apot|FILE", 0, 0, "weights of 16 values"},
     {"--output-bits", COUNT, COM, AT(output_bits), "N", 1, 8,
-     "bits of the network's outputs (default: int32, where a wide output layer runs three times)"},
+     "bits of the network's outputs (default: int32, each of whose bytes the last layer runs for)"},
     {"--fuse-adds", FLAG, COM, AT(fuse_adds), NULL, 0, 0,
      "leave out quantisers in front of additions (QDQ): fewer layers, other rounding"},
     {"--calib", TEXT, COM, AT(calib), "FILE", 0, 0, "calibration data"},
@@ -79,8 +79,14 @@ static const option options[] = {
      "device configuration (default: default)"},
     {"--batch", COUNT, COM, AT(batch), "N", 1, 64,
      "images that the device holds at once (default: the compiler's choice)"},
-    {"--device", CHOICE, RUN | VER | REP | DEV, AT(device), "functional|rtl|netlist|float", 0, 0,
-     "where to run (default functional; verify: the first two; float only for an ONNX model)"},
+    {"--device", CHOICE, RUN, AT(device), "functional|rtl|netlist|float", 0, 0,
+     "where to run (default functional); an ONNX model in float, and nothing else there"},
+    {"--device", CHOICE, VER, AT(device), "functional|rtl|netlist", 0, 0,
+     "that device alone, by signatures (default: functional and rtl, every value)"},
+    {"--device", CHOICE, REP, AT(device), "functional|rtl|netlist", 0, 0,
+     "where to run everything (default: functional, and two batches on rtl)"},
+    {"--device", CHOICE, DEV, AT(device), "functional|rtl|netlist", 0, 0,
+     "the device to open (default functional)"},
     {"--data", TEXT, SETS, AT(data), "FILE", 0, 0, "samples: IDX, CIFAR-10 records, NPY or NPZ"},
     {"--array", TEXT, SETS, AT(array), "NAME", 0, 0,
      "array of an NPZ --data file (default: its first)"},
@@ -115,7 +121,7 @@ static const option options[] = {
     {"--seed", COUNT, RUN | VER | REP, AT(seed), "S", 0, 9007199254740991.0,
      "seed of stalls and random inputs (default 1)"},
     {"--plant-fault", TEXT, VER, AT(plant_fault), "WHERE", 0, 0,
-     "plant a fault in reference, functional, rtl or netlist, to see that it is found"},
+     "plant a fault in reference, functional, rtl or netlist[:LAYER], to see that it is found"},
     {"--json", FLAG, IMP | COM | SETS | DEV, AT(json), NULL, 0, 0,
      "print one JSON object on standard output, nothing else"},
     {"--help", FLAG, IMP | COM | SETS | DEV, AT(help), NULL, 0, 0, "this text"},
@@ -310,6 +316,6 @@ void bl_cli_command_help(bl_cli_command command) {
     (void)snprintf(left, sizeof left, "%s%s%s", options[i].name,
                    options[i].value == NULL ? "" : " ",
                    options[i].value == NULL ? "" : options[i].value);
-    (void)printf("  %-30s %s\n", left, options[i].help);
+    (void)printf("  %-38s %s\n", left, options[i].help);
   }
 }
