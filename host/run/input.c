@@ -39,8 +39,11 @@ bl_status bl_input_read(const bl_int_graph *graph, const bl_dataset *dataset,
   const bl_int_tensor *input = &graph->tensors[0];
   BL_TRY(bl_dataset_read(dataset, index, preprocess, order_of(input, dataset, preprocess), scratch,
                          err));
+  // a vector that stands for planes
+  const size_t area = (size_t)input->h * input->w, c = input->c;
+  bool planes = dataset->rank == 1 && preprocess->layout == BL_LAYOUT_NCHW;
   for (size_t i = 0; i < dataset->elements; i++)
-    out[i] = bl_input_quantise(input, scratch[i]);
+    out[i] = bl_input_quantise(input, scratch[planes ? i % c * area + i / c : i]);
   return BL_OK;
 }
 
