@@ -189,8 +189,9 @@ static void take_chunk(bl_mapping *m, uint32_t word0, uint32_t words, uint32_t k
   measure_window(m);
 }
 
-// Longest chunk: whole kernel and as many channel words as fit, else one word and kernel rows. Seen
-// twice as high, the input's rows change under every second kernel row, and chunks begin there.
+// Longest chunk: whole kernel and as many channel words as fit, else one word and kernel rows.
+// Every chunk begins inside the input. Seen twice as high, the input's rows change under every
+// second kernel row, and chunks begin there.
 static bool chunk_size(bl_mapping m, uint32_t room, uint32_t words, uint32_t *chunk_words,
                        uint32_t *chunk_rows) {
   const uint32_t kernel_h = m.kernel_h;
@@ -202,6 +203,8 @@ static bool chunk_size(bl_mapping m, uint32_t room, uint32_t words, uint32_t *ch
   *chunk_words = 1;
   if (m.pad_top > 0 || m.host_windows) return false;
   for (*chunk_rows = kernel_h; *chunk_rows > 0; --*chunk_rows) {
+    const uint32_t last = (kernel_h - 1) / *chunk_rows * *chunk_rows;
+    if (last * m.dilation_h >= m.in_h) continue;
     if (m.layer->upsample && *chunk_rows * m.dilation_h % 2 != 0) continue;
     take_chunk(&m, 0, 1, 0, *chunk_rows);
     if (m.window_words <= room) return true;

@@ -32,14 +32,18 @@ static void run(const bl_random_case *made, const bl_config *config, const bl_pr
   bool ok =
       bl_run_case(&driver, &made->graph, program, made->inputs, program->images, 3, &result, text);
   bl_functional_close(device);
-  if (!ok) fail_msg("seed %llu network %u: %s", (unsigned long long)seed, number, text);
+  char depths[160];
+  (void)snprintf(
+      depths, sizeof depths,
+      "%s; depths: weights %u, parameters %u, K %u, passes %u, tiles %u, activations %u, "
+      "rows %u",
+      config->name, config->weight_depth, config->param_depth, config->k_depth, config->pass_depth,
+      config->tile_depth, config->act_depth, config->row_depth);
+  if (!ok)
+    fail_msg("seed %llu network %u (%s): %s", (unsigned long long)seed, number, depths, text);
   if (result.differing > 0)
-    fail_msg(
-        "seed %llu network %u (%s; depths: weights %u, parameters %u, K %u, passes %u, tiles %u, "
-        "activations %u, rows %u): %llu differ, first in layer %u",
-        (unsigned long long)seed, number, config->name, config->weight_depth, config->param_depth,
-        config->k_depth, config->pass_depth, config->tile_depth, config->act_depth,
-        config->row_depth, (unsigned long long)result.differing, result.layer);
+    fail_msg("seed %llu network %u (%s): %llu differ, first in layer %u", (unsigned long long)seed,
+             number, depths, (unsigned long long)result.differing, result.layer);
 }
 
 // False when the compiler refuses.
