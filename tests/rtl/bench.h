@@ -70,6 +70,11 @@ static inline uint64_t bench_get(const uint32_t *words, unsigned lsb, unsigned c
   return value;
 }
 
+// The low `bits` bits of a value, as a signed number.
+static inline int64_t bench_wrap(int64_t value, unsigned bits) {
+  return (int64_t)((uint64_t)value << (64 - bits)) >> (64 - bits);
+}
+
 static inline void bench_put(uint32_t *words, unsigned lsb, unsigned count, uint64_t value) {
   for (unsigned i = 0; i < count; i++) {
     uint32_t bit = 1u << ((lsb + i) % 32);

@@ -2,9 +2,9 @@
 // The datapath alone: random layers as step streams, with random bubbles between steps, against a
 // model that computes each result from the definition (docs/reference/device.md).
 // clang-format off
-// VERILATE tiny: -GGATHER_WORDS=1 -GROWS=2 -GCOLS=8 -GLANES=16 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
-// VERILATE default: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=8 -GLANES=32 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
-// VERILATE wide: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=16 -GLANES=64 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
+// VERILATE tiny: -GGATHER_WORDS=1 -GROWS=2 -GCOLS=8 -GLANES=16 -GACC_W=32 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
+// VERILATE default: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=8 -GLANES=32 -GACC_W=26 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
+// VERILATE wide: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=16 -GLANES=64 -GACC_W=20 -GWEIGHT_DEPTH=256 -GPARAM_DEPTH=16 -GROW_DEPTH=64
 // clang-format on
 #include "bench.h"
 #include "drivers/bl_contract.h"
@@ -128,8 +128,9 @@ static int64_t sum_of(const test *t, const step *steps, unsigned count, unsigned
 static int code_of(const test *t, int64_t p, int64_t s, unsigned post, unsigned tile, unsigned c) {
   const bl_descriptor *l = &t->layer;
   const bl_param *q = &t->params[c][l->param_base + tile];
-  int32_t acc = (int32_t)((uint64_t)p << post) - (int32_t)((int64_t)((uint64_t)s << post) >> 1);
-  int64_t v = ((int64_t)acc * q->mult + q->bias) >> q->shift;
+  int64_t halved = (int64_t)((uint64_t)bench_wrap(s, ACC_W) << post) >> 1;
+  int64_t acc = bench_wrap((int64_t)((uint64_t)p << post) - halved, ACC_W);
+  int64_t v = (acc * q->mult + q->bias) >> q->shift;
   if (l->out_wrap) return (int)(v & 255);
   v = v < l->out_lo ? l->out_lo : v > l->out_hi ? l->out_hi : v;
   return (int)((v + l->out_offset) & 255);

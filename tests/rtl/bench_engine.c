@@ -5,9 +5,9 @@
 // LINK host/cost/cost_run.o host/cost/cost_gather.o host/base/error.o
 // VERILATE all: -GWEIGHT_DEPTH=512 -GPARAM_DEPTH=16 -GK_DEPTH=256 -GPASS_DEPTH=64
 // VERILATE all: -GTILE_DEPTH=32 -GACT_DEPTH=4096 -GROW_DEPTH=256
-// VERILATE tiny: -GGATHER_WORDS=1 -GROWS=2 -GCOLS=8 -GLANES=16
-// VERILATE default: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=8 -GLANES=32
-// VERILATE wide: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=16 -GLANES=64
+// VERILATE tiny: -GGATHER_WORDS=1 -GROWS=2 -GCOLS=8 -GLANES=16 -GACC_W=20
+// VERILATE default: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=8 -GLANES=32 -GACC_W=26
+// VERILATE wide: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=16 -GLANES=64 -GACC_W=26
 #include "bench.h"
 #include "drivers/bl_contract.h"
 #include "dut.h"
@@ -195,7 +195,7 @@ static int64_t sum_of(const test *t, const bl_tile *entry, unsigned c,
       if (pass->sum) s += sign * __builtin_popcountll(a);
     }
   }
-  return p * (1 << entry->post) - ((s * (1 << entry->post)) >> 1);
+  return p * (1 << entry->post) - ((bench_wrap(s, ACC_W) * (1 << entry->post)) >> 1);
 }
 
 static int code_of(const test *t, unsigned tile, unsigned c, windows window) {
@@ -208,7 +208,7 @@ static int code_of(const test *t, unsigned tile, unsigned c, windows window) {
   }
   if (l->gather_mode == SPREAD && l->in_planes == 1 && l->in_signed) acc = -acc;
   const bl_param *q = &t->params[c][l->param_base + tile];
-  int64_t v = (acc * q->mult + q->bias) >> q->shift;
+  int64_t v = (bench_wrap(acc, ACC_W) * q->mult + q->bias) >> q->shift;
   if (!l->out_wrap) v = (v < l->out_lo ? l->out_lo : v > l->out_hi ? l->out_hi : v) + l->out_offset;
   unsigned code = (unsigned)(v & 255);
   return l->out_table > 0 ? t->tables[(l->out_table - 1u) * 256 + code] : (int)code;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One requantise lane against the formula in 128-bit integers, random and corner values, back to
 // back and with gaps.
+// VERILATE w20: -GACC_W=20
+// VERILATE w26: -GACC_W=26
 // VERILATE w32: -GACC_W=32
 #include "bench.h"
 #include "dut.h"
@@ -21,14 +23,14 @@ typedef struct {
 
 // The accumulator of a row, after that of the row before it.
 static uint32_t expected_acc(const job *j, uint32_t before) {
-  // S << post keeps its bits before it is halved; the rest is modulo 2^32
+  // S << post keeps its bits before it is halved; the rest is modulo 2^ACC_W
   int64_t halved = (int64_t)((uint64_t)(int64_t)j->s << j->post) >> 1;
   uint32_t row = ((uint32_t)j->p << j->post) - (uint32_t)halved;
   return row + (j->combine ? 2 * (j->minus ? 0 - before : before) : 0);
 }
 
 static int expected_code(const job *j, const mode *m) {
-  int32_t acc = (int32_t)j->acc;
+  int64_t acc = bench_wrap(j->acc, ACC_W);
   __extension__ __int128 v = acc;
   v = v * j->mult + j->bias;
   v >>= j->shift;
@@ -39,11 +41,15 @@ static int expected_code(const job *j, const mode *m) {
 }
 
 static job random_job(bench *b) {
-  static const int32_t corners[] = {0, 1, -1, INT32_MAX, INT32_MIN, 1 << 30, -(1 << 30)};
+  enum { CUT = 32 - ACC_W };
+  static const int32_t corners[] = {
+      0, 1, -1, INT32_MAX >> CUT, INT32_MIN >> CUT, 1 << (30 - CUT), -(1 << (30 - CUT))};
   job j = {.valid = bench_chance(b, 85)};
   j.p = bench_chance(b, 10) ? corners[bench_random(b) % 7]
                             : (int32_t)bench_random(b) >> (bench_random(b) % 32);
   j.s = bench_chance(b, 50) ? 0 : (int32_t)bench_random(b) >> (4 + bench_random(b) % 28);
+  j.p = (int32_t)bench_wrap(j.p, ACC_W);
+  j.s = (int32_t)bench_wrap(j.s, ACC_W);
   j.post = bench_random(b) % 4;
   j.combine = bench_chance(b, 40);
   j.minus = j.combine && bench_chance(b, 30);
@@ -76,8 +82,8 @@ static void run_mode(bench *b, dut *d, dut_ports *p, const mode *m) {
     *p->combine_i = now.combine;
     *p->minus_i = now.minus;
     *p->valid_i = now.valid;
-    *p->p_i = (uint32_t)now.p;
-    *p->s_i = (uint32_t)now.s;
+    *p->p_i = (uint32_t)now.p & (UINT32_MAX >> (32 - ACC_W));
+    *p->s_i = (uint32_t)now.s & (UINT32_MAX >> (32 - ACC_W));
     *p->post_i = (uint8_t)now.post;
     if (t >= 1 && t <= 64) { // the parameters come one cycle later
       const job *before = &jobs[t - 1];
