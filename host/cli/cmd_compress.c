@@ -91,13 +91,18 @@ static bl_status prepare(work *w, bl_error *err) {
   return BL_OK;
 }
 
+static const bl_config *config_of(const work *w) {
+  return &BL_CONFIGS[w->args->config < 0 ? BL_CLI_DEFAULT : w->args->config];
+}
+
 static bl_status quantise(work *w, bl_error *err) {
   bl_quantise_options options = {
       .weight_bits = NOT_GIVEN,
       .activation_bits = NOT_GIVEN,
       .range = w->args->range == BL_CLI_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE,
       .output_bits = w->args->output_bits > 0 ? (unsigned)w->args->output_bits : 0,
-      .fuse_adds = w->args->fuse_adds};
+      .fuse_adds = w->args->fuse_adds,
+      .part_channels = config_of(w)->cols};
   bl_codebook codebook;
   BL_TRY(read_bits(w->args->bits, &options, err));
   BL_TRY(read_codebook(w->args->codebook, &codebook, &options, err));
@@ -251,8 +256,7 @@ static void print_result(const work *w, const bl_bloom_info *info, uint64_t file
 }
 
 static bl_status compile_and_save(work *w, bl_cli_output *output, bl_error *err) {
-  int config = w->args->config < 0 ? BL_CLI_DEFAULT : w->args->config;
-  bl_compile_options options = {&BL_CONFIGS[config], (uint32_t)w->args->batch};
+  bl_compile_options options = {config_of(w), (uint32_t)w->args->batch};
   BL_TRY(bl_compile(w->quantised.graph, &options, &w->program, err));
   const uint32_t layers = w->quantised.graph->layer_count;
   w->costs = calloc(layers, sizeof *w->costs);

@@ -205,11 +205,12 @@ static bl_status finish(bl_lowering *l) {
   return BL_OK;
 }
 
-bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session, bool fuse_adds,
-                   bl_arena *arena, bl_lowered *lowered, bl_error *err) {
+bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session,
+                   const bl_lower_options *options, bl_arena *arena, bl_lowered *lowered,
+                   bl_error *err) {
   *lowered = (bl_lowered){.arena = arena, .input_mul = 1};
   bl_lowering l = {
-      .graph = graph, .session = session, .out = lowered, .fuse_adds = fuse_adds, .err = err};
+      .graph = graph, .session = session, .out = lowered, .options = options, .err = err};
   BL_TRY(start(&l));
   for (uint32_t n = 0; n < graph->node_count; n++) {
     l.node = &graph->nodes[n];

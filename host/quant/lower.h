@@ -39,10 +39,12 @@ typedef struct {
   uint32_t part_count;
   uint32_t parts[BL_LOWER_MAX_PARTS];
   bool clamped, pooled;
-  bool is_part;    // of a concatenation
-  bool closes_up;  // leaves out the channels between a concatenation's parts
-  bool dynamic;    // its range is the graph's to find for each input: 8 bits, with a zero point
-  bool quantised;  // the graph fixes the output's integers, by `quantiser`
+  bool is_part; // of a concatenation
+  bool
+      ties_input; // a part that copies a stage only to fill tiles: that stage has its quantiser too
+  bool closes_up; // leaves out the channels between a concatenation's parts
+  bool dynamic;   // its range is the graph's to find for each input: 8 bits, with a zero point
+  bool quantised; // the graph fixes the output's integers, by `quantiser`
   bool only_added; // and may be left out, see bl_lower
   bl_quantiser quantiser;
   double q_lo, q_hi; // its least and largest integer
@@ -76,11 +78,17 @@ typedef struct {
 // x after a stage's element-wise operations, for channel n, in double.
 double bl_stage_posts(const bl_stage *stage, uint32_t n, double x);
 
+typedef struct {
+  bool fuse_adds; // where the graph quantises (linearly) what only goes into an addition, the
+                  // quantiser is left out if the addition can then be taken in the accumulators of
+                  // the layer in front
+  uint32_t part_channels; // parts of a concatenation begin at multiples of so many channels
+} bl_lower_options;
+
 // `session` has run once: values that do not depend on the input are read from it. Everything in
-// *lowered hangs from `arena`. fuse_adds: where the graph quantises (linearly) what only
-// goes into an addition, the quantiser is left out if the addition can then be taken in the
-// accumulators of the layer in front. Errors: UNSUPPORTED, FORMAT, MEMORY.
+// *lowered hangs from `arena`. Errors: UNSUPPORTED, FORMAT, MEMORY.
 BL_MUST_USE bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session,
-                               bool fuse_adds, bl_arena *arena, bl_lowered *lowered, bl_error *err);
+                               const bl_lower_options *options, bl_arena *arena,
+                               bl_lowered *lowered, bl_error *err);
 
 #endif

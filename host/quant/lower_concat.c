@@ -2,8 +2,8 @@
 // Branches side by side in the channels. Each becomes a part of one tensor, which a layer of the
 // branch writes at the part's channels: its requantisation goes straight to the scale that all
 // parts share. A branch that is read elsewhere too, or whose integers are fixed otherwise, is
-// copied. A part starts at a multiple of 8 channels: where the branches do not come out so, their
-// layers write channels of zeros behind, and a copy of the whole leaves them out again.
+// copied. A part starts at a multiple of the device's columns: where the branches do not come out
+// so, their layers write channels of zeros behind, and a copy of the whole leaves them out again.
 #include <string.h>
 
 #include "host/quant/lower_internal.h"
@@ -46,8 +46,9 @@ static bl_status check_branches(const bl_lowering *l) {
   return BL_OK;
 }
 
-static uint32_t whole_bytes(uint32_t c) {
-  return (c + 7) / 8 * 8;
+static uint32_t whole_tiles(const bl_lowering *l, uint32_t c) {
+  const uint32_t tile = l->options->part_channels;
+  return (c + tile - 1) / tile * tile;
 }
 
 // May zero channels be added behind a layer's own?
@@ -100,17 +101,18 @@ static bl_status widen_copy(bl_lowering *l, bl_stage *copy, uint32_t wide) {
   return bl_lower_select(l, copy, wide, from);
 }
 
-// The stage that writes branch `k` as a part, of whole bytes of channels unless it is the last.
+// The stage that writes branch `k` as a part, of whole tiles of channels unless it is the last.
 static bl_status take_part(bl_lowering *l, uint32_t k, bool quantised, bl_stage **part) {
   const bl_view in = *bl_lower_view(l, k);
   bl_stage *s = bl_lower_stage(l, &in);
-  uint32_t wide = k + 1 < l->node->input_count ? whole_bytes(in.c) : in.c;
-  bool copy = s == NULL || s->is_part || s->part_count > 0 || in.up || s->quantised != quantised ||
-              bl_lower_shared(l, k) || (wide != in.c && !may_widen(s));
-  if (copy) {
+  uint32_t wide = k + 1 < l->node->input_count ? whole_tiles(l, in.c) : in.c;
+  bool own = s == NULL || s->is_part || s->part_count > 0 || in.up || s->quantised != quantised ||
+             bl_lower_shared(l, k);
+  if (own || (wide != in.c && !may_widen(s))) {
     const bl_stage *from = s;
     BL_TRY(bl_lower_copy(l, &in, &s));
     if (quantised) bl_lower_quantise_as(s, from);
+    s->ties_input = !own;
     s->value = l->node->inputs[k];
     if (wide != in.c) BL_TRY(widen_copy(l, s, wide));
   } else if (wide != in.c) {

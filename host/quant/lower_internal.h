@@ -42,7 +42,7 @@ typedef struct {
   uint32_t *consumers;                // [value_count], functions counted as readers of their base
   bl_lower_function_state *functions; // [value_count]
   const bl_node *node;                // the one being lowered
-  bool fuse_adds;
+  const bl_lower_options *options;
   bl_error *err;
 } bl_lowering;
 

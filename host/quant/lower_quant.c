@@ -246,7 +246,8 @@ bl_status bl_lower_linear_quantiser(bl_lowering *l) {
   bl_view *out = bl_lower_view_out(l);
   out->integers = l->node;
   bl_stage *s = bl_lower_stage(l, out);
-  if (s != NULL) s->only_added = l->fuse_adds && !bl_lower_shared(l, 0) && feeds_addition(l);
+  if (s != NULL)
+    s->only_added = l->options->fuse_adds && !bl_lower_shared(l, 0) && feeds_addition(l);
   return BL_OK;
 }
 

@@ -119,12 +119,17 @@ static void set_quantiser(bl_int_tensor *t, bl_quantiser q) {
 }
 
 // The parts of a concatenation have its quantiser.
-static void join_parts(const bl_stage *s, uint32_t index, bl_int_graph *g) {
+static void join_parts(const bl_lowered *l, uint32_t index, bl_int_graph *g) {
+  const bl_stage *s = &l->stages[index];
   const bl_int_tensor *all = &g->tensors[index + 1];
   uint32_t channel = 0;
   for (uint32_t k = 0; k < s->part_count; k++) {
     bl_int_tensor *part = &g->tensors[s->parts[k] + 1];
     set_quantiser(part, (bl_quantiser){all->format, all->scale, all->zero_point});
+    const bl_stage *copy = &l->stages[s->parts[k]];
+    if (copy->ties_input)
+      set_quantiser(&g->tensors[copy->input + 1],
+                    (bl_quantiser){all->format, all->scale, all->zero_point});
     part->parent = index + 1;
     part->parent_channel = channel;
     channel += part->c;
@@ -163,7 +168,7 @@ static bl_status make_tensors(quantising *q, bl_int_graph *g) {
       set_quantiser(t, (bl_quantiser){{BL_FORMAT_ACC, 32}, 1, 0});
     else
       set_quantiser(t, calibrated(q, k));
-    join_parts(s, k, g);
+    join_parts(l, k, g);
   }
   return BL_OK;
 }
@@ -603,7 +608,9 @@ static bl_status make_graph(quantising *q) {
 static bl_status quantise(quantising *q) {
   BL_TRY(bl_float_session_open(q->source, &q->session, q->err));
   BL_TRY(bl_float_session_run(q->session, q->err)); // for values that do not depend on the input
-  BL_TRY(bl_lower(q->source, q->session, q->options->fuse_adds, q->scratch, &q->lowered, q->err));
+  const bl_lower_options options = {q->options->fuse_adds,
+                                    q->options->part_channels > 0 ? q->options->part_channels : 8};
+  BL_TRY(bl_lower(q->source, q->session, &options, q->scratch, &q->lowered, q->err));
   BL_TRY(calibrate(q));
   q->out->input_mul = q->lowered.input_mul;
   q->out->input_add = q->lowered.input_add;

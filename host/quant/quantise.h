@@ -18,6 +18,8 @@ typedef struct {
   // What weights may be, in place of all integers of weight_bits; NULL: those. Layers whose weights
   // the graph fixes keep them.
   const bl_codebook *codebook;
+  uint32_t part_channels; // the parts of a concatenation begin at multiples of it, as the device
+                          // has columns; 0: 8
 } bl_quantise_options;
 
 // Where calibration samples come from. read() writes the graph input's elements, in its own order.

@@ -77,7 +77,7 @@ static void put_qdq(message *graph, const char *in, const char *out, int64_t typ
 
 static bl_quantised lower(const bl_float_graph *graph, bool fuse_adds,
                           const bl_calibration *calibration) {
-  const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0, fuse_adds, NULL};
+  const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0, fuse_adds, NULL, 0};
   bl_quantised q;
   bl_error err = {0};
   if (bl_quantise(graph, &options, calibration, &q, &err) != BL_OK) fail_msg("%s", err.text);
@@ -579,7 +579,7 @@ static void models(void **state) {
 // ------------------------------------------------------------------------------------
 
 static void refused(bl_float_graph *graph, const char *node, const char *why) {
-  const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0, false, NULL};
+  const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0, false, NULL, 0};
   bl_quantised q;
   bl_error err = {0};
   assert_int_equal(bl_quantise(graph, &options, NULL, &q, &err), BL_ERR_UNSUPPORTED);

@@ -324,8 +324,8 @@ static void trained_float(void **state) {
   const bl_calibration calibration = {read_sample, &set, 20};
   for (size_t w = 0; w < 3; w++)
     for (int method = 0; method < 2; method++) {
-      const bl_quantise_options options = {widths[w], widths[w], (bl_range_method)method,
-                                           0,         false,     NULL};
+      const bl_quantise_options options = {widths[w], widths[w], (bl_range_method)method, 0, false,
+                                           NULL,      0};
       bl_quantised q;
       bl_error err = {0};
       if (bl_quantise(graph, &options, &calibration, &q, &err) != BL_OK) fail_msg("%s", err.text);
@@ -388,7 +388,7 @@ static void trained_quantised(void **state) {
   (void)state;
   for (int round = 0; round < 8; round++) {
     bl_float_graph *graph = quantised_network();
-    const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0, false, NULL};
+    const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0, false, NULL, 0};
     bl_quantised q;
     bl_error err = {0};
     if (bl_quantise(graph, &options, NULL, &q, &err) != BL_OK) fail_msg("%s", err.text);
@@ -409,10 +409,10 @@ static void refusals(void **state) {
   bl_error err = {0};
   static const unsigned bad[][2] = {{0, 4}, {4, 0}, {9, 4}, {4, 9}};
   for (size_t k = 0; k < 4; k++) {
-    const bl_quantise_options options = {bad[k][0], bad[k][1], BL_RANGE_MINMAX, 0, false, NULL};
+    const bl_quantise_options options = {bad[k][0], bad[k][1], BL_RANGE_MINMAX, 0, false, NULL, 0};
     assert_int_equal(bl_quantise(graph, &options, NULL, &q, &err), BL_ERR_USAGE);
   }
-  const bl_quantise_options options = {4, 4, BL_RANGE_MINMAX, 0, false, NULL};
+  const bl_quantise_options options = {4, 4, BL_RANGE_MINMAX, 0, false, NULL, 0};
   assert_int_equal(bl_quantise(graph, &options, NULL, &q, &err), BL_ERR_USAGE);
   assert_null(q.graph);
   bl_float_graph_free(graph);
