@@ -10,6 +10,9 @@ SYNTH_ecp5 := synth_ecp5 -nowidelut
 SYNTH_xilinx := synth_xilinx -family xc7 -flatten
 # The form of bitloom_popcount where it is not the expression, which tables of four inputs take best.
 POPCOUNT_xilinx := -DBITLOOM_POPCOUNT_FORM=6
+# Tables of six inputs are counted with the elements mapped on their own: among the whole design the
+# mapper splits their first tables, three lanes AND three weights, into twice as many small ones.
+APART_xilinx := setattr -mod -set keep_hierarchy 1 *bitloom_pe;
 # Those of a configuration's parameters that module $(2) has.
 synth_parameters = $$(for p in $(call rtl_parameters,$(1),\1=\2); do \
   if grep -q "parameter \(int \)*$${p%%=*} " rtl/$(2).v; then printf '%s ' "-chparam $${p%%=*} $${p\#*=}"; fi; done)
@@ -17,7 +20,7 @@ synth_parameters = $$(for p in $(call rtl_parameters,$(1),\1=\2); do \
 # configuration, $(3) module.
 synth_script = read_verilog -sv $(POPCOUNT_$(1)) -Irtl $(RTL_MODULES); \
   hierarchy -check -top $(3) $(call synth_parameters,$(2),$(3)); \
-  $(SYNTH_$(1)) -top $(3)
+  $(APART_$(1)) $(SYNTH_$(1)) -top $(3)
 SYNTH_LOG := $(BUILD)/synth/$(TOP)-$(TARGET)-$(CONFIG)
 
 ## synth: print cells, LUT, FF, BRAM and DSP (TARGET=ice40|ecp5|xilinx CONFIG=tiny|default|wide)

@@ -38,7 +38,6 @@ module bitloom_array #(
     input  logic [LANES*GATHER_WORDS-1:0]      fill_data_i,
     // steps
     input  logic                  step_valid_i,
-    input  logic                  step_first_i,
     input  logic                  step_shift_i,
     input  logic                  step_live_i,
     input  logic                  step_neg_i,
@@ -70,21 +69,27 @@ module bitloom_array #(
       ? {step_row_addr_i[15:GROUP_W+1], step_row_addr_i[GROUP_W-1:0], step_row_addr_i[GROUP_W]}
       : step_row_addr_i;
 
+  // Whether a tile's accumulators stand complemented: as its step before left them (bitloom_pe).
+  logic held_q;
+  always_ff @(posedge clk_i)
+    if (rst_i) held_q <= 1'b0;
+    else if (step_valid_i) held_q <= step_neg_i && !step_last_i;
+
   // Control moves south and east together with the words: row r's column c is at stage r + c.
   genvar k;
   for (k = 0; k < ROWS + COLS; k = k + 1) begin : gen_stage
-    logic [6:0] ctrl_q;  // {live in the row-sum column, live, valid, first, shift, neg, last}
+    logic [6:0] ctrl_q;  // {live, sum, valid, shift, turn, held, last}
     logic [6:0] ctrl;
     if (k == 0) begin : gen_enter
-      assign ctrl = step_valid_i ? {step_live_i && step_sum_i, step_live_i, 1'b1, step_first_i,
-                                    step_shift_i, step_neg_i, step_last_i} : '0;
+      assign ctrl = step_valid_i ? {step_live_i, step_sum_i, 1'b1, step_shift_i,
+                                    step_neg_i ^ held_q, held_q, step_last_i} : '0;
     end else begin : gen_move
       assign ctrl = gen_stage[k-1].ctrl_q;
     end
     always_ff @(posedge clk_i)
-      if (rst_i) ctrl_q <= '0;
+      if (rst_i) ctrl_q <= 7'b0000001;
       else ctrl_q <= ctrl;
-    wire unused = &{1'b0, ctrl_q[6], 1'b0};  // the last columns see no row sums
+    wire unused = &{1'b0, ctrl_q[6:5], 1'b0};  // only the first column's are looked at
   end
 
   for (r = 0; r < ROWS; r = r + 1) begin : gen_row
@@ -130,23 +135,23 @@ module bitloom_array #(
   for (r = 0; r < ROWS; r = r + 1) begin : gen_pe_row
     for (c = 0; c <= COLS; c = c + 1) begin : gen_pe
       logic [LANES-1:0] a_in, a_out, w_in, w_out;
-      logic             live;
+      logic [4:0]       ctrl_in;
       logic [ACC_W-1:0] shadow_in, shadow_out;
       logic             capture, drain;
 
       if (c == 0) begin : gen_sum
-        assign a_in    = row_data[r*LANES+:LANES];
-        assign live    = gen_stage[r].ctrl_q[6];
-        assign w_in    = '1;
+        assign a_in = row_data[r*LANES+:LANES] & {LANES{gen_stage[r].ctrl_q[6]}};
+        assign w_in = {LANES{gen_stage[r].ctrl_q[5]}};
       end else begin : gen_mac
-        assign a_in    = gen_pe[c-1].a_out;
-        assign live    = gen_stage[r+c].ctrl_q[5];
+        assign a_in = gen_pe[c-1].a_out;
         if (r == 0) begin : gen_top
           assign w_in = weight_data_i[(c-1)*LANES+:LANES];
         end else begin : gen_below
           assign w_in = gen_pe_row[r-1].gen_pe[c].w_out;
         end
       end
+
+      assign ctrl_in = gen_stage[r+c].ctrl_q[4:0];
 
       // Only the bottom row's register takes what is above it.
       assign drain     = r == ROWS - 1 && capture;
@@ -159,8 +164,7 @@ module bitloom_array #(
           .rst_i,
           .a_i(a_in),
           .w_i(w_in),
-          .live_i(live),
-          .ctrl_i(gen_stage[r+c].ctrl_q[4:0]),
+          .ctrl_i(ctrl_in),
           .a_o(a_out),
           .w_o(w_out),
           .drain_i(drain),
@@ -175,36 +179,45 @@ module bitloom_array #(
   // where they are; but the next tile's are there before the uppermost rows have had their turn, so
   // these are put aside when the bottom row captures.
   localparam ASIDE = (ROWS - 1) / 2;  // rows: 0 .. ASIDE-1
+  localparam TURN_W = ROWS > 2 ? $clog2(ROWS - 1) : 1;
   localparam SLOT = (ACC_W + 31) / 32 * 32;  // whole words, which are cheap to simulate
   for (c = 0; c <= COLS; c = c + 1) begin : gen_drain
     logic             capture;
-    logic [ROWS-2:0]  turn_q;  // one-hot: the row that follows in this cycle
-    logic [ACC_W-1:0] above;
-    logic [(ROWS-1)*SLOT-1:0] waiting;
+    logic              turning_q;  // a row above follows in this cycle
+    logic [TURN_W-1:0] turn_q;     // ... this one
+    logic [ACC_W-1:0]  above;
+    logic [(1<<TURN_W)*SLOT-1:0] waiting, chosen;
     assign capture = gen_pe_row[ROWS-1].gen_pe[c].capture;
     if (c == 0) begin : gen_first
       always_ff @(posedge clk_i)
-        if (capture) turn_q <= (ROWS - 1)'(1) << (ROWS - 2);
-        else turn_q <= turn_q >> 1;
+        if (capture) {turning_q, turn_q} <= {1'b1, TURN_W'(ROWS - 2)};
+        else {turning_q, turn_q} <= {turning_q && turn_q != '0, turn_q - 1'b1};
     end else begin : gen_next
-      always_ff @(posedge clk_i) turn_q <= gen_drain[c-1].turn_q;
+      always_ff @(posedge clk_i)
+        {turning_q, turn_q} <= {gen_drain[c-1].turning_q, gen_drain[c-1].turn_q};
     end
-    for (r = 0; r < ROWS - 1; r = r + 1) begin : gen_waiting
+    for (r = 0; r < 1 << TURN_W; r = r + 1) begin : gen_waiting
       if (r < ASIDE) begin : gen_aside
         logic [ACC_W-1:0] aside_q;
         always_ff @(posedge clk_i) if (capture) aside_q <= gen_pe_row[r].gen_pe[c].shadow_out;
         assign waiting[r*SLOT+:SLOT] = SLOT'(aside_q);
       end else begin : gen_in_place
-        assign waiting[r*SLOT+:SLOT] = SLOT'(gen_pe_row[r].gen_pe[c].shadow_out);
+        assign waiting[r*SLOT+:SLOT] = SLOT'(gen_pe_row[r<ROWS-1?r:ROWS-2].gen_pe[c].shadow_out);
       end
     end
-    always_comb begin
-      above = '0;
-      if (turn_q != '0)  // only so that simulation rests
-        for (int i = 0; i < ROWS - 1; i++)
-          if (turn_q[i]) above = above | waiting[i*SLOT+:ACC_W];
+    always_comb begin  // by halves, so that four rows are one table of six inputs
+      chosen = 'x;
+      if (turning_q) begin  // only so that simulation rests
+        chosen = waiting;
+        for (int i = 0; i < TURN_W; i++)
+          for (int j = 0; j < 1 << (TURN_W - 1); j++)
+            if (j >> (TURN_W - 1 - i) == 0)
+              chosen[j*SLOT+:SLOT] =
+                  turn_q[i] ? chosen[(2*j+1)*SLOT+:SLOT] : chosen[2*j*SLOT+:SLOT];
+      end
     end
-    wire unused_drain = &{1'b0, capture, waiting, 1'b0};  // with two rows nothing is put aside
+    assign above = chosen[ACC_W-1:0];
+    wire unused_drain = &{1'b0, capture, chosen, 1'b0};  // with two rows nothing is put aside
   end
 
   for (c = 0; c < COLS; c = c + 1) begin : gen_result

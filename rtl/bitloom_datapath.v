@@ -44,7 +44,6 @@ module bitloom_datapath #(
     input  logic [LANES*GATHER_WORDS-1:0]                    fill_data_i,
     // steps
     input  logic                                step_valid_i,
-    input  logic                                step_first_i,
     input  logic                                step_shift_i,
     input  logic                                step_live_i,
     input  logic                                step_neg_i,
@@ -118,7 +117,7 @@ module bitloom_datapath #(
       .groups_i(desc_i[`BITLOOM_DESCRIPTOR_GATHER_MODE_LSB+:2] == 2'd1),
       .fill_we_i, .fill_pair_i, .fill_half_i, .fill_addr_i, .fill_next_i, .fill_shift_i, .fill_bytes_i,
       .fill_flush_i, .fill_rotated_i, .fill_data_i,
-      .step_valid_i, .step_first_i, .step_shift_i, .step_live_i, .step_neg_i, .step_sum_i,
+      .step_valid_i, .step_shift_i, .step_live_i, .step_neg_i, .step_sum_i,
       .step_last_i, .step_half_i, .step_row_addr_i, .step_weight_addr_i,
       .weight_re_o, .weight_addr_o, .weight_data_i,
       .p_o(p), .s_o(s)

@@ -100,7 +100,7 @@ module bitloom_engine #(
       .faults_o(gather_faults)
   );
 
-  logic step_valid, step_first, step_shift, step_live, step_neg, step_sum, step_last, step_half;
+  logic step_valid, step_shift, step_live, step_neg, step_sum, step_last, step_half;
   logic [15:0]     step_row_addr, step_weight_addr;
   logic [11:0]     meta_tile;
   logic [1:0]      meta_post;
@@ -122,7 +122,7 @@ module bitloom_engine #(
       .fill_final_i(fill_final), .fill_live_i(fill_live), .fill_valid_i(fill_valid),
       .release_o(half_release),
       .tile_ready_i(tile_ready),
-      .step_valid_o(step_valid), .step_first_o(step_first), .step_shift_o(step_shift),
+      .step_valid_o(step_valid), .step_shift_o(step_shift),
       .step_live_o(step_live), .step_neg_o(step_neg), .step_sum_o(step_sum),
       .step_last_o(step_last), .step_half_o(step_half), .step_row_addr_o(step_row_addr),
       .step_weight_addr_o(step_weight_addr),
@@ -146,7 +146,7 @@ module bitloom_engine #(
       .fill_next_i(fill_next), .fill_shift_i(fill_shift), .fill_bytes_i(fill_bytes),
       .fill_flush_i(fill_flush), .fill_rotated_i(fill_rotated),
       .fill_data_i(fill_data),
-      .step_valid_i(step_valid), .step_first_i(step_first), .step_shift_i(step_shift),
+      .step_valid_i(step_valid), .step_shift_i(step_shift),
       .step_live_i(step_live), .step_neg_i(step_neg), .step_sum_i(step_sum),
       .step_last_i(step_last), .step_half_i(step_half), .step_row_addr_i(step_row_addr),
       .step_weight_addr_i(step_weight_addr),

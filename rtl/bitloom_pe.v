@@ -3,19 +3,29 @@
 //
 //        w_i, shadow_i
 //             |
-//   a_i  --> +----+ --> a_o         sum    = (first ? 0 : acc << shift) +- popcount(a AND w)
-//   live_i ->| PE |                 shadow = sum of a tile's last step, then what stands above
-//   ctrl_i ->+----+
+//   a_i  --> +----+ --> a_o         acc    = (acc << shift) +- popcount(a AND w), 0 after a tile
+//   ctrl_i ->| PE |                 shadow = acc of a tile's last step, then what stands above
+//            +----+
 //             |
 //        w_o, shadow_o
 //
 // a moves east, w moves south, one element a cycle. A tile may start in the cycle after the previous
-// one's last step: the finished value waits in the shadow register. With DRAINS, after a cycle with
-// drain_i that register takes shadow_i in each cycle, until the element's own next capture, which
-// wins. The array drains its bottom row only.
+// one's last step: the finished value waits in the shadow register.
 //
-// ctrl = {valid, first, shift, neg, last}; without live the step shifts but adds nothing. live and last
-// come with valid only.
+// acc - p is ~(~acc + p), so a plane that subtracts works on the complement, which is left standing
+// in the register; who makes the control knows which of the two it is (bitloom_array). That is one
+// table of six inputs and one place of a carry chain for each bit: the shift, the complement and the
+// addition.
+//
+// ctrl = {valid, shift, turn, held, last}: held says that acc stands complemented, turn that it is to
+// be the other way round in this step. Where nothing is to be added a is 0. last comes with valid
+// only, or from a reset, after which every element is as after a last step. A tile begins after the
+// last step of another, with held 0.
+//
+// Without DRAINS the shadow register holds the sum as it stands, complemented if turn differs from
+// held. With it, in the bottom row, it holds true sums, its own and those it takes from above: after a
+// cycle with drain_i it takes shadow_i, complemented if its own sum was, in each cycle until its own
+// next capture, which wins.
 // Latency one cycle to every output. Nothing but control is reset.
 `default_nettype none
 
@@ -28,7 +38,6 @@ module bitloom_pe #(
     input  logic             rst_i,
     input  logic [LANES-1:0] a_i,
     input  logic [LANES-1:0] w_i,
-    input  logic             live_i,
     input  logic [4:0]       ctrl_i,
     output logic [LANES-1:0] a_o,
     output logic [LANES-1:0] w_o,
@@ -39,42 +48,45 @@ module bitloom_pe #(
 );
   localparam COUNT_W = $clog2(LANES + 1);
 
-  logic valid, first, shift, neg, last;
-  assign {valid, first, shift, neg, last} = ctrl_i;
+  logic valid, shift, turn, held, last;
+  assign {valid, shift, turn, held, last} = ctrl_i;
 
   logic [COUNT_W-1:0] count;
   bitloom_popcount #(.LANES(LANES)) u_popcount (.data_i(a_i & w_i), .count_o(count));
 
-  // One step of Horner's rule, with one adder for both signs: -p is ~p + 1. Only looked at with valid:
-  // simulation rests otherwise.
+  // One step of Horner's rule. Only looked at with valid: simulation rests otherwise.
   logic [ACC_W-1:0] acc_q, sum;
   always_comb begin
     sum = 'x;
-    if (valid)
-      sum = (first ? '0 : acc_q << shift) + ((live_i ? ACC_W'(count) : '0) ^ {ACC_W{neg}}) + ACC_W'(neg);
+    if (valid) sum = ((shift ? {acc_q[ACC_W-2:0], held} : acc_q) ^ {ACC_W{turn}}) + ACC_W'(count);
   end
 
   assign capture_o = last;
 
-  logic draining;
-  always_ff @(posedge clk_i) begin
+  always_ff @(posedge clk_i)
+    if (last) acc_q <= '0;
+    else if (valid) acc_q <= sum;
+
+  always_ff @(posedge clk_i)
     if (valid) begin
-      acc_q <= sum;
-      a_o   <= a_i;
-      w_o   <= w_i;
+      a_o <= a_i;
+      w_o <= w_i;
     end
-    if (last) shadow_o <= sum;
-    else if (draining) shadow_o <= shadow_i;
-  end
 
   generate
-    if (DRAINS) begin : gen_drains
+    if (DRAINS != 0) begin : gen_drains
+      logic draining_q, minus_q, minus;
+      assign minus = last ? turn ^ held : minus_q;
+      always_ff @(posedge clk_i) begin
+        if (last || draining_q) shadow_o <= (last ? sum : shadow_i) ^ {ACC_W{minus}};
+        minus_q <= minus;
+      end
       always_ff @(posedge clk_i)
-        if (rst_i) draining <= 1'b0;
-        else if (drain_i) draining <= 1'b1;
-        else if (capture_o) draining <= 1'b0;
+        if (rst_i) draining_q <= 1'b0;
+        else if (drain_i) draining_q <= 1'b1;
+        else if (last) draining_q <= 1'b0;
     end else begin : gen_stays
-      assign draining = 1'b0;
+      always_ff @(posedge clk_i) if (last) shadow_o <= sum;
       wire unused = &{1'b0, rst_i, drain_i, shadow_i, 1'b0};
     end
   endgenerate

@@ -3,8 +3,10 @@
 // tests/house/check_popcount proves equal.
 //   0  an expression, which simulates fastest and fits tables of four inputs as well as form 4
 //   4  full adders: two smaller counts, added with one bit as carry in
-//   6  counters of six, for tables of six inputs: threes first, so that what the element does to a
-//      lane before (a AND w) shares their tables; then six ones, or six twos, at a time
+//   6  for tables of six inputs before a carry chain: threes first, so that what the element does to
+//      a lane before (a AND w) shares their tables; then their ones, and their twos, in a chain of
+//      adders: a table takes a bit of the sum so far and one of the count of five more bits, and
+//      the carry in is a sixth
 // Synthesis names the form by the macro BITLOOM_POPCOUNT_FORM (mk/synth.mk).
 //
 // Combinational.
@@ -14,7 +16,7 @@
 `endif
 
 module bitloom_popcount #(
-    parameter LANES = 32,  // bits to count; form 6 takes up to 72
+    parameter LANES = 32,  // bits to count; form 6 takes up to 66
     parameter FORM = `BITLOOM_POPCOUNT_FORM,
     parameter COUNT_W = $clog2(LANES + 1)
 ) (
@@ -22,16 +24,32 @@ module bitloom_popcount #(
     output logic [COUNT_W-1:0] count_o
 );
   function automatic logic carry(input logic a, input logic b, input logic c);
-    carry = (a & b) | (c & (a | b));
+    carry = (a & b) | (c & (a ^ b));
   endfunction
 
-  // Six bits as a number: each output is one table of six inputs.
+  // Up to six bits as a number: each output is one table.
   function automatic logic [2:0] six(input logic [5:0] x);
     logic low_two, high_two, both;
     low_two  = carry(x[0], x[1], x[2]);
     high_two = carry(x[3], x[4], x[5]);
     both     = ^x[2:0] & ^x[5:3];
     six      = {carry(low_two, high_two, both), low_two ^ high_two ^ both, ^x};
+  endfunction
+
+  // A sum so far, and up to five bits and a carry more. Written as a subtraction, whose first operand
+  // synthesis feeds to the carry chain as it is, while the second joins the first in one table. The
+  // carry in is a place below the lowest.
+  function automatic logic [4:0] chained(input logic [4:0] sum, input logic [4:0] x, input logic in);
+    logic [5:0] with_carry;
+    with_carry = {sum, in} - {~{2'b0, six({1'b0, x})}, 1'b1};
+    chained    = 5'(with_carry >> 1);
+  endfunction
+
+  // 22 bits as a number.
+  function automatic logic [4:0] count22(input logic [21:0] x);
+    count22 = chained({2'b0, six(x[5:0])}, x[10:6], x[11]);
+    count22 = chained(count22, x[16:12], x[17]);
+    count22 = chained(count22, {2'b0, x[20:18]}, x[21]);
   endfunction
 
   genvar i;
@@ -52,29 +70,18 @@ module bitloom_popcount #(
       end
       assign count_o = COUNT_W'({carries[HW], sum});
     end else if (FORM == 6) begin : gen_counters
-      logic [71:0] lanes;
-      logic [23:0] ones, twos;
-      logic [3:0]  one1, one2, one4, two1, two2, two4;
-      assign lanes = 72'(data_i);
-      for (i = 0; i < 24; i = i + 1) begin : gen_three
+      logic [65:0] lanes;
+      logic [21:0] ones, twos;
+      logic [4:0]  few, twice;
+      logic [6:0]  total;
+      assign lanes = 66'(data_i);
+      for (i = 0; i < 22; i = i + 1) begin : gen_three
         assign ones[i] = ^lanes[3*i+:3];
         assign twos[i] = carry(lanes[3*i], lanes[3*i+1], lanes[3*i+2]);
       end
-      for (i = 0; i < 4; i = i + 1) begin : gen_six
-        assign {one4[i], one2[i], one1[i]} = six(ones[6*i+:6]);
-        assign {two4[i], two2[i], two1[i]} = six(twos[6*i+:6]);
-      end
-      // columns of 1, 2, 4 and 8, and what they carry
-      logic [2:0] a, b, c, d, e, f;
-      logic [6:0] total;
-      assign a     = six({2'b0, one1});             // 1
-      assign b     = six({a[1], one2, two1[0]});    // 2
-      assign c     = six({2'b0, b[0], two1[3:1]});  // 2
-      assign d     = six({a[2], b[1], one4});       // 4
-      assign e     = six({c[1], d[0], two2});       // 4
-      assign f     = six({b[2], c[2], two4});       // 8
-      assign total = {1'b0, f, 3'b0} + {2'b0, d[2:1], 3'b0} + {2'b0, e[2:1], 3'b0} +
-                     {4'b0, e[0], c[0], a[0]};
+      assign few     = count22(ones);
+      assign twice   = count22(twos);
+      assign total   = {{2'b0, few[4:1]} + {1'b0, twice}, few[0]};
       assign count_o = total[COUNT_W-1:0];
       wire unused = &{1'b0, total, 1'b0};
     end else begin : gen_expression

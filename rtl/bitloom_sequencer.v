@@ -52,7 +52,6 @@ module bitloom_sequencer #(
     // to the datapath
     input  logic            tile_ready_i,
     output logic            step_valid_o,
-    output logic            step_first_o,
     output logic            step_shift_o,
     output logic            step_live_o,
     output logic            step_neg_o,
@@ -131,7 +130,7 @@ module bitloom_sequencer #(
     else if (pass_re_o) pass_index_q <= pass_last ? '0 : pass_index_q + 10'd1;
 
   // The read's tile travels beside it.
-  logic        reading_q, reading_first_q, reading_last_q, reading_last_tile_q;
+  logic        reading_q, reading_last_q, reading_last_tile_q;
   logic [16:0] reading_weight_q, reading_k_q;
   logic [1:0]  reading_post_q;
   logic [11:0] reading_tile_q;
@@ -140,7 +139,6 @@ module bitloom_sequencer #(
     else reading_q <= pass_re_o;
   always_ff @(posedge clk_i)
     if (pass_re_o) begin
-      reading_first_q     <= pass_index_q == '0;
       reading_last_q      <= pass_last;
       reading_last_tile_q <= tile_index_q + 12'd1 == tiles_i;
       reading_weight_q <= 17'(tile_q[`BITLOOM_TILE_WEIGHT_BASE_LSB+:`BITLOOM_TILE_WEIGHT_BASE_W]);
@@ -150,8 +148,8 @@ module bitloom_sequencer #(
     end
 
   // ---- The queue of passes -----------------------------------------------------------------------
-  // {weight address, K address, count, plane, shift, neg, sum, first, last, post, last tile, tile}
-  localparam PASS_W = 17 + 17 + 16 + 3 + 3 + 2 + 2 + 1 + 12;
+  // {weight address, K address, count, plane, shift, neg, sum, last, post, last tile, tile}
+  localparam PASS_W = 17 + 17 + 16 + 3 + 3 + 1 + 2 + 1 + 12;
   logic [PASS_W-1:0] queue_q[QUEUE];
   logic [QW-1:0]     queue_in_q, queue_out_q;
   logic              queue_ready, pop;
@@ -165,7 +163,7 @@ module bitloom_sequencer #(
         pass_data_i[`BITLOOM_PASS_SHIFT_LSB],
         pass_data_i[`BITLOOM_PASS_NEG_LSB],
         pass_data_i[`BITLOOM_PASS_SUM_LSB],
-        reading_first_q, reading_last_q, reading_post_q, reading_last_tile_q, reading_tile_q};
+        reading_last_q, reading_post_q, reading_last_tile_q, reading_tile_q};
   always_ff @(posedge clk_i)
     if (rst_i || layer_start_i) begin
       queue_in_q  <= '0;
@@ -181,11 +179,11 @@ module bitloom_sequencer #(
   logic [16:0] head_weight, head_k;
   logic [15:0] head_count;
   logic [2:0]  head_plane;
-  logic        head_shift, head_neg, head_sum, head_first, head_last, head_last_tile;
+  logic        head_shift, head_neg, head_sum, head_last, head_last_tile;
   logic [1:0]  head_post;
   logic [11:0] head_tile;
-  assign {head_weight, head_k, head_count, head_plane, head_shift, head_neg, head_sum, head_first,
-          head_last, head_post, head_last_tile, head_tile} = queue_q[queue_out_q];
+  assign {head_weight, head_k, head_count, head_plane, head_shift, head_neg, head_sum, head_last,
+          head_post, head_last_tile, head_tile} = queue_q[queue_out_q];
 
   // ---- Stage A: one K entry a cycle --------------------------------------------------------------
   logic [15:0] index_q;  // word of the pass
@@ -203,7 +201,7 @@ module bitloom_sequencer #(
     else if (send) index_q <= word_last ? '0 : index_q + 16'd1;
 
   // ---- Stage B: the step, held until it may go ---------------------------------------------------
-  logic        b_valid_q, b_first_q, b_shift_q, b_live_q, b_neg_q, b_sum_q, b_last_q;
+  logic        b_valid_q, b_shift_q, b_live_q, b_neg_q, b_sum_q, b_last_q;
   logic        b_last_tile_q;
   logic [2:0]  b_plane_q;
   logic [1:0]  b_post_q;
@@ -214,7 +212,6 @@ module bitloom_sequencer #(
     else if (advance) b_valid_q <= send;
   always_ff @(posedge clk_i)
     if (send) begin
-      b_first_q     <= head_first && index_q == '0;
       b_shift_q     <= head_shift && index_q == '0;
       b_live_q      <= head_count != '0;
       b_neg_q       <= head_neg;
@@ -269,7 +266,6 @@ module bitloom_sequencer #(
   // Rows still read the half for ROWS - 1 cycles; the gather fills them in that order, and later.
   assign release_o = half_end;
 
-  assign step_first_o       = b_first_q;
   assign step_shift_o       = b_shift_q;
   assign step_live_o        = b_live_q;
   assign step_neg_o         = b_neg_q;

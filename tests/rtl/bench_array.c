@@ -121,7 +121,6 @@ static void step(test *t, bool first, bool last) {
   while (last && t->cycle - t->last_cycle < ROWS)
     tick(t, false);
   *p->step_valid_i = 1;
-  *p->step_first_i = first;
   *p->step_shift_i = shift;
   *p->step_live_i = live;
   *p->step_neg_i = neg;

@@ -140,7 +140,6 @@ static void drive_step(test *t, const step *s, unsigned half) {
   dut_ports *p = &t->p;
   *p->step_valid_i = s != NULL;
   if (s == NULL) return;
-  *p->step_first_i = s->first;
   *p->step_shift_i = s->shift;
   *p->step_live_i = s->live;
   *p->step_neg_i = s->neg;

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // One processing element: random steps, bubbles and drains against the two rules of its header.
-// VERILATE lanes16: -GLANES=16 -GACC_W=20
-// VERILATE lanes32: -GLANES=32 -GACC_W=26
-// VERILATE lanes64: -GLANES=64 -GACC_W=32
+// VERILATE lanes16: -GLANES=16 -GACC_W=20 -GDRAINS=0
+// VERILATE lanes32: -GLANES=32 -GACC_W=26 -GDRAINS=0
+// VERILATE lanes64: -GLANES=64 -GACC_W=32 -GDRAINS=0
+// VERILATE drains16: -GLANES=16 -GACC_W=20 -GDRAINS=1
+// VERILATE drains32: -GLANES=32 -GACC_W=26 -GDRAINS=1
+// VERILATE drains64: -GLANES=64 -GACC_W=32 -GDRAINS=1
 #include "bench.h"
 #include "dut.h"
 
 typedef struct {
-  bool valid, first, shift, live, neg, last;
+  bool valid, shift, neg, last;
   uint64_t a, w;
 } step;
 
 typedef struct {
   uint32_t acc, shadow;
-  bool acc_known, shadow_known, draining;
+  bool held;  // the step before, of the same tile, subtracted
+  bool minus; // the last tile's last step did
+  bool shadow_known, draining;
 } state;
 
 static step random_step(bench *b) {
@@ -22,27 +27,32 @@ static step random_step(bench *b) {
   s.a = ((uint64_t)bench_random(b) << 32 | bench_random(b)) >> (64 - LANES);
   s.w = ((uint64_t)bench_random(b) << 32 | bench_random(b)) >> (64 - LANES);
   if (!s.valid) return s;
-  s.first = bits % 8 == 0;
   s.shift = (bits >> 3) & 1;
-  s.live = (bits >> 4) % 4 != 0;
+  if ((bits >> 4) % 4 == 0) s.a = 0;
   s.neg = (bits >> 6) & 1;
   s.last = (bits >> 7) % 8 == 0;
   return s;
 }
 
+// What the shadow register shows of a sum: the drains row's the sum, the others' as it stands.
+static uint32_t shown(uint32_t sum, bool minus) {
+  return DRAINS || !minus ? sum : ~sum;
+}
+
 static void follow(state *e, const step *s, bool drain, uint32_t above) {
-  uint32_t count = s->live ? (uint32_t)__builtin_popcountll(s->a & s->w) : 0;
+  uint32_t count = (uint32_t)__builtin_popcountll(s->a & s->w);
   if (s->valid) {
-    uint32_t base = s->first ? 0 : e->acc << s->shift;
+    uint32_t base = e->acc << s->shift;
     e->acc = s->neg ? base - count : base + count;
-    e->acc_known |= s->first;
+    e->held = s->neg && !s->last;
   }
   if (s->last) {
-    e->shadow = e->acc;
-    e->shadow_known = e->acc_known;
-  } else if (e->draining) {
-    e->shadow = above;
+    e->shadow = shown(e->acc, s->neg);
+    e->minus = s->neg;
     e->shadow_known = true;
+    e->acc = 0;
+  } else if (DRAINS && e->draining) {
+    e->shadow = shown(above, false) ^ (e->minus ? UINT32_MAX : 0);
   }
   if (drain)
     e->draining = true;
@@ -50,12 +60,13 @@ static void follow(state *e, const step *s, bool drain, uint32_t above) {
     e->draining = false;
 }
 
-static void clock_step(dut *d, dut_ports *p, const step *s, bool drain, uint32_t above) {
+static void clock_step(dut *d, dut_ports *p, const step *s, bool held, bool drain, uint32_t above) {
   *p->clk_i = 0;
   memcpy(p->a_i, &s->a, LANES / 8);
   memcpy(p->w_i, &s->w, LANES / 8);
-  *p->live_i = s->live;
-  *p->ctrl_i = (uint8_t)(s->valid << 4 | s->first << 3 | s->shift << 2 | s->neg << 1 | s->last);
+  bool turn = s->valid && s->neg != held;
+  *p->ctrl_i =
+      (uint8_t)(s->valid << 4 | s->shift << 3 | turn << 2 | (s->valid && held) << 1 | s->last);
   *p->drain_i = drain;
   *p->shadow_i = above;
   dut_eval(d);
@@ -68,15 +79,19 @@ int main(int argc, char **argv) {
   state e = {0};
   step s = {0};
   *p.rst_i = 1;
-  clock_step(d, &p, &s, false, 0);
+  clock_step(d, &p, &s, false, false, 0);
   *p.clk_i = 1;
   dut_eval(d);
   *p.rst_i = 0;
+  s.last = true; // as the neighbour's reset says
+  clock_step(d, &p, &s, false, false, 0);
+  *p.clk_i = 1;
+  dut_eval(d);
   for (unsigned i = 0; i < 50000; i++) {
     s = random_step(&b);
     bool drain = bench_chance(&b, 10);
     uint32_t above = bench_random(&b) >> (32 - ACC_W);
-    clock_step(d, &p, &s, drain, above);
+    clock_step(d, &p, &s, e.held, drain, above);
     BENCH_EQUAL(&b, "capture", i, s.last, *p.capture_o);
     *p.clk_i = 1;
     dut_eval(d);

@@ -17,7 +17,7 @@ typedef struct {
 
 // One issued step as the walk of the lists says.
 typedef struct {
-  bool first, shift, live, neg, sum, last, last_tile;
+  bool shift, live, neg, sum, last, last_tile;
   unsigned row_addr, weight_addr, tile, post;
 } step;
 
@@ -89,8 +89,7 @@ static void walk_lists(test *t) {
       unsigned steps = pass->count == 0 ? 1 : pass->count;
       for (unsigned e = 0; e < steps; e++) {
         unsigned weight = (unsigned)tile->weight_base + pass->weight_offset + e;
-        t->steps[t->step_count++] = (step){.first = j == 0 && e == 0,
-                                           .shift = pass->shift && e == 0,
+        t->steps[t->step_count++] = (step){.shift = pass->shift && e == 0,
                                            .live = pass->count != 0,
                                            .neg = pass->neg,
                                            .sum = pass->sum,
@@ -110,7 +109,6 @@ static void check_step(test *t) {
   bench *b = &t->b;
   BENCH_EQUAL(b, "a step needs a full half", t->issued, 1, t->used < t->filled);
   const step *s = &t->steps[t->at];
-  BENCH_EQUAL(b, "first", t->at, s->first, *p->step_first_o);
   BENCH_EQUAL(b, "shift", t->at, s->shift, *p->step_shift_o);
   BENCH_EQUAL(b, "live", t->at, s->live, *p->step_live_o);
   BENCH_EQUAL(b, "last", t->at, s->last, *p->step_last_o);
