@@ -14,6 +14,8 @@ END {
     else if (c ~ /^(SB_MAC16|MULT18X18D|DSP48E1)$/) dsp += count[c]
     else if (c ~ /^(TRELLIS_DPR16X4|RAM[0-9]+[MXSD].*)$/) lutram += count[c]
   }
+  if (top == "bitloom_top" && target == "xilinx" && config == "wide")
+    printf "CNV, 59.46 M multiply-accumulates in %d cycles an image: %.2f LUT for each operation a cycle\n", cycles, lut / (2 * 59.46e6 / cycles)
   printf "%-8s %-8s %8s %8s %8s %8s %8s %8s %8s\n", "target", "config", "cells", "LUT", "carry", "FF", "BRAM", "LUT RAM", "DSP"
   printf "%-8s %-8s %8d %8d %8d %8d %8.1f %8d %8d\n", target, config, cells, lut, carry, ff, bram + half / 2, lutram, dsp
 }

@@ -32,7 +32,7 @@
 module bitloom_pe #(
     parameter LANES = 32,  // bits of the reduction in a step
     parameter ACC_W = 32,  // accumulator bits
-    parameter DRAINS = 1   // 0: drain_i and shadow_i are not looked at
+    parameter DRAINS = 0   // 0: drain_i and shadow_i are not looked at
 ) (
     input  logic             clk_i,
     input  logic             rst_i,
