@@ -39,7 +39,7 @@ $(SYNTH_LOG).stat: $(RTL_MODULES) rtl/bitloom_contract.vh mk/synth.mk | $(DEPS_S
 	@yosys -q -l $(SYNTH_LOG).log -p "$(call synth_script,$(TARGET),$(CONFIG),$(TOP)); tee -o $@.new stat" > $(SYNTH_LOG).out 2>&1 || { tail -n 5 $(SYNTH_LOG).out >&2; exit 1; }
 	@mv $@.new $@
 
-SYNTH_ALL := ice40-tiny ecp5-tiny ecp5-default xilinx-tiny xilinx-wide
+SYNTH_ALL := ice40-tiny ecp5-tiny ecp5-default xilinx-tiny xilinx-wide xilinx-default
 
 ## synth-baseline: the tables that are compared, written to tests/synth/baseline (ten minutes)
 .PHONY: synth-baseline
