@@ -136,6 +136,17 @@ static void join_parts(const bl_lowered *l, uint32_t index, bl_int_graph *g) {
   }
 }
 
+// Does a table give a stage's output, or a part of it?
+static bool from_table(const bl_lowered *l, const bl_stage *s) {
+  bool table = s->function != NULL;
+  for (uint32_t k = 0; k < s->part_count; k++) {
+    const bl_stage *part = &l->stages[s->parts[k]];
+    table = table || part->function != NULL ||
+            (part->ties_input && l->stages[part->input].function != NULL);
+  }
+  return table;
+}
+
 // A tensor's quantiser by calibration. What a table gives is no b1.
 static bl_quantiser calibrated(const quantising *q, uint32_t stage) {
   const bl_stage *s = &q->lowered.stages[stage];
@@ -144,7 +155,7 @@ static bl_quantiser calibrated(const quantising *q, uint32_t stage) {
   unsigned bits =
       stage + 1 == q->lowered.stage_count ? q->options->output_bits : q->options->activation_bits;
   bl_quantiser result = bl_observer_activation(o, bits, q->options->range);
-  if (s->function == NULL || result.format.kind != BL_FORMAT_B1) return result;
+  if (result.format.kind != BL_FORMAT_B1 || !from_table(&q->lowered, s)) return result;
   return bl_observer_activation(o, 2, q->options->range);
 }
 

@@ -477,6 +477,19 @@ static void functions(void **state) {
   four_functions("silu, gelu and hard swish in parts, erf", ops[2]);
 }
 
+// A table's output is no b1, nor is a concatenation that it is a part of.
+static void few_bits(void **state) {
+  (void)state;
+  net n = new_net(3, 4, 4);
+  put_conv(&n, "x", "a", 3, 5, &three);
+  put_plain(&n, "Tanh", "a", "at");
+  put_conv(&n, "x", "b", 3, 8, &three);
+  put_concat(&n, "at b", "c");
+  put_conv(&n, "c", "d", 13, 8, &one);
+  put_end(&n, "d", 8 * 16);
+  check("few bits", &n, "--bits w4a1", 3);
+}
+
 // One behind the other, with pooling, a sum, an up-sampling and a clamp behind tables, a function
 // of the network's input and one in front of the output, at few bits.
 static void functions_in_a_row(void **state) {
@@ -656,13 +669,21 @@ int main(void) {
   seed = (uint64_t)time(NULL);
   printf("seed %llu\n", (unsigned long long)seed);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(flat_samples),   cmocka_unit_test(branches),
-      cmocka_unit_test(read_twice),     cmocka_unit_test(vectors),
-      cmocka_unit_test(fixed_integers), cmocka_unit_test(upsampled),
-      cmocka_unit_test(unequal),        cmocka_unit_test(refused_resize),
-      cmocka_unit_test(functions),      cmocka_unit_test(functions_in_a_row),
-      cmocka_unit_test(fixed_function), cmocka_unit_test(codebooks),
-      cmocka_unit_test(groups),         cmocka_unit_test(pools),
+      cmocka_unit_test(flat_samples),
+      cmocka_unit_test(branches),
+      cmocka_unit_test(read_twice),
+      cmocka_unit_test(vectors),
+      cmocka_unit_test(fixed_integers),
+      cmocka_unit_test(upsampled),
+      cmocka_unit_test(unequal),
+      cmocka_unit_test(refused_resize),
+      cmocka_unit_test(functions),
+      cmocka_unit_test(few_bits),
+      cmocka_unit_test(functions_in_a_row),
+      cmocka_unit_test(fixed_function),
+      cmocka_unit_test(codebooks),
+      cmocka_unit_test(groups),
+      cmocka_unit_test(pools),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
 }
