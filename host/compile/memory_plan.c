@@ -160,16 +160,17 @@ static bool same_shape(const bl_region *a, const bl_region *b) {
 }
 
 // May operation `i` write over its addend? The array reads the addend of a pixel before it writes
-// that pixel, and of other pixels it writes nothing.
+// that pixel, and of other pixels it writes nothing. Its input, which each of its runs reads again,
+// must lie elsewhere: not even be a part of the addend.
 static bool may_overwrite(const bl_int_graph *graph, const bl_mapped *mapped, uint32_t i,
                           const bl_region *regions, const life *lives) {
   const bl_mapping *m = &mapped->ops[i];
   if (m->addend == NULL || m->res_region == BL_NONE || m->res_region == 0 || !m->first || !m->last)
     return false;
   const bl_region *from = &regions[m->res_region], *to = &regions[m->out_region];
-  return m->in_region != m->res_region && m->addend->parent == 0 && m->out->parent == 0 &&
-         m->res_region != graph->output && !from->pieces && !to->pieces && same_shape(from, to) &&
-         lives[m->res_region].last == i && lives[m->out_region].first == i;
+  return bl_region_holder(graph, m->in_region) != m->res_region && m->addend->parent == 0 &&
+         m->out->parent == 0 && m->res_region != graph->output && !from->pieces && !to->pieces &&
+         same_shape(from, to) && lives[m->res_region].last == i && lives[m->out_region].first == i;
 }
 
 // home[r]: the region whose place r takes; r itself, or the first of a chain of additions, whose
