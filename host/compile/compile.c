@@ -57,7 +57,7 @@ static uint64_t pixels_of(const bl_piece *p, const bl_mapping *m) {
 
 // Cycles of one image times 256, in batches of `images`: the operations, and loading the input,
 // which goes on beside them where it comes in pieces and two runs lie between a slot's last reader
-// and its next load.
+// and its next load, or beside the operations from the second one behind its last reader on.
 static uint64_t cycles(const chooser *ch, const bl_mapped *mapped, const bl_cut *cut,
                        uint32_t slots, uint32_t images, bool ahead) {
   uint64_t sum = 0, issue, piece_run = 0, beside = 0; // beside: what a load goes on beside
@@ -76,7 +76,14 @@ static uint64_t cycles(const chooser *ch, const bl_mapped *mapped, const bl_cut 
   uint64_t pieces = bl_piece_count(cut, 0);
   uint64_t load = (uint64_t)ch->regions[0].image_stride * images * ch->regions[0].load_bytes / 4;
   load /= pieces;
-  if (ahead && pieces == 1) return sum * 256 / images;
+  if (ahead && pieces == 1) {
+    uint64_t room = 0;
+    for (uint32_t i = bl_last_reader(mapped) + 2; i < mapped->count; i++) {
+      const bl_mapping *m = &mapped->ops[i];
+      room += bl_estimate(m, (uint64_t)images * m->out->h * m->out->w, &issue);
+    }
+    return (sum + (load > room ? load - room : 0)) * 256 / images;
+  }
   if (slots > 1 && cut->op1 * slots >= SLOTS) beside = piece_run;
   if (cut->op1 * slots < SLOTS) beside = 0;
   sum += (ahead ? 0 : load) + (load > beside ? (load - beside) * (pieces - 1) : 0);

@@ -288,6 +288,8 @@ BL_MUST_USE bl_status bl_describe(const bl_program *program, const bl_mapped *ma
 // estimate.c: cycles of an operation for a number of output pixels in one run, and how many of them
 // issue a step.
 uint64_t bl_estimate(const bl_mapping *m, uint64_t pixels, uint64_t *issue);
+// The last operation that reads the network's input.
+uint32_t bl_last_reader(const bl_mapped *mapped);
 
 // ---- fences.c ----
 BL_MUST_USE bl_status bl_add_step(bl_steps *list, bl_step step, const bl_touched *touched,

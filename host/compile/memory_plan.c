@@ -117,6 +117,13 @@ static void size_regions(const bl_mapped *mapped, const bl_cut *cut, uint32_t im
   }
 }
 
+uint32_t bl_last_reader(const bl_mapped *mapped) {
+  uint32_t reader = 0;
+  for (uint32_t i = 0; i < mapped->count; i++)
+    if (mapped->ops[i].in_region == 0 || mapped->ops[i].res_region == 0) reader = i;
+  return reader;
+}
+
 // ---- Lifetimes ---------------------------------------------------------------------------------
 
 uint32_t bl_region_holder(const bl_int_graph *graph, uint32_t region) {

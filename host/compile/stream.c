@@ -558,19 +558,12 @@ static bl_status emit_ahead(builder *b, uint32_t op, bl_error *err) {
   return add_transfer(b, step, err);
 }
 
-static uint32_t last_reader(const bl_mapped *mapped) {
-  uint32_t reader = 0;
-  for (uint32_t i = 0; i < mapped->count; i++)
-    if (mapped->ops[i].in_region == 0 || mapped->ops[i].res_region == 0) reader = i;
-  return reader;
-}
-
 // Everything but the fences: those that keep the steps of a batch, and of the next, apart are
 // placed when all of them are known.
 static bl_status emit_batch(builder *b, bl_error *err) {
   bl_program *p = b->program;
   uint32_t address, argument, bytes;
-  b->input_reader = last_reader(b->mapped);
+  b->input_reader = bl_last_reader(b->mapped);
   if (p->ahead) p->first_load = bl_input_load(p, b->mapped, 0);
   for (uint32_t s = 0; s < p->stage_count && b->overflow < 0; s++)
     BL_TRY(emit_stage(b, &p->stages[s], err));
