@@ -186,7 +186,7 @@ module bitloom_array #(
     logic              turning_q;  // a row above follows in this cycle
     logic [TURN_W-1:0] turn_q;     // ... this one
     logic [ACC_W-1:0]  above;
-    logic [(1<<TURN_W)*SLOT-1:0] waiting, chosen;
+    logic [(1<<TURN_W)*SLOT-1:0] waiting;
     assign capture = gen_pe_row[ROWS-1].gen_pe[c].capture;
     if (c == 0) begin : gen_first
       always_ff @(posedge clk_i)
@@ -205,19 +205,11 @@ module bitloom_array #(
         assign waiting[r*SLOT+:SLOT] = SLOT'(gen_pe_row[r<ROWS-1?r:ROWS-2].gen_pe[c].shadow_out);
       end
     end
-    always_comb begin  // by halves, so that four rows are one table of six inputs
-      chosen = 'x;
-      if (turning_q) begin  // only so that simulation rests
-        chosen = waiting;
-        for (int i = 0; i < TURN_W; i++)
-          for (int j = 0; j < 1 << (TURN_W - 1); j++)
-            if (j >> (TURN_W - 1 - i) == 0)
-              chosen[j*SLOT+:SLOT] =
-                  turn_q[i] ? chosen[(2*j+1)*SLOT+:SLOT] : chosen[2*j*SLOT+:SLOT];
-      end
+    always_comb begin  // four rows are one table of six inputs
+      above = 'x;
+      if (turning_q) above = waiting[32'(turn_q)*SLOT+:ACC_W];  // only so that simulation rests
     end
-    assign above = chosen[ACC_W-1:0];
-    wire unused_drain = &{1'b0, capture, chosen, 1'b0};  // with two rows nothing is put aside
+    wire unused_drain = &{1'b0, capture, waiting, 1'b0};  // with two rows nothing is put aside
   end
 
   for (c = 0; c < COLS; c = c + 1) begin : gen_result
