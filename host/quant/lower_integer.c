@@ -44,6 +44,14 @@ static bl_status take_scale(bl_lowering *l, const bl_value *scale, uint32_t chan
   return BL_OK;
 }
 
+// The smallest format that holds lo..hi; false beyond 8 bits.
+static bool holds(double lo, double hi, bl_format *format) {
+  *format = (bl_format){BL_FORMAT_S, 2};
+  while (format->bits <= 8 && (lo < bl_format_min(*format) || hi > bl_format_max(*format)))
+    format->bits++;
+  return format->bits <= 8;
+}
+
 static bl_status qonnx_format(bl_lowering *l, const bl_node *q, bl_lower_weights *w) {
   double lo, hi;
   const bl_value *zero = bl_node_input(l->graph, q, 2);
@@ -54,10 +62,8 @@ static bl_status qonnx_format(bl_lowering *l, const bl_node *q, bl_lower_weights
   BL_TRY(bl_qonnx_range(l->graph, q, &lo, &hi, l->err));
   for (size_t k = 0; k < zero->count; k++)
     if (zero->f[k] != 0) return bl_lower_refuse(l, "its weights have a zero point");
-  w->format = (bl_format){BL_FORMAT_S, 2};
-  while (w->format.bits <= 8 && (lo < bl_format_min(w->format) || hi > bl_format_max(w->format)))
-    w->format.bits++;
-  return w->format.bits <= 8 ? BL_OK : bl_lower_refuse(l, "its weights have more than 8 bits");
+  return holds(lo, hi, &w->format) ? BL_OK
+                                   : bl_lower_refuse(l, "its weights have more than 8 bits");
 }
 
 // The smallest format that holds the integers q - zero point, which take no more bits than they
@@ -73,10 +79,7 @@ static bl_status smallest_format(bl_lowering *l, size_t count, uint32_t channels
     lo = fmin(lo, rint(q));
     hi = fmax(hi, rint(q));
   }
-  w->format = (bl_format){BL_FORMAT_S, 2};
-  while (w->format.bits <= 8 && (lo < bl_format_min(w->format) || hi > bl_format_max(w->format)))
-    w->format.bits++;
-  return w->format.bits <= 8
+  return holds(lo, hi, &w->format)
              ? BL_OK
              : bl_lower_refuse(l, "its weights, less their zero point, have more than 8 bits");
 }

@@ -9,6 +9,7 @@
 // VERILATE wide: -GGATHER_WORDS=2 -GROWS=8 -GCOLS=16 -GLANES=64 -GACC_W=20
 #include "bench.h"
 #include "dut.h"
+#include "put_word.h"
 
 enum { WEIGHTS = 64, PENDING = 4096 };
 
@@ -43,16 +44,6 @@ static void check_outputs(test *t) {
       BENCH_EQUAL(&t->b, "P", t->cycle, low(o->value[c]), bench_get(t->p.p_o, c * ACC_W, ACC_W));
   if (o->due[COLS]) BENCH_EQUAL(&t->b, "S", t->cycle, low(o->value[COLS]), *t->p.s_o);
   memset(o, 0, sizeof *o);
-}
-
-// A word for the rows of a mask, alone: the rows' second words are not written.
-static void put_word(dut_ports *p, unsigned rows, uint64_t data) {
-  uint32_t we = 0;
-  for (unsigned r = 0; r < ROWS; r++)
-    we |= (rows >> r & 1u) << (r * GATHER_WORDS);
-  memcpy(p->fill_we_i, &we, (ROWS * GATHER_WORDS + 7) / 8);
-  for (unsigned k = 0; k < GATHER_WORDS; k++)
-    memcpy((uint8_t *)p->fill_data_i + k * (LANES / 8), &data, LANES / 8);
 }
 
 // One cycle; some words are filled into the half that no step reads.

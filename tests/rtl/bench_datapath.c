@@ -9,6 +9,7 @@
 #include "bench.h"
 #include "drivers/bl_contract.h"
 #include "dut.h"
+#include "put_word.h"
 
 #define SLOTS ((unsigned)(LANES / COLS))
 enum { ACT_DEPTH = 16384, MAX_STEPS = 40 };
@@ -71,16 +72,6 @@ static void tick(test *t) {
     }
   *p->clk_i = 1;
   dut_eval(t->d);
-}
-
-// A word for the rows of a mask, alone: the rows' second words are not written.
-static void put_word(dut_ports *p, unsigned rows, uint64_t data) {
-  uint32_t we = 0;
-  for (unsigned r = 0; r < ROWS; r++)
-    we |= (rows >> r & 1u) << (r * GATHER_WORDS);
-  memcpy(p->fill_we_i, &we, (ROWS * GATHER_WORDS + 7) / 8);
-  for (unsigned k = 0; k < GATHER_WORDS; k++)
-    memcpy((uint8_t *)p->fill_data_i + k * (LANES / 8), &data, LANES / 8);
 }
 
 static void fill_half(test *t, unsigned half, unsigned words) {
