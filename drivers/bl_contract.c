@@ -235,6 +235,8 @@ bool bl_descriptor_pack(const bl_descriptor *record, uint32_t words[BL_DESCRIPTO
   ok = ok && fits(record->res_pixel_stride, 16);
   put(words, 640, 16, (uint64_t)record->res_offset);
   ok = ok && fits(record->res_offset, 16);
+  put(words, 656, 16, (uint64_t)record->res_row_step);
+  ok = ok && fits(record->res_row_step, 16);
   return ok;
 }
 
@@ -293,5 +295,6 @@ void bl_descriptor_unpack(const uint32_t words[BL_DESCRIPTOR_WORDS], bl_descript
   record->res_base = (uint16_t)get(words, 608, 16);
   record->res_pixel_stride = (uint16_t)get(words, 624, 16);
   record->res_offset = (uint16_t)get(words, 640, 16);
+  record->res_row_step = (uint16_t)get(words, 656, 16);
 }
 

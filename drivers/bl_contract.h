@@ -8,7 +8,7 @@
 
 // Constants
 enum {
-  BL_CONTRACT_VERSION = 0x2, // contract version; devices and compiled files carry it
+  BL_CONTRACT_VERSION = 0x3, // contract version; devices and compiled files carry it
   BL_CONTRACT_REQUEST_MAGIC = 0xB7, // top byte of a request header
   BL_CONTRACT_ANSWER_MAGIC = 0xB8, // top byte of an answer header
   BL_CONTRACT_IDENTITY = 0x424C4F4D, // identity register: BLOM
@@ -219,8 +219,9 @@ typedef struct {
   uint16_t tile_base; // 16 bits: first tile-list entry
   uint16_t param_base; // 16 bits: parameter row of the first channel tile
   uint16_t res_base; // 16 bits: second source: activation address of output pixel 0, word 0, plane 0
-  uint16_t res_pixel_stride; // 16 bits: second source: words from an output pixel to the next
+  uint16_t res_pixel_stride; // 16 bits: second source: words from an output pixel to the next of its row
   uint16_t res_offset; // 16 bits: second source: window index of its first word
+  uint16_t res_row_step; // 16 bits: second source: words from a row's last output pixel to the next row's first
 } bl_descriptor;
 
 enum { BL_DESCRIPTOR_WORDS = 21 };

@@ -3,7 +3,7 @@
 `ifndef BITLOOM_CONTRACT_VH
 `define BITLOOM_CONTRACT_VH
 
-`define BITLOOM_VERSION 32'h2 // contract version; devices and compiled files carry it
+`define BITLOOM_VERSION 32'h3 // contract version; devices and compiled files carry it
 `define BITLOOM_REQUEST_MAGIC 32'hb7 // top byte of a request header
 `define BITLOOM_ANSWER_MAGIC 32'hb8 // top byte of an answer header
 `define BITLOOM_IDENTITY 32'h424c4f4d // identity register: BLOM
@@ -263,5 +263,7 @@
 `define BITLOOM_DESCRIPTOR_RES_PIXEL_STRIDE_W 16
 `define BITLOOM_DESCRIPTOR_RES_OFFSET_LSB 640
 `define BITLOOM_DESCRIPTOR_RES_OFFSET_W 16
+`define BITLOOM_DESCRIPTOR_RES_ROW_STEP_LSB 656
+`define BITLOOM_DESCRIPTOR_RES_ROW_STEP_W 16
 
 `endif

@@ -105,11 +105,12 @@ module bitloom_gather #(
   assign pad_left   = CW'(desc_i[`BITLOOM_DESCRIPTOR_PAD_LEFT_LSB+:`BITLOOM_DESCRIPTOR_PAD_LEFT_W]);
   assign end_h      = CW'($signed(desc_i[`BITLOOM_DESCRIPTOR_CONV_END_H_LSB+:`BITLOOM_DESCRIPTOR_CONV_END_H_W]));
   assign end_w      = CW'($signed(desc_i[`BITLOOM_DESCRIPTOR_CONV_END_W_LSB+:`BITLOOM_DESCRIPTOR_CONV_END_W_W]));
-  logic [AW-1:0] in_base, image_stride, res_base, res_pixel_stride;
+  logic [AW-1:0] in_base, image_stride, res_base, res_pixel_stride, res_row_step;
   assign in_base          = AW'(desc_i[`BITLOOM_DESCRIPTOR_IN_BASE_LSB+:16]);
   assign image_stride     = AW'(desc_i[`BITLOOM_DESCRIPTOR_IN_IMAGE_STRIDE_LSB+:16]);
   assign res_base         = AW'(desc_i[`BITLOOM_DESCRIPTOR_RES_BASE_LSB+:16]);
   assign res_pixel_stride = AW'(desc_i[`BITLOOM_DESCRIPTOR_RES_PIXEL_STRIDE_LSB+:16]);
+  assign res_row_step     = AW'(desc_i[`BITLOOM_DESCRIPTOR_RES_ROW_STEP_LSB+:16]);
   logic [15:0] row_stride, pixel_stride, res_offset, out_h, out_w, images;
   assign row_stride   = desc_i[`BITLOOM_DESCRIPTOR_IN_ROW_STRIDE_LSB+:16];
   assign pixel_stride = desc_i[`BITLOOM_DESCRIPTOR_IN_PIXEL_STRIDE_LSB+:16];
@@ -318,7 +319,7 @@ module bitloom_gather #(
         image_q <= image_q + image_stride;
       end
     end else if (resting && last_word) begin
-      res_q <= res_q + res_pixel_stride;
+      res_q <= res_q + (res_row_end ? res_row_step : res_pixel_stride);
     end else if (fill_done_o && !fill_final_o) begin
       {n_q, oy_q, ox_q}      <= {tile_n_q, tile_oy_q, tile_ox_q};
       {y_q, x_q}             <= {tile_y_q, tile_x_q};
@@ -353,6 +354,14 @@ module bitloom_gather #(
     else if (resting && last_word) row_q <= row_q + 1'b1;
 
   always_ff @(posedge clk_i) if (fill_end) filled_q <= row_after;
+
+  // Where in its output row the pixel is whose second source is read.
+  logic [15:0] res_ox_q;
+  logic        res_row_end;
+  assign res_row_end = res_ox_q + 16'd1 == out_w;
+  always_ff @(posedge clk_i)
+    if (state_q == RES_LOAD) res_ox_q <= tile_ox_q;
+    else if (resting && last_word) res_ox_q <= res_row_end ? '0 : res_ox_q + 16'd1;
 
   always_ff @(posedge clk_i)
     if (state_q == SEGMENT) begin

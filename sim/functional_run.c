@@ -219,10 +219,16 @@ static void gather_taps(run *r, uint32_t n, int64_t y0, int64_t x0) {
   }
 }
 
+// Where the second source's words of output pixel m begin.
+static uint64_t second_address(const bl_descriptor *l, uint64_t m) {
+  uint64_t row = m / l->out_w;
+  return l->res_base + (m - row) * l->res_pixel_stride + row * l->res_row_step;
+}
+
 static void gather_second(run *r, uint64_t m) {
   const bl_descriptor *l = r->layer;
   const uint32_t words = (uint32_t)l->res_words * l->res_planes;
-  uint64_t address = (l->res_base + m * l->res_pixel_stride) & 0xFFFFF;
+  uint64_t address = second_address(l, m) & 0xFFFFF;
   if (words == 0) return;
   if (address + words > r->device->config.act_depth)
     r->faults |= FAULT_INPUT;
@@ -547,9 +553,7 @@ bl_use bl_functional_use(const bl_functional *device, const bl_descriptor *layer
   widen(&use.written, layer->out_base, out_end);
   widen(&use.used[MEM_ACT], layer->in_base, in_end);
   uint64_t second = (uint64_t)layer->res_words * layer->res_planes;
-  if (second > 0)
-    widen(&use.second, layer->res_base,
-          layer->res_base + (pixels - 1) * layer->res_pixel_stride + second);
+  if (second > 0) widen(&use.second, layer->res_base, second_address(layer, pixels - 1) + second);
   if (layer->out_table > 0)
     widen(&use.used[MEM_TABLES], (layer->out_table - 1u) * BL_CONTRACT_TABLE_ENTRIES,
           (uint64_t)layer->out_table * BL_CONTRACT_TABLE_ENTRIES);

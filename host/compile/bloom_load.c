@@ -119,17 +119,22 @@ static void get_real_scale(bl_reader *r, bl_arena *arena, uint32_t channels, bl_
   }
 }
 
-static void get_addend(bl_reader *r, bl_arena *arena, uint32_t channels, bl_int_layer *l) {
+static void get_addend(bl_reader *r, const bl_int_graph *graph, bool projects, bl_int_layer *l) {
   l->addend = bl_get32(r);
   l->raise = (uint8_t)bl_get(r, 1);
-  if (r->failed || channels > bl_left(r) / 4) {
+  if (projects) l->project_h = (uint32_t)bl_get(r, 1);
+  if (projects) l->project_w = (uint32_t)bl_get(r, 1);
+  r->failed = r->failed || l->addend >= graph->tensor_count || (projects && l->project_h == 0);
+  const uint64_t count =
+      r->failed ? 0 : (uint64_t)graph->tensors[l->output].c * bl_int_addend_fan(graph, l);
+  if (r->failed || count > bl_left(r) / 4) {
     r->failed = true;
     return;
   }
-  l->addend_weight = bl_arena_alloc(arena, channels, sizeof *l->addend_weight);
+  l->addend_weight = bl_arena_alloc(graph->arena, count, sizeof *l->addend_weight);
   if (l->addend_weight == NULL) r->failed = true;
-  for (uint32_t n = 0; n < channels && !r->failed; n++)
-    l->addend_weight[n] = bl_get_signed32(r);
+  for (uint64_t k = 0; k < count && !r->failed; k++)
+    l->addend_weight[k] = bl_get_signed32(r);
 }
 
 static void get_table(bl_reader *r, bl_arena *arena, bl_int_layer *l) {
@@ -166,7 +171,7 @@ static void get_layer(bl_reader *r, const bl_int_graph *graph, bl_int_layer *l) 
   if ((flags & BL_LAYER_REQUANT) != 0) get_requant(r, graph->arena, channels, l);
   if ((flags & BL_LAYER_REAL) != 0) get_real_scale(r, graph->arena, channels, l);
   if ((flags & BL_LAYER_CODEBOOK) != 0) get_codebook(r, graph->arena, l);
-  if ((flags & BL_LAYER_ADDEND) != 0) get_addend(r, graph->arena, channels, l);
+  if ((flags & BL_LAYER_ADDEND) != 0) get_addend(r, graph, (flags & BL_LAYER_PROJECTS) != 0, l);
   if ((flags & BL_LAYER_TABLE) != 0) get_table(r, graph->arena, l);
 }
 

@@ -49,6 +49,7 @@ static void put_constants(bl_writer *w, const bl_int_layer *l, uint32_t channels
   if (l->addend_weight != NULL) flags |= BL_LAYER_ADDEND;
   if (l->table != NULL) flags |= BL_LAYER_TABLE;
   if (l->upsample) flags |= BL_LAYER_UPSAMPLE;
+  if (l->addend_weight != NULL && l->project_h > 0) flags |= BL_LAYER_PROJECTS;
   bl_put(w, flags, 1);
   for (uint32_t n = 0; requant && n < channels; n++) {
     bl_put(w, (uint32_t)l->mult[n], 4);
@@ -62,13 +63,17 @@ static void put_constants(bl_writer *w, const bl_int_layer *l, uint32_t channels
 }
 
 // What few layers have, in the order of the flags.
-static void put_extras(bl_writer *w, const bl_int_layer *l, uint32_t channels) {
+static void put_extras(bl_writer *w, const bl_int_graph *graph, const bl_int_layer *l,
+                       uint32_t channels) {
   if (l->codebook != NULL) bl_put_bytes(w, l->codebook, BL_INT_CODES);
   if (l->addend_weight != NULL) {
     bl_put(w, l->addend, 4);
     bl_put(w, l->raise, 1);
-    for (uint32_t n = 0; n < channels; n++)
-      bl_put(w, (uint32_t)l->addend_weight[n], 4);
+    if (l->project_h > 0) bl_put(w, l->project_h, 1);
+    if (l->project_h > 0) bl_put(w, l->project_w, 1);
+    const size_t count = (size_t)channels * bl_int_addend_fan(graph, l);
+    for (size_t k = 0; k < count; k++)
+      bl_put(w, (uint32_t)l->addend_weight[k], 4);
   }
   for (uint32_t i = 0; l->table != NULL && i < BL_INT_TABLE; i++)
     bl_put(w, (uint32_t)l->table[i], 4);
@@ -95,7 +100,7 @@ static void put_layer(bl_writer *w, const bl_int_graph *graph, const bl_int_laye
   size_t each = (size_t)l->kernel_h * l->kernel_w * (graph->tensors[l->input].c / l->groups);
   bl_put_bytes(w, l->weights, each * out_c);
   put_constants(w, l, out_c);
-  put_extras(w, l, out_c);
+  put_extras(w, graph, l, out_c);
 }
 
 void bl_put_graph(bl_writer *w, const bl_int_graph *graph) {

@@ -49,15 +49,21 @@ static void describe_window(const bl_mapping *m, bl_descriptor *d) {
   d->conv_end_w = (int32_t)(m->conv_w * m->stride_w) - (int32_t)m->pad_left;
 }
 
-// The words of the second source that belong to the operation's tiles.
-static void describe_second(const bl_region *res, const bl_mapping *m, bl_descriptor *d) {
-  if (m->res_planes == 0) return;
-  uint32_t lane = m->partial_bytes > 0 ? 0 : res->first_lane + m->tile0 * m->config->cols;
+// The words of the second source that belong to the operation's tiles; false where their strides do
+// not fit their fields.
+static bool describe_second(const bl_region *res, const bl_mapping *m, bl_descriptor *d) {
+  if (m->res_planes == 0) return true;
+  const bool own = m->partial_bytes == 0, projects = own && m->layer->project_h > 0;
+  uint32_t lane = own ? res->first_lane + (projects ? 0 : m->tile0 * m->config->cols) : 0;
   d->res_planes = (uint8_t)m->res_planes;
   d->res_words = (uint16_t)m->res_words;
   d->res_base = (uint16_t)(res->address + lane / m->config->lanes * res->planes);
-  d->res_pixel_stride = (uint16_t)res->pixel_stride;
+  const uint64_t across = (uint64_t)m->res_across * res->pixel_stride;
+  const uint64_t step = (uint64_t)m->res_down * res->row_stride - (m->out->w - 1) * across;
+  d->res_pixel_stride = (uint16_t)across;
+  d->res_row_step = (uint16_t)step;
   d->res_offset = (uint16_t)m->window_words;
+  return across <= UINT16_MAX && step <= UINT16_MAX;
 }
 
 static void describe_output(const bl_region *out, const bl_mapping *m, const bl_part *part,
@@ -122,9 +128,10 @@ static void describe_piece(const bl_program *program, const bl_mapped *mapped, u
   d->out_base = (uint16_t)(d->out_base + region_offset(out, &p, p.row0, first));
   if (m->res_planes == 0) return;
   const bl_region *res = &program->regions[m->res_region];
-  first = bl_piece_first_row(mapped, &cut, program->images, m->res_region, m->out->h, piece);
+  h = m->out->h * m->res_down;
+  first = bl_piece_first_row(mapped, &cut, program->images, m->res_region, h, piece);
   d->res_base = (uint16_t)(d->res_base + (m->res_region == 0 ? slot : 0) +
-                           region_offset(res, &p, p.row0, first));
+                           region_offset(res, &p, p.row0 * m->res_down, first));
 }
 
 bl_status bl_describe(const bl_program *program, const bl_mapped *mapped, uint32_t op,
@@ -136,7 +143,8 @@ bl_status bl_describe(const bl_program *program, const bl_mapped *mapped, uint32
                        .param_base = (uint16_t)param_base};
   describe_input(&program->regions[m->in_region], m, d);
   describe_window(m, d);
-  if (m->res_region != BL_NONE) describe_second(&program->regions[m->res_region], m, d);
+  const bool fits =
+      m->res_region == BL_NONE || describe_second(&program->regions[m->res_region], m, d);
   describe_output(&program->regions[m->out_region], m, part, d);
   // Only the end of a whole tensor has lanes above it that must be zero; below it they may hold
   // what other runs wrote, or an addend that a later part still reads.
@@ -144,7 +152,7 @@ bl_status bl_describe(const bl_program *program, const bl_mapped *mapped, uint32
   describe_clamp(m, table, d);
   describe_piece(program, mapped, op, piece, d);
   uint32_t words[BL_DESCRIPTOR_WORDS];
-  if (d->pad_top > 4095 || !bl_descriptor_pack(d, words))
+  if (!fits || d->pad_top > 4095 || !bl_descriptor_pack(d, words))
     return bl_fail(err, BL_ERR_UNSUPPORTED, "layer %s: a descriptor field does not fit",
                    m->layer->name);
   return BL_OK;

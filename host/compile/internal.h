@@ -22,12 +22,13 @@ enum {
 // How a window is laid out; the values are those of the descriptor's gather_mode.
 typedef enum { BL_GATHER_PACKED, BL_GATHER_ROTATED, BL_GATHER_SPREAD } bl_gather;
 
-// A word of the second source, and what its lanes lane0 .. lane0+COLS-1 are multiplied with in a
-// channel tile: column c with `scale`, or with the layer's addend_weight where scale is 0.
+// Words of the second source, and what they are multiplied with in a channel tile. One word: column
+// c takes lane lane0+c times `scale`, or times the layer's addend_weight where scale is 0.
+// Projected addends: all words, and lane0 is the lane of channel 0.
 typedef struct {
-  uint32_t word, lane0; // channel word of the second source, and lane of column 0
-  uint32_t place;       // of plane pair (0, 0)
-  bool is_signed;       // its uppermost plane counts negative
+  uint32_t word, words, lane0; // first channel word of the second source, and how many
+  uint32_t place;              // of plane pair (0, 0)
+  bool is_signed;              // its uppermost plane counts negative
   int32_t scale;
 } bl_term;
 
@@ -37,8 +38,11 @@ typedef struct {
   int sign_plane;      // the one that counts negative; -1: none
   uint32_t *ids;       // [words] window words that are issued, ascending; see bl_lane
   uint32_t words;
-  uint32_t term_count, term_words; // term_words: weight words of the terms
-  uint32_t weight_words;           // of everything
+  uint32_t term_count, term_words;   // term_words: weight words of the terms
+  uint32_t term_ks;                  // K-list entries of the terms
+  uint32_t term_mask[BL_MAX_TERMS];  // planes of a term's factors that are issued
+  int term_sign_plane[BL_MAX_TERMS]; // the one that counts negative; -1: none
+  uint32_t weight_words;             // of everything
   uint32_t passes;
   uint8_t post;
   uint64_t steps; // cycles of one pixel tile at one pooling offset (once, also for acc bytes)
@@ -49,6 +53,7 @@ typedef struct {
   const bl_int_layer *layer;
   const bl_int_tensor *in, *out;
   const bl_int_tensor *addend;                // NULL: none
+  uint32_t addend_fan;                        // its weights of an output channel
   uint32_t index;                             // of the layer
   uint32_t in_region, out_region, res_region; // res_region: BL_NONE without a second source
   bool first, last;                           // operation of its layer
@@ -68,6 +73,7 @@ typedef struct {
   uint32_t window_words;  // of the whole window, all planes
   uint32_t partial_bytes; // second source: bytes of the sums of the operation before; 0: none
   uint32_t res_planes, res_words; // second source
+  uint32_t res_down, res_across;  // its rows and pixels from one of the output to the next
   uint32_t out_planes, out_words; // out_words: words of one pixel, all planes
   uint32_t acc_bytes;             // 0: requantised; 1..4: int32 bytes
   bool weights_bipolar;           // carried as one plane of -1 and 1
@@ -170,8 +176,9 @@ uint32_t bl_window_address(const bl_mapping *m, uint32_t id);
 int8_t bl_lane_weight(const bl_mapping *m, uint32_t n, uint32_t id, uint32_t lane);
 // Terms of a tile.
 uint32_t bl_tile_terms(const bl_mapping *m, uint32_t tile, bl_term terms[BL_MAX_TERMS]);
-// A term's factor for column c of the tile; 0 beyond the layer's channels.
-int32_t bl_term_factor(const bl_mapping *m, const bl_term *term, uint32_t tile, uint32_t c);
+// A term's factor for a lane of its word `word` in column c of the tile; 0 where there is none.
+int32_t bl_term_factor(const bl_mapping *m, const bl_term *term, uint32_t tile, uint32_t c,
+                       uint32_t word, uint32_t lane);
 // Planes of a term's factors: those that are issued, the negative one or -1.
 uint32_t bl_term_planes(const bl_mapping *m, const bl_term *term, uint32_t tile, int *sign_plane);
 

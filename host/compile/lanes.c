@@ -60,34 +60,48 @@ uint32_t bl_tile_terms(const bl_mapping *m, uint32_t tile, bl_term terms[BL_MAX_
   if (m->partial_bytes > 0) {
     for (uint32_t b = 0; b < m->partial_bytes; b++) {
       uint32_t lane = ((tile - m->tile0) * m->partial_bytes + b) * cols;
-      terms[b] = (bl_term){lane / lanes, lane % lanes, 8 * b, b + 1 == m->partial_bytes, 1};
+      terms[b] = (bl_term){lane / lanes, 1, lane % lanes, 8 * b, b + 1 == m->partial_bytes, 1};
     }
     return m->partial_bytes;
   }
   if (m->addend == NULL || !m->first) return 0;
-  uint32_t first = (m->addend->parent_channel + m->tile0 * cols) / lanes;
-  uint32_t lane = m->addend->parent_channel + tile * cols;
-  terms[0] =
-      (bl_term){lane / lanes - first, lane % lanes, m->addend->format.kind == BL_FORMAT_B1 ? 1 : 0,
-                m->addend->format.kind == BL_FORMAT_S, 0};
+  const uint32_t first = m->addend->parent_channel;
+  terms[0] = (bl_term){.place = m->addend->format.kind == BL_FORMAT_B1 ? 1 : 0,
+                       .is_signed = m->addend->format.kind == BL_FORMAT_S};
+  if (m->layer->project_h > 0) {
+    terms[0].words = m->res_words;
+    terms[0].lane0 = first % lanes;
+  } else {
+    terms[0].word = (first + tile * cols) / lanes - (first + m->tile0 * cols) / lanes;
+    terms[0].words = 1;
+    terms[0].lane0 = (first + tile * cols) % lanes;
+  }
   return 1;
 }
 
-int32_t bl_term_factor(const bl_mapping *m, const bl_term *term, uint32_t tile, uint32_t c) {
-  uint32_t n = tile * m->config->cols + c;
-  if (n >= m->out->c) return 0;
+int32_t bl_term_factor(const bl_mapping *m, const bl_term *term, uint32_t tile, uint32_t c,
+                       uint32_t word, uint32_t lane) {
+  const uint32_t n = tile * m->config->cols + c, from = word * m->config->lanes + lane;
+  if (n >= m->out->c || from < term->lane0) return 0;
+  if (m->partial_bytes == 0 && m->layer->project_h > 0) {
+    const uint32_t channel = from - term->lane0;
+    return channel < m->addend_fan ? m->layer->addend_weight[(size_t)n * m->addend_fan + channel]
+                                   : 0;
+  }
+  if (from != term->lane0 + c) return 0;
   return term->scale != 0 ? term->scale : m->layer->addend_weight[n];
 }
 
 uint32_t bl_term_planes(const bl_mapping *m, const bl_term *term, uint32_t tile, int *sign_plane) {
   int32_t lo = 0, hi = 0;
   uint32_t any = 0;
-  for (uint32_t c = 0; c < m->config->cols; c++) {
-    int32_t d = bl_term_factor(m, term, tile, c);
-    any |= (uint32_t)d;
-    if (d < lo) lo = d;
-    if (d > hi) hi = d;
-  }
+  for (uint32_t at = 0; at < term->words * m->config->lanes; at++)
+    for (uint32_t c = 0; c < m->config->cols; c++) {
+      int32_t d = bl_term_factor(m, term, tile, c, at / m->config->lanes, at % m->config->lanes);
+      any |= (uint32_t)d;
+      if (d < lo) lo = d;
+      if (d > hi) hi = d;
+    }
   *sign_plane = -1;
   if (lo == 0) return any;
   uint32_t width = 1;

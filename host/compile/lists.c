@@ -51,20 +51,20 @@ static void add_terms(const bl_mapping *m, uint32_t t, uint32_t place, list *l) 
   const bl_tile_plan *tile = bl_tile_at(m, t);
   bl_term terms[BL_MAX_TERMS];
   uint32_t count = bl_tile_terms(m, t, terms), word = tile->weight_words - tile->term_words;
-  for (uint32_t k = 0; k < count; k++) {
-    int sign_plane;
-    uint32_t mask = bl_term_planes(m, &terms[k], t, &sign_plane);
+  uint32_t entry = tile->words;
+  for (uint32_t k = 0; k < count; entry += terms[k].words, k++) {
     for (uint32_t j = 0; j < 32; j++) {
-      if ((mask >> j & 1) == 0) continue;
-      uint32_t offset = word++, base = terms[k].place + j;
+      if ((tile->term_mask[k] >> j & 1) == 0) continue;
+      uint32_t offset = word, base = terms[k].place + j;
+      word += terms[k].words;
       if (place < base || place - base >= m->res_planes) continue;
       bool minus = terms[k].is_signed && place - base == m->res_planes - 1;
       add_pass(l, place,
                (bl_pass){.weight_offset = (uint16_t)offset,
-                         .k_offset = (uint16_t)(tile->words + k),
-                         .count = 1,
+                         .k_offset = (uint16_t)entry,
+                         .count = (uint16_t)terms[k].words,
                          .plane = (uint8_t)(place - base),
-                         .neg = minus != ((int)j == sign_plane)});
+                         .neg = minus != ((int)j == tile->term_sign_plane[k])});
     }
   }
 }
@@ -90,7 +90,7 @@ uint32_t bl_list_passes(const bl_mapping *m, uint32_t t, uint32_t rank_stride,
 
 uint32_t bl_k_words(const bl_mapping *m, uint32_t t) {
   const bl_tile_plan *tile = bl_tile_at(m, t);
-  return tile->words + tile->term_count;
+  return tile->words + tile->term_ks;
 }
 
 static uint8_t *put_address(uint8_t *bytes, uint32_t address) {
@@ -106,5 +106,6 @@ void bl_emit_k_list(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
   bl_term terms[BL_MAX_TERMS];
   uint32_t count = bl_tile_terms(m, t, terms);
   for (uint32_t k = 0; k < count; k++)
-    bytes = put_address(bytes, m->window_words + terms[k].word * m->res_planes);
+    for (uint32_t w = 0; w < terms[k].words; w++)
+      bytes = put_address(bytes, m->window_words + (terms[k].word + w) * m->res_planes);
 }

@@ -93,13 +93,25 @@ static void measure_window(bl_mapping *m) {
                                                     : bl_window_ids(m) * m->in_planes;
 }
 
+// Channel words of a projected addend.
+static uint32_t projected_words(const bl_mapping *m) {
+  const uint32_t lanes = m->config->lanes;
+  return bl_div_up(m->addend->parent_channel % lanes + m->addend->c, lanes);
+}
+
 static void measure_second(bl_mapping *m) {
   const bl_config *c = m->config;
   uint32_t lanes = (m->tile1 - m->tile0) * c->cols;
   m->res_planes = m->res_words = 0;
+  m->res_down = m->res_across = 1;
   if (m->partial_bytes > 0) {
     m->res_planes = 8;
     m->res_words = bl_div_up(lanes * m->partial_bytes, c->lanes);
+  } else if (m->addend != NULL && m->first && m->layer->project_h > 0) {
+    m->res_down = m->layer->project_h;
+    m->res_across = m->layer->project_w;
+    m->res_planes = m->addend->format.bits;
+    m->res_words = projected_words(m);
   } else if (m->addend != NULL && m->first) {
     uint32_t lane = (m->addend->parent_channel + m->tile0 * c->cols) % c->lanes;
     m->res_planes = m->addend->format.bits;
@@ -219,6 +231,8 @@ static bl_status cut_reduction(const mapper *k, bl_mapping m, uint32_t tile0, ui
   const uint32_t kernel_h = m.kernel_h, final = m.out_region;
   const uint32_t lanes = (tile1 - tile0) * m.config->cols * 4;
   uint32_t second = bl_div_up(lanes, m.config->lanes) * 8, chunk_words, chunk_rows, word0, words;
+  if (m.layer->project_h > 0 && projected_words(&m) * m.addend->format.bits > second)
+    second = projected_words(&m) * m.addend->format.bits;
   words_of(&m, tile0, tile1, &word0, &words);
   if (pools || second >= m.config->row_depth ||
       !chunk_size(m, m.config->row_depth - second, words, &chunk_words, &chunk_rows))
@@ -343,6 +357,7 @@ bl_status bl_map_layer(const bl_int_graph *graph, uint32_t index, const bl_confi
     m.ends_tensor = m.out->parent_channel + m.out->c == graph->tensors[m.out->parent].c;
   if (layer->addend_weight != NULL) {
     m.addend = &graph->tensors[layer->addend];
+    m.addend_fan = bl_int_addend_fan(graph, layer);
     m.res_region = layer->addend;
   }
   bl_int_conv_size(graph, layer, &m.conv_h, &m.conv_w);

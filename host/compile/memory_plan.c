@@ -172,7 +172,8 @@ static bool same_shape(const bl_region *a, const bl_region *b) {
 static bool may_overwrite(const bl_int_graph *graph, const bl_mapped *mapped, uint32_t i,
                           const bl_region *regions, const life *lives) {
   const bl_mapping *m = &mapped->ops[i];
-  if (m->addend == NULL || m->res_region == BL_NONE || m->res_region == 0 || !m->first || !m->last)
+  if (m->addend == NULL || m->res_region == BL_NONE || m->res_region == 0 || !m->first ||
+      !m->last || m->layer->project_h > 0)
     return false;
   const bl_region *from = &regions[m->res_region], *to = &regions[m->out_region];
   return bl_region_holder(graph, m->in_region) != m->res_region && m->addend->parent == 0 &&

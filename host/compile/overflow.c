@@ -67,17 +67,20 @@ static range sum_range(const bl_mapping *m, uint32_t n, int64_t plus, int64_t mi
   const int64_t scale = (int64_t)1 << m->layer->raise;
   range r = {(plus * lo + minus * hi) * scale, (plus * hi + minus * lo) * scale};
   if (m->addend == NULL) return r;
-  int64_t d = m->layer->addend_weight[n];
-  int64_t a = d * bl_format_min(m->addend->format), b = d * bl_format_max(m->addend->format);
-  r.lo += a < b ? a : b;
-  r.hi += a < b ? b : a;
+  for (uint32_t k = 0; k < m->addend_fan; k++) {
+    int64_t d = m->layer->addend_weight[(size_t)n * m->addend_fan + k];
+    int64_t a = d * bl_format_min(m->addend->format), b = d * bl_format_max(m->addend->format);
+    r.lo += a < b ? a : b;
+    r.hi += a < b ? b : a;
+  }
   return r;
 }
 
 static int64_t constant_of(const bl_mapping *m, uint32_t n, int64_t weights) {
   int64_t constant = m->in_bipolar ? -weights * ((int64_t)1 << m->layer->raise) : 0;
-  if (m->addend != NULL && m->addend->format.kind == BL_FORMAT_B1)
-    constant -= m->layer->addend_weight[n];
+  if (m->addend == NULL || m->addend->format.kind != BL_FORMAT_B1) return constant;
+  for (uint32_t k = 0; k < m->addend_fan; k++)
+    constant -= m->layer->addend_weight[(size_t)n * m->addend_fan + k];
   return constant;
 }
 

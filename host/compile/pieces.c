@@ -54,6 +54,11 @@ static span rows_needed(const bl_mapping *m, span out) {
   return (span){(uint32_t)lo >> up, ((uint32_t)hi + up) >> up};
 }
 
+// Rows of the second source that output rows need, likewise.
+static span second_rows(const bl_mapping *m, span out) {
+  return (span){out.lo * m->res_down, out.hi * m->res_down};
+}
+
 static void widen(span *s, span by) {
   if (s->lo == s->hi) *s = by;
   if (by.lo < s->lo) s->lo = by.lo;
@@ -72,10 +77,11 @@ static span rows_of(const bl_mapped *mapped, const bl_cut *cut, span final, uint
     for (uint32_t k = i + 1; k < count; k++) {
       const bl_mapping *reader = &ops[k];
       if (reader->in_region == m->out_region) widen(&out[i], rows_needed(reader, out[k]));
-      if (reader->res_region == m->out_region) widen(&out[i], out[k]);
+      if (reader->res_region == m->out_region) widen(&out[i], second_rows(reader, out[k]));
     }
     if (m->in_region == region) widen(&held, rows_needed(m, out[i]));
-    if (m->res_region == region || m->out_region == region) widen(&held, out[i]);
+    if (m->res_region == region) widen(&held, second_rows(m, out[i]));
+    if (m->out_region == region) widen(&held, out[i]);
   }
   return region == BL_NONE ? out[op - cut->op0] : held;
 }

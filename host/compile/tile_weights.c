@@ -63,8 +63,9 @@ static bl_status plan_tile(bl_mapping *m, uint32_t t, bl_arena *arena, bl_error 
   bl_term terms[BL_MAX_TERMS];
   tile->term_count = bl_tile_terms(m, t, terms);
   for (uint32_t k = 0; k < tile->term_count; k++) {
-    int sign_plane;
-    tile->term_words += bl_popcount(bl_term_planes(m, &terms[k], t, &sign_plane));
+    tile->term_mask[k] = bl_term_planes(m, &terms[k], t, &tile->term_sign_plane[k]);
+    tile->term_words += bl_popcount(tile->term_mask[k]) * terms[k].words;
+    tile->term_ks += terms[k].words;
   }
   tile->weight_words = bl_popcount(tile->plane_mask) * tile->words + tile->term_words;
   return BL_OK;
@@ -117,19 +118,25 @@ static void emit_main(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
       }
 }
 
-// The diagonals of the second source, one word for each plane of each term's factors.
+// One plane of a term's factors at one of its words, all columns.
+static void emit_term(const bl_mapping *m, uint32_t t, const bl_term *term, uint32_t plane,
+                      uint32_t word, uint8_t *bytes) {
+  const uint32_t lanes = m->config->lanes;
+  for (uint32_t c = 0; c < m->config->cols; c++)
+    for (uint32_t lane = 0; lane < lanes; lane++)
+      if ((uint32_t)bl_term_factor(m, term, t, c, word, lane) >> plane & 1)
+        set_bit(bytes + (size_t)c * lanes / 8, lane);
+}
+
+// The second source's weights: for each plane of each term's factors the term's words.
 static void emit_terms(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
-  const uint32_t cols = m->config->cols, lane_bytes = m->config->lanes / 8;
+  const size_t word_bytes = (size_t)m->config->cols * m->config->lanes / 8;
   bl_term terms[BL_MAX_TERMS];
   uint32_t count = bl_tile_terms(m, t, terms);
-  for (uint32_t k = 0; k < count; k++) {
-    int sign_plane;
-    uint32_t mask = bl_term_planes(m, &terms[k], t, &sign_plane);
-    for (; mask != 0; mask &= mask - 1, bytes += (size_t)cols * lane_bytes)
-      for (uint32_t c = 0; c < cols; c++)
-        if ((uint32_t)bl_term_factor(m, &terms[k], t, c) >> __builtin_ctz(mask) & 1)
-          set_bit(bytes + (size_t)c * lane_bytes, terms[k].lane0 + c);
-  }
+  for (uint32_t k = 0; k < count; k++)
+    for (uint32_t mask = bl_tile_at(m, t)->term_mask[k]; mask != 0; mask &= mask - 1)
+      for (uint32_t word = 0; word < terms[k].words; word++, bytes += word_bytes)
+        emit_term(m, t, &terms[k], (uint32_t)__builtin_ctz(mask), word, bytes);
 }
 
 void bl_emit_weights(const bl_mapping *m, uint32_t t, uint8_t *bytes) {

@@ -6,7 +6,7 @@
 
 #include "host/graph/int_graph.h"
 
-enum { ACC_LIMIT_SHIFT = 47, ADDEND_LIMIT = 1 << 24, MAX_RAISE = 24 };
+enum { ACC_LIMIT_SHIFT = 47, ADDEND_LIMIT = 1 << 24, MAX_RAISE = 24, MAX_STRIDE = 255 };
 
 static bool format_ok(bl_format format) {
   switch (format.kind) {
@@ -130,12 +130,20 @@ static bl_status check_addend(const bl_int_graph *graph, const bl_int_layer *lay
     return bl_fail(err, BL_ERR_RANGE, "layer %s: a raise of %u without an addend", layer->name,
                    layer->raise);
   }
-  uint32_t h, w, c = graph->tensors[layer->output].c;
+  uint32_t h, w;
+  const uint32_t c = graph->tensors[layer->output].c;
+  const uint32_t down = layer->project_h, across = layer->project_w;
   bl_int_conv_size(graph, layer, &h, &w);
   if (layer->addend >= graph->tensor_count)
     return bl_fail(err, BL_ERR_FORMAT, "layer %s: no such addend", layer->name);
+  if (down > MAX_STRIDE || across > MAX_STRIDE || (down == 0) != (across == 0))
+    return bl_fail(err, BL_ERR_RANGE, "layer %s: a projection of strides %u and %u", layer->name,
+                   down, across);
   const bl_int_tensor *addend = &graph->tensors[layer->addend];
-  if (addend->format.kind == BL_FORMAT_ACC || addend->h != h || addend->w != w || addend->c != c)
+  const bool fits = down == 0
+                        ? addend->h == h && addend->w == w && addend->c == c
+                        : addend->h == (uint64_t)h * down && addend->w == (uint64_t)w * across;
+  if (addend->format.kind == BL_FORMAT_ACC || !fits)
     return bl_fail(err, BL_ERR_FORMAT,
                    "layer %s: its addend is %u x %u x %u in %s, its convolution %u x %u x %u",
                    layer->name, addend->h, addend->w, addend->c, bl_format_name(addend->format), h,
@@ -143,10 +151,11 @@ static bl_status check_addend(const bl_int_graph *graph, const bl_int_layer *lay
   if (layer->raise > MAX_RAISE)
     return bl_fail(err, BL_ERR_RANGE, "layer %s: a raise of %u, at most %d", layer->name,
                    layer->raise, MAX_RAISE);
-  for (uint32_t n = 0; n < c; n++)
-    if (layer->addend_weight[n] <= -ADDEND_LIMIT || layer->addend_weight[n] >= ADDEND_LIMIT)
+  const size_t fan = bl_int_addend_fan(graph, layer);
+  for (size_t k = 0; k < c * fan; k++)
+    if (layer->addend_weight[k] <= -ADDEND_LIMIT || layer->addend_weight[k] >= ADDEND_LIMIT)
       return bl_fail(err, BL_ERR_RANGE, "layer %s channel %u: an addend weight of %d", layer->name,
-                     n, layer->addend_weight[n]);
+                     (unsigned)(k / fan), layer->addend_weight[k]);
   return BL_OK;
 }
 

@@ -37,6 +37,10 @@ const char *bl_format_name(bl_format format) {
   return format.kind <= BL_FORMAT_B1 && format.bits <= 8 ? names[format.kind][format.bits] : "?";
 }
 
+uint32_t bl_int_addend_fan(const bl_int_graph *graph, const bl_int_layer *layer) {
+  return layer->project_h > 0 ? graph->tensors[layer->addend].c : 1;
+}
+
 size_t bl_int_elements(const bl_int_tensor *tensor) {
   return (size_t)tensor->h * tensor->w * tensor->c;
 }

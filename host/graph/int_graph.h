@@ -65,7 +65,11 @@ typedef struct {
 // An acc output is acc itself (mult, bias and shift are not used; no pooling may follow).
 // R is the addend: conv height x conv width x output channels, in plain integers (its zero point is
 // in bias). raise (0..24) scales the sum up where addend_weight, the ratio of the scales, would
-// round too coarsely. With a table y becomes table[y & 255], an integer of the output's format.
+// round too coarsely. A layer that projects its addend adds a 1x1 convolution of it instead, of
+// stride project_h x project_w, R being that many times as high and wide as the convolution:
+//   ... + sum over k of addend_weight[n][k] * R[y*project_h][x*project_w][k]
+//
+// With a table y becomes table[y & 255], an integer of the output's format.
 // Upsampled, the layer sees its input twice as high and wide, each pixel 2 x 2 times (nearest).
 // Fully connected over an H x W x C tensor is a kernel of H x W without padding.
 // Average pooling is groups == c with weights of 1; a maximum pooling on its own is a 1x1 kernel
@@ -85,12 +89,14 @@ typedef struct {
                            // NULL: none. Weights are s2..s8 then, the codebook's values too
   bool upsample;           // the input is seen twice as high and wide
   uint32_t addend;         // tensor index, where addend_weight is not NULL
-  int32_t *addend_weight;  // [output channel], magnitude below 2^24; NULL: nothing is added
-  uint8_t raise;           // 0..24; 0 where nothing is added
-  int32_t *mult;           // [output channel], magnitude in [2^15, 2^16)
-  int64_t *bias;           // [output channel], 48-bit signed, rounding half already added
-  uint8_t *shift;          // [output channel], 1..47
-  int32_t lo, hi;          // clamp of the output integer
+  int32_t *addend_weight;  // [output channel], or [output channel][addend channel] where it
+                           // projects; magnitude below 2^24; NULL: nothing is added
+  uint32_t project_h, project_w; // strides of a projected addend, 1..255; 0: it is not projected
+  uint8_t raise;                 // 0..24; 0 where nothing is added
+  int32_t *mult;                 // [output channel], magnitude in [2^15, 2^16)
+  int64_t *bias;                 // [output channel], 48-bit signed, rounding half already added
+  uint8_t *shift;                // [output channel], 1..47
+  int32_t lo, hi;                // clamp of the output integer
   int32_t *table; // [256] output integers, indexed by the low 8 bits of the clamped one, or
                   // NULL; not for b1 and acc outputs. lo and hi then lie in s8 or in u8
   uint32_t pool_h, pool_w; // maximum pooling window; 1 x 1 means none
@@ -127,6 +133,9 @@ uint32_t bl_int_producer(const bl_int_graph *graph, uint32_t tensor);
 // The layer after which a tensor is complete: its producer, of a concatenation the last of its
 // parts'; BL_INT_NO_LAYER for tensor 0.
 uint32_t bl_int_completer(const bl_int_graph *graph, uint32_t tensor);
+// Weights of one output channel's addend: 1, or the addend's channels where it is projected. Only
+// for layers that have an addend.
+uint32_t bl_int_addend_fan(const bl_int_graph *graph, const bl_int_layer *layer);
 // Elements of one image of a tensor.
 size_t bl_int_elements(const bl_int_tensor *tensor);
 // Smallest and largest integer of a format (b1: -1 and 1; acc: INT32_MIN and INT32_MAX).

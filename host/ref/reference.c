@@ -41,6 +41,18 @@ static int32_t add(const bl_int_layer *layer, uint32_t sum, int32_t addend, uint
   return (int32_t)(raised + (uint32_t)layer->addend_weight[n] * (uint32_t)addend);
 }
 
+// A projected addend: a 1x1 convolution of R with strides, at conv position (oy, ox).
+static int32_t project(const bl_int_tensor *tensor, const bl_int_layer *layer, uint32_t sum,
+                       const int32_t *addend, uint32_t oy, uint32_t ox, uint32_t n) {
+  size_t y = (size_t)oy * layer->project_h, x = (size_t)ox * layer->project_w;
+  const int32_t *r = addend + (y * tensor->w + x) * tensor->c;
+  const int32_t *w = layer->addend_weight + (size_t)n * tensor->c;
+  uint32_t acc = sum * (1u << layer->raise);
+  for (uint32_t k = 0; k < tensor->c; k++)
+    acc += (uint32_t)w[k] * (uint32_t)r[k];
+  return (int32_t)acc;
+}
+
 // y = clamp((acc*mult + bias) >> shift, lo - zp, hi - zp) + zp; the shift rounds down. Then the
 // table, where there is one.
 static int32_t requantise(const bl_int_tensor *out, const bl_int_layer *layer, int32_t acc,
@@ -65,7 +77,9 @@ static void convolve(const bl_int_graph *graph, const bl_int_layer *layer, const
       for (uint32_t n = 0; n < out->c; n++) {
         size_t at = ((size_t)oy * w + ox) * out->c + n;
         uint32_t sum = accumulate(&graph->tensors[layer->input], layer, out->c, in, oy, ox, n);
-        int32_t acc = add(layer, sum, addend == NULL ? 0 : addend[at], n);
+        int32_t acc = layer->project_h > 0
+                          ? project(&graph->tensors[layer->addend], layer, sum, addend, oy, ox, n)
+                          : add(layer, sum, addend == NULL ? 0 : addend[at], n);
         conv[at] = requantise(out, layer, acc, n);
       }
 }

@@ -283,39 +283,44 @@ static double draw_addend(builder *b, uint32_t channels, bl_int_layer *l, double
   while (raise > 0 && most * pow(2, raise) > 1 << 28)
     raise--;
   l->raise = (uint8_t)raise;
-  double ratio = scale * pow(2, raise) / other;
+  const uint32_t fan = bl_int_addend_fan(b->graph, l);
+  double ratio = scale * pow(2, raise) / other / sqrt(fan);
   if (ratio < 1) ratio = 1;
   if (ratio > 1 << 20) ratio = 1 << 20;
-  for (uint32_t n = 0; n < channels; n++) {
+  for (size_t n = 0; n < (size_t)channels * fan; n++) {
     int32_t w = 1 << (int)floor(log2(ratio) + 0.5);
     if (chance(rng, 4)) w = w > 1 ? w / 2 : 2;
+    if (fan > 1) w = w / 2 * (int32_t)bl_rng_range(rng, 0, 3);
     if (bits) w = (int32_t)bl_rng_range(rng, 0, (uint32_t)(2 * ratio));
     l->addend_weight[n] = negative && chance(rng, 2) ? -w : w;
   }
-  return scale * pow(2, raise) + 2 * ratio * other;
+  return scale * pow(2, raise) + 2 * ratio * sqrt(fan) * other;
 }
 
-static bool take_channels(bl_arena *arena, uint32_t c, bool adds, bl_int_layer *l) {
+// `fan`: addend weights of a channel; 0: nothing is added.
+static bool take_channels(bl_arena *arena, uint32_t c, size_t fan, bl_int_layer *l) {
   l->mult = bl_arena_alloc(arena, c, sizeof *l->mult);
   l->bias = bl_arena_alloc(arena, c, sizeof *l->bias);
   l->shift = bl_arena_alloc(arena, c, sizeof *l->shift);
   l->out_scale = bl_arena_alloc(arena, c, sizeof *l->out_scale);
   l->out_bias = bl_arena_alloc(arena, c, sizeof *l->out_bias);
-  if (adds) l->addend_weight = bl_arena_alloc(arena, c, sizeof *l->addend_weight);
+  if (fan > 0) l->addend_weight = bl_arena_alloc(arena, c * fan, sizeof *l->addend_weight);
   return l->mult != NULL && l->bias != NULL && l->shift != NULL && l->out_scale != NULL &&
-         l->out_bias != NULL && (!adds || l->addend_weight != NULL);
+         l->out_bias != NULL && (fan == 0 || l->addend_weight != NULL);
 }
 
 // The addition and constants under which the outputs spread over their format.
 static bool draw_requant(builder *b, const draw *d, const bl_int_tensor *in,
                          const bl_int_tensor *out, bl_int_layer *l) {
   bl_rng *rng = &b->rng;
-  if (!take_channels(b->graph->arena, out->c, d->addend != NOTHING, l)) return false;
+  const bool adds = d->addend != NOTHING;
+  if (adds) l->addend = d->addend;
+  if (!take_channels(b->graph->arena, out->c, adds ? bl_int_addend_fan(b->graph, l) : 0, l))
+    return false;
   double k = (double)l->kernel_h * l->kernel_w * (in->c / l->groups);
   double product = bl_format_max(in->format) * (double)bl_format_max(l->weight_format);
   double acc = sqrt(k) * 0.4 * product + 1;
-  if (d->addend != NOTHING) {
-    l->addend = d->addend;
+  if (adds) {
     double most = k * magnitude(in->format) * magnitude(l->weight_format);
     acc = draw_addend(b, out->c, l, acc, most) / 2 + 1;
   }
@@ -334,8 +339,25 @@ static bool draw_requant(builder *b, const draw *d, const bl_int_tensor *in,
   return true;
 }
 
+// Now and then a tensor that the layer may project, from a multiple of its convolution's size.
+static void draw_projection(builder *b, draw *d, bl_int_layer *l) {
+  const bl_int_graph *g = b->graph;
+  uint32_t candidates[MAX_TENSORS], count = 0, h, w;
+  bool pools = l->pool_h * l->pool_w * l->pool_stride_h * l->pool_stride_w > 1;
+  if (d->addend != NOTHING || d->like != NULL || pools) return;
+  bl_int_conv_size(g, l, &h, &w);
+  for (uint32_t t = 0; t < l->output; t++)
+    if (g->tensors[t].h % h == 0 && g->tensors[t].w % w == 0 && g->tensors[t].c < 200)
+      candidates[count++] = t;
+  if (count == 0 || !wants(b, BL_RANDOM_PROJECTION, 5)) return;
+  d->addend = candidates[bl_rng_range(&b->rng, 0, count - 1)];
+  l->project_h = g->tensors[d->addend].h / h;
+  l->project_w = g->tensors[d->addend].w / w;
+}
+
 // Adds a layer and its output tensor, which then is the network's; its input is complete.
-static bool add_layer(builder *b, const draw *d) {
+static bool add_layer(builder *b, const draw *drawn) {
+  draw own = *drawn, *d = &own;
   bl_int_graph *graph = b->graph;
   uint32_t index = graph->layer_count++;
   bl_int_layer *l = &graph->layers[index];
@@ -356,6 +378,7 @@ static bool add_layer(builder *b, const draw *d) {
       chance(&b->rng, 2))
     out->format = (bl_format){BL_FORMAT_ACC, 32};
   size_output(graph, l, out);
+  draw_projection(b, d, l);
   return draw_clamp(b, d, out, l) && draw_weights(b, in, out, l) && draw_requant(b, d, in, out, l);
 }
 
@@ -517,8 +540,8 @@ void bl_random_free(bl_random_case *made) {
 
 // ---- What a layer has ----
 
-static bool several_bits(const bl_int_layer *l, uint32_t channels) {
-  for (uint32_t n = 0; n < channels; n++) {
+static bool several_bits(const bl_int_layer *l, size_t weights) {
+  for (size_t n = 0; n < weights; n++) {
     uint32_t w = (uint32_t)(l->addend_weight[n] < 0 ? -l->addend_weight[n] : l->addend_weight[n]);
     if ((w & (w - 1)) != 0) return true;
   }
@@ -534,14 +557,16 @@ uint32_t bl_random_features(const bl_int_graph *graph, uint32_t layer, const bl_
   const bl_int_tensor *in = &graph->tensors[l->input], *out = &graph->tensors[l->output];
   uint32_t taps = l->kernel_h * l->kernel_w, up = l->upsample ? 2 : 1;
   uint64_t words = (uint64_t)taps * ((in->c / l->groups + config->lanes - 1) / config->lanes);
-  bool adds = l->addend_weight != NULL, several = adds && several_bits(l, out->c);
+  bool adds = l->addend_weight != NULL, projects = adds && l->project_h > 0;
+  bool several = adds && several_bits(l, (size_t)out->c * bl_int_addend_fan(graph, l));
   bool odd = out->parent_channel % 8 != 0 ||
              (out->c % 8 != 0 && out->parent_channel + out->c < graph->tensors[out->parent].c);
   const bool has[BL_RANDOM_FEATURES] = {
       [BL_RANDOM_MULTIPLIER] = l->groups == in->c && in->c > 1 && out->c > in->c,
       [BL_RANDOM_GROUPS] = l->groups > 1 && l->groups < in->c,
-      [BL_RANDOM_ADDEND] = adds && !several,
-      [BL_RANDOM_BITS] = several,
+      [BL_RANDOM_ADDEND] = adds && !several && !projects,
+      [BL_RANDOM_BITS] = several && !projects,
+      [BL_RANDOM_PROJECTION] = projects,
       [BL_RANDOM_RAISE] = l->raise > 0,
       [BL_RANDOM_CONCAT] = out->parent != 0 && !odd,
       [BL_RANDOM_CONCAT_ODD] = out->parent != 0 && odd,

@@ -24,6 +24,7 @@ typedef enum {
   BL_RANDOM_GROUPS,     // grouped, not depthwise
   BL_RANDOM_ADDEND,     // a second tensor is added, with weights of one set bit,
   BL_RANDOM_BITS,       // or of several
+  BL_RANDOM_PROJECTION, // or by a 1x1 convolution of its own
   BL_RANDOM_RAISE,      // the sum scaled up before
   BL_RANDOM_CONCAT,     // parts of a concatenation, at multiples of 8 channels,
   BL_RANDOM_CONCAT_ODD, // or anywhere

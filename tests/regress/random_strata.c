@@ -147,6 +147,7 @@ const char *bl_random_feature_name(bl_random_feature feature) {
                                                         "groups",
                                                         "addition",
                                                         "addend weights of several bits",
+                                                        "projected addend",
                                                         "raised sums",
                                                         "concatenation at multiples of 8",
                                                         "concatenation anywhere",

@@ -165,6 +165,11 @@ static void place_word(const test *t, unsigned tap, unsigned cw, unsigned i, uin
   }
 }
 
+static unsigned second_address(const bl_descriptor *l, unsigned m) {
+  unsigned row = m / l->out_w;
+  return l->res_base + (m - row) * l->res_pixel_stride + row * l->res_row_step;
+}
+
 static void fill_windows(const test *t, unsigned n, unsigned m, int y0, int x0, windows window) {
   const bl_descriptor *l = &t->layer;
   memset(window, 0, sizeof(windows));
@@ -176,8 +181,7 @@ static void fill_windows(const test *t, unsigned n, unsigned m, int y0, int x0, 
         place_word(t, tap, cw, i, input_word(t, n, y, x, cw, i), window);
       }
   for (unsigned k = 0; k < (unsigned)l->res_words * l->res_planes; k++)
-    memcpy(window[0][l->res_offset + k], &t->memory[l->res_base + m * l->res_pixel_stride + k],
-           BYTES);
+    memcpy(window[0][l->res_offset + k], &t->memory[second_address(l, m) + k], BYTES);
 }
 
 static int64_t sum_of(const test *t, const bl_tile *entry, unsigned c,
@@ -336,6 +340,7 @@ static void random_mode(test *t) {
   l->res_words = (uint16_t)bench_range(b, 1, 2);
   l->res_offset = (uint16_t)window_words(l);
   l->res_pixel_stride = (uint16_t)(l->res_words * l->res_planes);
+  l->res_row_step = (uint16_t)(l->res_pixel_stride * bench_range(b, 1, 3));
 }
 
 // Whether the gather reads two pixels at once, given one word of one plane.
@@ -397,8 +402,10 @@ static void random_output(test *t) {
 static bool place(test *t) {
   bl_descriptor *l = &t->layer;
   unsigned pixels = (unsigned)l->images * l->out_h * l->out_w;
-  unsigned in = l->images * (unsigned)l->in_image_stride, res = pixels * l->res_pixel_stride;
+  unsigned in = l->images * (unsigned)l->in_image_stride, res = 0;
   unsigned out = pixels * l->out_pixel_stride;
+  l->res_base = 0;
+  if (l->res_planes > 0) res = second_address(l, pixels - 1) + l->res_pixel_stride;
   if (in + res + out > ACT_DEPTH) return false;
   bool first = bench_chance(&t->b, 50);
   l->in_base = (uint16_t)(first ? 0 : out + res);

@@ -175,6 +175,11 @@ static void check_rotated(test *t, unsigned r, const pixel *q, unsigned tap, uns
     }
 }
 
+static unsigned second_address(const bl_descriptor *l, unsigned m) {
+  unsigned row = m / l->out_w;
+  return l->res_base + (m - row) * l->res_pixel_stride + row * l->res_row_step;
+}
+
 static void check_rest(test *t, unsigned r, unsigned m) {
   const bl_descriptor *l = &t->layer;
   unsigned bytes = (unsigned)l->kernel_h * l->kernel_w * tap_bytes(l);
@@ -187,7 +192,7 @@ static void check_rest(test *t, unsigned r, unsigned m) {
   for (unsigned k = 0; k < (unsigned)l->res_words * l->res_planes; k++)
     for (unsigned b = 0; b < BYTES; b++)
       expect_byte(t, r, l->res_offset + k, b,
-                  (uint8_t)(t->memory[l->res_base + m * l->res_pixel_stride + k] >> (8 * b)));
+                  (uint8_t)(t->memory[second_address(l, m) + k] >> (8 * b)));
 }
 
 // The row's window as the contract has it.
@@ -301,13 +306,19 @@ static void random_mode(test *t) {
   l->res_words = (uint16_t)bench_range(b, 1, 3);
   l->res_offset = (uint16_t)window_words(l);
   l->res_pixel_stride = (uint16_t)(l->res_words * l->res_planes + bench_range(b, 0, 3));
+  l->res_row_step = (uint16_t)(bench_chance(b, 40) ? l->res_pixel_stride : bench_range(b, 0, 99));
+}
+
+// Words from the second source's first to its last, of every pixel.
+static unsigned second_words(const bl_descriptor *l) {
+  unsigned pixels = (unsigned)l->images * l->out_h * l->out_w;
+  if (l->res_planes == 0) return 0;
+  return second_address(l, pixels - 1) - l->res_base + l->res_words * l->res_planes;
 }
 
 static bool fits(const bl_descriptor *l) {
-  unsigned pixels = (unsigned)l->images * l->out_h * l->out_w;
   return window_words(l) + l->res_words * l->res_planes <= ROW_DEPTH &&
-         (unsigned)l->images * l->in_image_stride <= ACT_DEPTH &&
-         pixels * l->res_pixel_stride <= ACT_DEPTH;
+         (unsigned)l->images * l->in_image_stride <= ACT_DEPTH && second_words(l) <= ACT_DEPTH;
 }
 
 static void random_layer(test *t) {
@@ -334,8 +345,7 @@ static void random_layer(test *t) {
     random_mode(t);
   } while (!fits(l));
   l->in_base = (uint16_t)bench_range(b, 0, ACT_DEPTH - l->images * l->in_image_stride);
-  unsigned pixels = (unsigned)l->images * l->out_h * l->out_w;
-  l->res_base = (uint16_t)bench_range(b, 0, ACT_DEPTH - pixels * l->res_pixel_stride);
+  l->res_base = (uint16_t)bench_range(b, 0, ACT_DEPTH - second_words(l));
   l->in_last_lanes = (uint8_t)bench_range(b, 1, LANES);
   l->pad_value = (uint8_t)bench_random(b);
 }

@@ -208,7 +208,7 @@ static inline void pm_send(pm *m) {
 
 static inline void pm_question(pm *m, uint32_t opcode) {
   const bl_config *c = m->config;
-  const uint32_t identity[15] = {0x424C4F4D,      2,
+  const uint32_t identity[15] = {0x424C4F4D,      3,
                                  c->rows,         c->cols,
                                  c->lanes,        c->acc_w,
                                  c->weight_depth, c->param_depth,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A network of four layers that has everything an integer graph can have: a concatenation of two
-// parts, up-sampling, a table, a codebook and an addition.
-//   0 in 2x2x2 u4 -> "left" 1x1 -> 1 (2x2x3 s6), "right" 1x1 -> 2 (2x2x5 s6); 3 = 1 beside 2
+// parts, up-sampling, a table, a codebook, an addition and a projected one.
+//   0 in 2x2x2 u4 -> "left" 1x1 -> 1 (2x2x3 s6), "right" 1x1, plus 0 projected -> 2 (2x2x5 s6)
+//   3 = 1 beside 2
 //   3 -> "up", seen 4x4, 1x1, table -> 4 (4x4x4 u8); 4 -> "sum", codebook, plus 4 -> 5 (4x4x4 s8)
 #ifndef BITLOOM_TESTS_UNIT_FEATURE_NET_H
 #define BITLOOM_TESTS_UNIT_FEATURE_NET_H
@@ -16,7 +17,7 @@ typedef struct {
   bl_int_graph graph;
   char names[4][8];
   int8_t weights[40], codebook[BL_INT_CODES];
-  int32_t mult[8], addend_weight[4], table[BL_INT_TABLE];
+  int32_t mult[8], addend_weight[4], projection[10], table[BL_INT_TABLE];
   int64_t bias[8];
   uint8_t shift[8];
 } feature_net;
@@ -70,10 +71,15 @@ static inline void feature_net_make(feature_net *net) {
     net->table[i] = (i * 7 + 3) & 255;
   for (int n = 0; n < 4; n++)
     net->addend_weight[n] = n * 3 - 4;
+  for (int k = 0; k < 10; k++)
+    net->projection[k] = (k * 5 - 21) * 64;
   feature_layer(net, 0, "left", 0, 1);
   feature_layer(net, 1, "right", 0, 2);
   feature_layer(net, 2, "up", 3, 4);
   feature_layer(net, 3, "sum", 4, 5);
+  net->layers[1].addend_weight = net->projection;
+  net->layers[1].project_h = net->layers[1].project_w = 1;
+  net->layers[1].raise = 6;
   net->layers[2].upsample = true;
   net->layers[2].table = net->table;
   net->layers[3].codebook = net->codebook;

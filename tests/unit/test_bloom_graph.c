@@ -24,7 +24,7 @@ static bl_status read_section(const uint8_t *bytes, size_t size, bl_arena **aren
   return status;
 }
 
-static void same_layer(const bl_int_layer *a, const bl_int_layer *b, uint32_t channels) {
+static void same_layer(const bl_int_graph *g, const bl_int_layer *a, const bl_int_layer *b) {
   assert_string_equal(a->name, b->name);
   assert_int_equal(a->upsample, b->upsample);
   assert_int_equal(a->codebook == NULL, b->codebook == NULL);
@@ -35,7 +35,10 @@ static void same_layer(const bl_int_layer *a, const bl_int_layer *b, uint32_t ch
   if (a->addend_weight == NULL) return;
   assert_int_equal(a->addend, b->addend);
   assert_int_equal(a->raise, b->raise);
-  assert_memory_equal(a->addend_weight, b->addend_weight, channels * sizeof(int32_t));
+  assert_int_equal(a->project_h, b->project_h);
+  assert_int_equal(a->project_w, b->project_w);
+  const size_t count = (size_t)g->tensors[a->output].c * bl_int_addend_fan(g, a);
+  assert_memory_equal(a->addend_weight, b->addend_weight, count * sizeof(int32_t));
 }
 
 static void graph_comes_back(void **state) {
@@ -57,7 +60,7 @@ static void graph_comes_back(void **state) {
     assert_int_equal(g->tensors[t].parent_channel, net.tensors[t].parent_channel);
   }
   for (uint32_t l = 0; l < g->layer_count; l++)
-    same_layer(&net.layers[l], &g->layers[l], g->tensors[g->layers[l].output].c);
+    same_layer(&net.graph, &net.layers[l], &g->layers[l]);
   bl_arena_free(arena);
   free(w.bytes);
 }

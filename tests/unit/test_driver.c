@@ -67,7 +67,7 @@ static uint32_t region_word(uint32_t address, uint32_t i) {
 }
 
 static uint32_t payload_word(uint8_t opcode, uint32_t i) {
-  static const uint32_t identity[IDENTITY] = {0x424C4F4D, 2,   8,   8,     32,   26,   6144, 256,
+  static const uint32_t identity[IDENTITY] = {0x424C4F4D, 3,   8,   8,     32,   26,   6144, 256,
                                               4096,       512, 256, 16384, 1024, 2048, 2};
   if (opcode == 0x01) return identity[i];
   if (opcode == 0x04) return i % 2 == 0 ? 100 + i : i;

@@ -128,6 +128,11 @@ static void rotate_word(const place *p, uint32_t t, uint32_t cw, uint32_t i, uin
   }
 }
 
+static uint32_t second_address(const bl_descriptor *d, uint32_t m) {
+  uint32_t row = m / d->out_w;
+  return d->res_base + (m - row) * d->res_pixel_stride + row * d->res_row_step;
+}
+
 static void fill_window(const place *p, window *w) {
   const bl_descriptor *d = &p->s->layer;
   memset(w, 0, sizeof *w);
@@ -145,8 +150,7 @@ static void fill_window(const place *p, window *w) {
   for (uint32_t cw = 0; d->res_planes > 0 && cw < d->res_words; cw++)
     for (uint32_t i = 0; i < d->res_planes; i++) {
       uint32_t k = cw * d->res_planes + i;
-      put(w, 0, d->res_offset + k, 0, p->s->act[d->res_base + p->m * d->res_pixel_stride + k],
-          p->s->config->lanes);
+      put(w, 0, d->res_offset + k, 0, p->s->act[second_address(d, p->m) + k], p->s->config->lanes);
     }
 }
 
@@ -204,11 +208,12 @@ static void random_output(bl_descriptor *d, const bl_config *c) {
   d->out_pixel_stride = (uint16_t)(words * d->out_planes + pick(0, 2));
   d->res_base = (uint16_t)(d->in_base + (uint32_t)d->images * d->in_image_stride + pick(0, 3));
   d->res_pixel_stride = (uint16_t)pick(0, 8);
+  d->res_row_step = (uint16_t)pick(0, 12);
   if (d->gather_mode == 0 && !chance(3)) {
     d->res_planes = (uint8_t)pick(1, 4);
     d->res_words = (uint16_t)pick(1, 2);
   }
-  d->out_base = (uint16_t)(d->res_base + pixels * d->res_pixel_stride + 8 + pick(0, 3));
+  d->out_base = (uint16_t)(d->res_base + pixels * 12 + 8 + pick(0, 3));
   d->out_signed = (uint8_t)pick(0, 1);
   d->out_keep = (uint8_t)pick(0, 1);
   d->out_wrap = chance(4);

@@ -103,6 +103,32 @@ static void additions(void **state) {
   sum->addend_weight = NULL, sum->raise = 0, sum->addend = 99, sound(&net);
 }
 
+// A projected addend is `project` times as high and wide as the convolution, of any channels.
+static void projections(void **state) {
+  (void)state;
+  feature_net net;
+  feature_net_make(&net);
+  bl_int_layer *right = &net.layers[1];
+  right->project_h = 0, refused(&net, "strides 0 and 1");
+  right->project_w = 0, refused(&net, "strides 1 and 0");
+  right->project_h = 256, refused(&net, "strides 256");
+  right->project_h = 2, refused(&net, "its addend");
+  right->project_w = 2, refused(&net, "its addend");
+  right->project_h = right->project_w = 0, refused(&net, "its addend");
+  net.projection[9] = 1 << 24, refused(&net, "channel 4");
+  net.projection[0] = -(1 << 24), refused(&net, "channel 0");
+  net.layers[1].addend = 5, refused(&net, "its addend");
+  net.tensors[0].h = net.tensors[0].w = 4;
+  for (int l = 0; l < 2; l++)
+    net.layers[l].stride_h = net.layers[l].stride_w = 2;
+  refused(&net, "its addend");
+  net.tensors[0].h = net.tensors[0].w = 4;
+  for (int l = 0; l < 2; l++)
+    net.layers[l].stride_h = net.layers[l].stride_w = 2;
+  net.layers[1].project_h = net.layers[1].project_w = 2;
+  sound(&net);
+}
+
 // An addend has the size before pooling.
 static void addition_before_pooling(void **state) {
   (void)state;
@@ -162,6 +188,7 @@ int main(void) {
       cmocka_unit_test(concatenations),
       cmocka_unit_test(concatenation_order),
       cmocka_unit_test(additions),
+      cmocka_unit_test(projections),
       cmocka_unit_test(addition_before_pooling),
       cmocka_unit_test(tables),
       cmocka_unit_test(codebooks),

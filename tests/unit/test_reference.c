@@ -208,6 +208,27 @@ static void addition(void **state) {
   expect(&net, image, (const int32_t[]){63}, 1);
 }
 
+// Of 2 x 4 pixels of two channels, (1, 10) .. (8, 80), a stride of 2 takes (1, 10) and (3, 30):
+// three and two times those, and twice the layer's own sums, -1 and -3.
+static void projection(void **state) {
+  (void)state;
+  tiny_net net;
+  const int32_t in[16] = {1, 10, 2, 20, 3, 30, 4, 40, 5, 50, 6, 60, 7, 70, 8, 80};
+  int32_t weight[2] = {3, 2};
+  int8_t own[2] = {-1, 0};
+  make_net(&net);
+  net.tensors[0] = (bl_int_tensor){"in", 2, 4, 2, {BL_FORMAT_S, 8}, 1.0, 0, 0, 0};
+  net.tensors[1].h = 1, net.tensors[1].w = 2;
+  net.layer.kernel_h = net.layer.kernel_w = 1;
+  net.layer.stride_h = net.layer.stride_w = 2;
+  net.layer.weights = own;
+  net.layer.raise = 1;
+  net.layer.addend = 0;
+  net.layer.addend_weight = weight;
+  net.layer.project_h = net.layer.project_w = 2;
+  expect(&net, in, (const int32_t[]){3 + 20 - 2, 9 + 60 - 6}, 2);
+}
+
 static bl_int_layer point_layer(const tiny_net *net, uint32_t input, uint32_t output,
                                 int8_t *weights) {
   bl_int_layer layer = net->layer;
@@ -305,6 +326,7 @@ int main(void) {
       cmocka_unit_test(up_sampled_input),
       cmocka_unit_test(table_behind_the_clamp),
       cmocka_unit_test(addition),
+      cmocka_unit_test(projection),
       cmocka_unit_test(concatenation_and_accumulators),
       cmocka_unit_test(unsound_graphs_are_refused),
       cmocka_unit_test(input_outside_its_format),
