@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only C++ of the kit: a C interface on one Verilated configuration: -DCONFIG=name
+// The only C++ source of the kit: a C interface on one Verilated configuration: -DCONFIG=name
 // -DMODEL=class -DMODEL_HEADER='"class.h"' -DROOT_HEADER='"class___024root.h"'. With NETLIST
 // the model is a netlist: its signals have no names, so it has neither activity nor waveform.
 #include "sim/rtl_model.h"
