@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolution on oneDNN. Data and weights take the formats that the forward primitive asks for;
+// weights come row-major and go back row-major, reordered here once a step.
+#include "host/train/net_internal.h"
+
+typedef struct {
+  dnnl_primitive_t forward, data, weights;
+  dnnl_memory_t w_plain, w_forward, w_data; // row-major, as each primitive wants it
+  dnnl_memory_t dw_plain, dw;
+  dnnl_primitive_t to_forward, to_data, from_dw;
+} convolution;
+
+typedef struct {
+  dnnl_memory_desc_t src, w, w_any, bias, dst;
+  dnnl_dims_t stride, dilation, begin, end;
+  bool has_bias;
+} shape;
+
+static dnnl_memory_desc_t any(const dnnl_memory_desc_t *plain) {
+  dnnl_memory_desc_t md = *plain;
+  (void)dnnl_memory_desc_init_by_tag(&md, plain->ndims, plain->dims, dnnl_f32, dnnl_format_tag_any);
+  return md;
+}
+
+static bl_status describe(bl_train_net *net, const bl_node *node, shape *s, bl_error *err) {
+  const bl_value *in = bl_node_input(net->graph, node, 0), *w = bl_node_input(net->graph, node, 1);
+  const bl_value *out = bl_node_output(net->graph, node, 0);
+  int64_t groups = bl_node_int(node, "group", 1), dims[BL_MAX_RANK + 1] = {groups};
+  uint32_t at = groups > 1 ? 1 : 0;
+  bl_window window;
+  BL_TRY(bl_node_window(net->graph, node, &window, err));
+  for (uint32_t k = 0; k < w->rank; k++)
+    dims[at + k] = w->dims[k];
+  dims[at] /= groups;
+  s->w = bl_net_plain_md(w->rank + at, dims);
+  s->w_any = any(&s->w);
+  dnnl_memory_desc_t src = bl_net_plain_md(in->rank, in->dims);
+  dnnl_memory_desc_t dst = bl_net_plain_md(out->rank, out->dims);
+  s->src = any(&src);
+  s->dst = any(&dst);
+  s->has_bias = bl_node_input(net->graph, node, 2) != NULL;
+  s->bias = bl_net_plain_md(1, &w->dims[0]);
+  for (uint32_t k = 0; k < window.rank; k++) {
+    s->stride[k] = window.stride[k];
+    s->dilation[k] = window.dilation[k] - 1;
+    s->begin[k] = window.pad_begin[k];
+    s->end[k] = window.pad_end[k];
+  }
+  return BL_OK;
+}
+
+static bool make_forward(bl_train_net *net, const shape *s, bool learning, convolution *c,
+                         const_dnnl_primitive_desc_t *pd) {
+  dnnl_convolution_desc_t desc;
+  return dnnl_dilated_convolution_forward_desc_init(
+             &desc, learning ? dnnl_forward_training : dnnl_forward_inference,
+             dnnl_convolution_direct, &s->src, &s->w_any, s->has_bias ? &s->bias : NULL, &s->dst,
+             s->stride, s->dilation, s->begin, s->end) == dnnl_success &&
+         bl_dnn_primitive(net, &desc, NULL, &c->forward, pd);
+}
+
+// Weights as a primitive wants them: the row-major ones, or a buffer and the reorder into it.
+static bool weights_for(bl_train_net *net, const shape *s, const_dnnl_primitive_desc_t pd,
+                        convolution *c, dnnl_memory_t *memory, dnnl_primitive_t *reorder) {
+  const dnnl_memory_desc_t *md = bl_dnn_query(pd, dnnl_query_weights_md);
+  *memory = c->w_plain;
+  if (dnnl_memory_desc_equal(md, &s->w) != 0) return true;
+  return bl_dnn_buffer(net, md, memory) && bl_dnn_reorder(net, &s->w, md, reorder);
+}
+
+static bool make_data(bl_train_net *net, const shape *s, const_dnnl_primitive_desc_t hint,
+                      convolution *c) {
+  dnnl_convolution_desc_t desc;
+  const_dnnl_primitive_desc_t pd;
+  return dnnl_dilated_convolution_backward_data_desc_init(
+             &desc, dnnl_convolution_direct, &s->src, &s->w_any, &s->dst, s->stride, s->dilation,
+             s->begin, s->end) == dnnl_success &&
+         bl_dnn_primitive(net, &desc, hint, &c->data, &pd) &&
+         weights_for(net, s, pd, c, &c->w_data, &c->to_data);
+}
+
+static bool make_weights(bl_train_net *net, const shape *s, const_dnnl_primitive_desc_t hint,
+                         float *gradient, convolution *c) {
+  dnnl_convolution_desc_t desc;
+  const_dnnl_primitive_desc_t pd;
+  if (dnnl_dilated_convolution_backward_weights_desc_init(
+          &desc, dnnl_convolution_direct, &s->src, &s->w_any, s->has_bias ? &s->bias : NULL,
+          &s->dst, s->stride, s->dilation, s->begin, s->end) != dnnl_success ||
+      !bl_dnn_primitive(net, &desc, hint, &c->weights, &pd) ||
+      !bl_dnn_memory(net, &s->w, gradient, &c->dw_plain))
+    return false;
+  const dnnl_memory_desc_t *md = bl_dnn_query(pd, dnnl_query_diff_weights_md);
+  c->dw = c->dw_plain;
+  if (dnnl_memory_desc_equal(md, &s->w) != 0) return true;
+  return bl_dnn_buffer(net, md, &c->dw) && bl_dnn_reorder(net, md, &s->w, &c->from_dw);
+}
+
+static bl_status conv_forward(bl_train_net *net, bl_step *step, bl_error *err) {
+  const convolution *c = step->state;
+  if (c->to_forward != NULL)
+    BL_TRY(bl_dnn_move(net, step, c->to_forward, c->w_plain, c->w_forward, err));
+  dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, step->inputs[0]->memory},
+                             {DNNL_ARG_WEIGHTS, c->w_forward},
+                             {DNNL_ARG_DST, step->output->memory}};
+  int count = 3;
+  if (step->inputs[2] != NULL)
+    args[count++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, step->inputs[2]->memory};
+  return bl_dnn_run(net, step, c->forward, args, count, err);
+}
+
+static bl_status conv_backward_weights(bl_train_net *net, bl_step *step, bl_error *err) {
+  const convolution *c = step->state;
+  (void)dnnl_memory_set_data_handle(c->dw_plain, step->edges[1].data);
+  dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, step->inputs[0]->memory},
+                             {DNNL_ARG_DIFF_DST, step->output->grad_memory},
+                             {DNNL_ARG_DIFF_WEIGHTS, c->dw}};
+  int count = 3;
+  if (step->inputs[2] != NULL)
+    args[count++] = (dnnl_exec_arg_t){DNNL_ARG_DIFF_BIAS, step->edges[2].memory};
+  BL_TRY(bl_dnn_run(net, step, c->weights, args, count, err));
+  return c->from_dw != NULL ? bl_dnn_move(net, step, c->from_dw, c->dw, c->dw_plain, err) : BL_OK;
+}
+
+static bl_status conv_backward(bl_train_net *net, bl_step *step, bl_error *err) {
+  const convolution *c = step->state;
+  if (c->weights != NULL) BL_TRY(conv_backward_weights(net, step, err));
+  if (c->data == NULL) return BL_OK;
+  if (c->to_data != NULL) BL_TRY(bl_dnn_move(net, step, c->to_data, c->w_plain, c->w_data, err));
+  dnnl_exec_arg_t args[] = {{DNNL_ARG_DIFF_SRC, step->edges[0].memory},
+                            {DNNL_ARG_WEIGHTS, c->w_data},
+                            {DNNL_ARG_DIFF_DST, step->output->grad_memory}};
+  return bl_dnn_run(net, step, c->data, args, 3, err);
+}
+
+// The backward primitives, on the formats that the forward one chose. A bias that learns while its
+// weights do not has no primitive of its own in oneDNN.
+static bl_status make_backward(bl_train_net *net, const bl_node *node, bl_slot *const inputs[3],
+                               shape *s, const_dnnl_primitive_desc_t forward, convolution *c,
+                               bl_error *err) {
+  s->src = *bl_dnn_query(forward, dnnl_query_src_md);
+  s->dst = *bl_dnn_query(forward, dnnl_query_dst_md);
+  bool bias = inputs[2] != NULL && inputs[2]->needs_grad;
+  if (inputs[0]->needs_grad && !make_data(net, s, forward, c))
+    return bl_net_node_fail(node, BL_ERR_UNSUPPORTED, "oneDNN has no backward of its data", err);
+  if (!inputs[1]->needs_grad && !bias) return BL_OK;
+  if (!inputs[1]->needs_grad || (inputs[2] != NULL && !bias))
+    return bl_net_node_fail(node, BL_ERR_UNSUPPORTED,
+                            "weights and bias must both be constants or both be computed", err);
+  if (!make_weights(net, s, forward, inputs[1]->grad, c))
+    return bl_net_node_fail(node, BL_ERR_UNSUPPORTED, "oneDNN has no backward of its weights", err);
+  return BL_OK;
+}
+
+bl_status bl_plan_conv(bl_train_net *net, const bl_node *node, bl_error *err) {
+  static const bl_kernel kernel = {conv_forward, conv_backward};
+  bl_slot *inputs[3] = {NULL};
+  shape s = {0};
+  const_dnnl_primitive_desc_t pd;
+  BL_TRY(bl_net_input(net, node, 0, &inputs[0], err));
+  BL_TRY(bl_net_plain_input(net, node, 1, &inputs[1], err));
+  BL_TRY(bl_net_plain_input(net, node, 2, &inputs[2], err));
+  convolution *c = bl_arena_alloc(net->arena, 1, sizeof *c);
+  if (c == NULL) return bl_net_memory(net, err);
+  BL_TRY(describe(net, node, &s, err));
+  bool learning = inputs[0]->needs_grad || inputs[1]->needs_grad;
+  if (!make_forward(net, &s, learning, c, &pd) ||
+      !bl_dnn_memory(net, &s.w, inputs[1]->data, &c->w_plain) ||
+      !weights_for(net, &s, pd, c, &c->w_forward, &c->to_forward))
+    return bl_net_node_fail(node, BL_ERR_UNSUPPORTED, "oneDNN has no such convolution", err);
+  BL_TRY(bl_net_view(net, inputs[0], bl_dnn_query(pd, dnnl_query_src_md), &inputs[0], err));
+  dnnl_memory_desc_t dst = *bl_dnn_query(pd, dnnl_query_dst_md);
+  BL_TRY(make_backward(net, node, inputs, &s, pd, c, err));
+  return bl_net_output(net, &kernel, node, inputs, 3, &dst, c, err);
+}

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+# Training's own loops run over whole activations, so they are vectorised and shared by threads.
+# The sanitized build leaves both out.
+TRAIN_OBJ := $(call objects,$(wildcard host/train/*.c))
+ifeq ($(findstring sanitize,$(CC)),)
+$(TRAIN_OBJ): CFLAGS += -O3 -fopenmp
+endif
