@@ -51,6 +51,13 @@ static const bl_net_planner planners[BL_FLOAT_OP_COUNT] = {
     [BL_FLOAT_UPSAMPLE] = bl_plan_move,
 };
 
+// OpenMP's own, of libgomp; omp.h belongs to one compiler, and static checks use another.
+extern void omp_set_num_threads(int threads);
+
+void bl_train_threads(uint32_t threads) {
+  omp_set_num_threads((int)threads);
+}
+
 int32_t bl_train_logits(const bl_float_graph *graph) {
   int32_t out = graph->outputs[0];
   for (uint32_t n = 0; n < graph->node_count; n++) {
@@ -306,6 +313,15 @@ bl_status bl_train_backward(bl_train_net *net, bl_error *err) {
                      dnnl_memory_desc_get_size(&step->inputs[k]->md) / sizeof(float));
   }
   return BL_OK;
+}
+
+const bl_float_graph *bl_train_graph(const bl_train_net *net) {
+  return net->graph;
+}
+
+size_t bl_train_batch_size(const bl_train_net *net) {
+  const bl_value *in = net->inputs[0]->value;
+  return in->rank > 0 ? (size_t)in->dims[0] : 1;
 }
 
 float *bl_train_input(bl_train_net *net, uint32_t k) {

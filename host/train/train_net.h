@@ -82,6 +82,9 @@ typedef struct {
   const uint8_t *mask;    // NULL, or count bytes: where 0, the number is held at 0
 } bl_train_parameter;
 
+// Threads for everything from here on, in this thread; OMP_NUM_THREADS, or all processors, without
+// it. Part of what decides about the bits of a result.
+void bl_train_threads(uint32_t threads);
 // The value a loss from logits starts at: the graph's first output, or what a final Softmax or
 // Sigmoid reads.
 int32_t bl_train_logits(const bl_float_graph *graph);
@@ -92,6 +95,9 @@ BL_MUST_USE bl_status bl_train_open(const bl_float_graph *graph, const bl_train_
                                     bl_train_net **net, bl_error *err);
 void bl_train_close(bl_train_net *net);
 
+const bl_float_graph *bl_train_graph(const bl_train_net *net);
+// Samples of a batch: the first dimension of the graph's first input.
+size_t bl_train_batch_size(const bl_train_net *net);
 // Where the caller writes graph input `k`, row-major.
 float *bl_train_input(bl_train_net *net, uint32_t k);
 // After a backward, where input_gradients was set; NULL otherwise.
@@ -109,7 +115,7 @@ size_t bl_train_output_count(const bl_train_net *net, uint32_t k);
 // been in training. Overwrites gradients. Errors: UNSUPPORTED, those of transforms.
 BL_MUST_USE bl_status bl_train_backward(bl_train_net *net, bl_error *err);
 
-// Weights first, in the order in which nodes use them.
+// In the order in which nodes use them.
 bl_train_parameter *bl_train_parameters(bl_train_net *net, uint32_t *count);
 // Writes parameters into the constants of a graph with the same values (the one it was opened
 // with, or another import of the same file).

@@ -367,6 +367,7 @@ static void running_statistics(void **state) {
 
 int main(void) {
   seed = test_seed();
+  bl_train_threads(1); // small networks: waiting for each other would take longer
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(convolutions),   cmocka_unit_test(products),
       cmocka_unit_test(normalisations), cmocka_unit_test(functions),

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Training data in memory, mini-batches in a permutation of their own every epoch, and
+// augmentation. Everything drawn is a function of (seed, epoch, sample).
+#ifndef BITLOOM_HOST_TRAIN_BATCHES_H
+#define BITLOOM_HOST_TRAIN_BATCHES_H
+
+#include "host/data/dataset.h"
+
+typedef struct {
+  float *values; // count x elements, preprocessed, in the network's order of axes
+  int64_t *labels;
+  size_t count, elements;
+  bool has_labels, rows_last; // rows_last: channel, row, column; else row, column, channel
+  bl_sample_shape shape;
+  float black[BL_PREPROCESS_MAX_CHANNELS]; // a stored 0 of each channel, what shifts bring in
+  uint32_t black_count;                    // 1 for all channels alike
+} bl_train_data;
+
+// Horizontal flips of half of the samples; shifts by -shift..shift rows and columns, black coming
+// in (the random crop of a padded image).
+typedef struct {
+  bool flip;
+  uint32_t shift;
+} bl_augment;
+
+// Reads a whole data set. `order`: the network's (NCHW or NHWC); classes: labels must be below, 0
+// for any. Errors: MEMORY beyond 2 GiB, RANGE for labels and for values that are not finite.
+BL_MUST_USE bl_status bl_train_data_load(const bl_dataset *dataset, const bl_preprocess *preprocess,
+                                         bl_layout order, size_t classes, bl_train_data *data,
+                                         bl_error *err);
+void bl_train_data_free(bl_train_data *data);
+// The order of an epoch: order[count].
+void bl_train_order(const bl_train_data *data, uint64_t seed, uint64_t epoch, uint32_t *order);
+// Sample `index` as this epoch sees it; augment may be NULL.
+void bl_train_sample(const bl_train_data *data, const bl_augment *augment, uint64_t seed,
+                     uint64_t epoch, size_t index, float *out);
+
+#endif

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/train/loss.h"
+
+#include <math.h>
+
+// log of the sum of exp(x / temperature), by the largest so that nothing overflows.
+static double log_sum(const float *x, size_t count, double temperature) {
+  double top = (double)x[0];
+  for (size_t k = 1; k < count; k++)
+    top = fmax(top, (double)x[k]);
+  double sum = exp(((double)x[0] - top) / temperature);
+  for (size_t k = 1; k < count; k++)
+    sum += exp(((double)x[k] - top) / temperature);
+  return top / temperature + log(sum);
+}
+
+double bl_loss_cross_entropy(const float *logits, const int64_t *labels, size_t samples,
+                             size_t classes, float *gradient) {
+  double loss = 0;
+  for (size_t s = 0; s < samples; s++) {
+    const float *x = logits + s * classes;
+    double all = log_sum(x, classes, 1);
+    loss += all - (double)x[labels[s]];
+    for (size_t c = 0; gradient != NULL && c < classes; c++) {
+      double p = exp((double)x[c] - all), wanted = (int64_t)c == labels[s] ? 1 : 0;
+      gradient[s * classes + c] = (float)((p - wanted) / (double)samples);
+    }
+  }
+  return loss / (double)samples;
+}
+
+double bl_loss_squared(const float *y, const float *target, size_t samples, size_t elements,
+                       float *gradient) {
+  size_t count = samples * elements;
+  double loss = 0;
+  for (size_t k = 0; k < count; k++) {
+    double d = (double)y[k] - (double)target[k];
+    loss += d * d;
+    if (gradient != NULL) gradient[k] = (float)(2 * d / (double)count);
+  }
+  return loss / (double)count;
+}
+
+double bl_loss_binary(const float *logits, const float *target, size_t samples, size_t elements,
+                      float *gradient) {
+  size_t count = samples * elements;
+  double loss = 0;
+  for (size_t k = 0; k < count; k++) {
+    double z = (double)logits[k], t = (double)target[k];
+    loss += fmax(z, 0) - z * t + log1p(exp(-fabs(z)));
+    if (gradient != NULL) gradient[k] = (float)((1 / (1 + exp(-z)) - t) / (double)count);
+  }
+  return loss / (double)count;
+}
+
+// One sample's KL divergence at a temperature; its gradient, times `scale`, is added.
+static double divergence(const float *logits, const float *teacher, size_t classes,
+                         double temperature, double scale, float *gradient) {
+  double all = log_sum(logits, classes, temperature);
+  double teacher_all = log_sum(teacher, classes, temperature), sum = 0;
+  for (size_t c = 0; c < classes; c++) {
+    double log_p = (double)teacher[c] / temperature - teacher_all;
+    double log_q = (double)logits[c] / temperature - all, p = exp(log_p);
+    sum += p * (log_p - log_q);
+    if (gradient != NULL) gradient[c] += (float)(scale * (exp(log_q) - p) / temperature);
+  }
+  return sum;
+}
+
+double bl_loss_distillation(const float *logits, const float *teacher, const int64_t *labels,
+                            size_t samples, size_t classes, double temperature, double weight,
+                            float *gradient) {
+  double hard = 0, soft = 0, square = temperature * temperature;
+  if (labels != NULL) hard = bl_loss_cross_entropy(logits, labels, samples, classes, gradient);
+  for (size_t k = 0; gradient != NULL && k < samples * classes; k++)
+    gradient[k] = labels != NULL ? gradient[k] * (float)(1 - weight) : 0;
+  for (size_t s = 0; s < samples; s++)
+    soft += divergence(logits + s * classes, teacher + s * classes, classes, temperature,
+                       weight * square / (double)samples,
+                       gradient != NULL ? gradient + s * classes : NULL);
+  return (1 - weight) * hard + weight * square * soft / (double)samples;
+}
+
+size_t bl_loss_correct(const float *logits, const int64_t *labels, size_t samples, size_t classes) {
+  size_t correct = 0;
+  for (size_t s = 0; s < samples; s++) {
+    const float *x = logits + s * classes;
+    size_t best = 0;
+    for (size_t c = 1; c < classes; c++)
+      if (x[c] > x[best]) best = c;
+    correct += (int64_t)best == labels[s];
+  }
+  return correct;
+}
