@@ -17,12 +17,17 @@ typedef enum {
   BL_CMD_RUN = 4,
   BL_CMD_VERIFY = 8,
   BL_CMD_REPORT = 16,
-  BL_CMD_DEVICE = 32
+  BL_CMD_DEVICE = 32,
+  BL_CMD_TRAIN = 64
 } bl_cli_command;
 
 typedef enum { BL_CLI_FUNCTIONAL, BL_CLI_RTL, BL_CLI_NETLIST, BL_CLI_FLOAT } bl_cli_device;
 typedef enum { BL_CLI_MINMAX, BL_CLI_MSE } bl_cli_range;
 typedef enum { BL_CLI_TINY, BL_CLI_DEFAULT, BL_CLI_WIDE } bl_cli_config;
+typedef enum { BL_CLI_SGD, BL_CLI_ADAMW } bl_cli_optimizer;
+typedef enum { BL_CLI_CONSTANT, BL_CLI_STEP, BL_CLI_COSINE } bl_cli_schedule;
+typedef enum { BL_CLI_CROSS_ENTROPY, BL_CLI_SQUARED, BL_CLI_BINARY } bl_cli_loss;
+typedef enum { BL_CLI_HE, BL_CLI_GLOROT } bl_cli_fresh;
 typedef enum { BL_CLI_NCHW, BL_CLI_NHWC } bl_cli_layout;
 
 typedef struct {
@@ -44,6 +49,15 @@ typedef struct {
   double stalls, clock_mhz;
   uint64_t seed, shards;
   bool fuse_adds, no_compare;
+
+  // train
+  const char *test, *test_array, *test_labels, *test_label_array;
+  const char *augment, *teacher, *checkpoint;
+  int optimizer, schedule, loss, fresh; // indices of the choices; -1: not given
+  uint64_t epochs, step_epochs, checkpoint_steps, threads;
+  double lr, momentum, decay, clip, warm_up, step_factor, temperature,
+      teacher_weight; // lr 0: not given
+  bool nesterov, fixed_statistics, resume;
 } bl_cli_args;
 
 // "import" ... "device".

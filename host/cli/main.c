@@ -12,6 +12,8 @@ static bl_cli_run implementation(bl_cli_command command) {
   switch (command) {
   case BL_CMD_IMPORT:
     return bl_cmd_import;
+  case BL_CMD_TRAIN:
+    return bl_cmd_train;
   case BL_CMD_COMPRESS:
     return bl_cmd_compress;
   case BL_CMD_RUN:

@@ -32,12 +32,19 @@ typedef struct {
 #define VER BL_CMD_VERIFY
 #define REP BL_CMD_REPORT
 #define DEV BL_CMD_DEVICE
+#define TRA BL_CMD_TRAIN
 #define SETS (RUN | VER | REP)
+#define DATA (SETS | TRA)
 #define AT(field) offsetof(bl_cli_args, field)
 
 static const command_row commands[] = {
     {IMP, "import", "MODEL.onnx", "read an ONNX model; print layers, shapes and operations",
      "Reads the model, infers shapes, folds constants and prints what maps where."},
+    {TRA, "train", "MODEL.onnx", "train a model, or train it further, and write it as ONNX",
+     "Trains the model's weights on the data, from those of the file or fresh ones, and writes "
+     "the\n"
+     "trained network. A run that was stopped resumes from its check-point with the same bits.\n"
+     "See docs/reference/train.md."},
     {COM, "compress", "MODEL.onnx", "quantise a model and compile it for a device",
      "Quantises to the given bits with ranges from calibration data, or takes an already "
      "quantised\n"
@@ -60,7 +67,7 @@ static const command_row commands[] = {
 };
 
 static const option options[] = {
-    {"--output", TEXT, COM | REP, AT(output), "FILE", 0, 0, "file to write"},
+    {"--output", TEXT, COM | REP | TRA, AT(output), "FILE", 0, 0, "file to write"},
     {"--bits", TEXT, COM, AT(bits), "wNaM", 0, 0,
      "N-bit weights and M-bit activations, 1 to 8 each, such as w4a4"},
     {"--codebook", TEXT, COM, AT(codebook), "nf4|po2|apot|FILE", 0, 0, "weights of 16 values"},
@@ -87,21 +94,21 @@ static const option options[] = {
      "where to run everything (default: functional, and two batches on rtl)"},
     {"--device", CHOICE, DEV, AT(device), "functional|rtl|netlist", 0, 0,
      "the device to open (default functional)"},
-    {"--data", TEXT, SETS, AT(data), "FILE", 0, 0, "samples: IDX, CIFAR-10 records, NPY or NPZ"},
-    {"--array", TEXT, SETS, AT(array), "NAME", 0, 0,
+    {"--data", TEXT, DATA, AT(data), "FILE", 0, 0, "samples: IDX, CIFAR-10 records, NPY or NPZ"},
+    {"--array", TEXT, DATA, AT(array), "NAME", 0, 0,
      "array of an NPZ --data file (default: its first)"},
-    {"--labels", TEXT, RUN | REP, AT(labels), "FILE", 0, 0,
+    {"--labels", TEXT, RUN | REP | TRA, AT(labels), "FILE", 0, 0,
      "labels: IDX, NPY or NPZ (CIFAR records bring theirs)"},
-    {"--label-array", TEXT, RUN | REP, AT(label_array), "NAME", 0, 0,
+    {"--label-array", TEXT, RUN | REP | TRA, AT(label_array), "NAME", 0, 0,
      "array of an NPZ --labels file (default: its first)"},
-    {"--skip", COUNT, SETS, AT(skip), "N", 0, 1e9, "leave out the first N samples"},
-    {"--limit", COUNT, SETS, AT(limit), "N", 1, 1e9, "take at most N samples"},
-    {"--scale", REALS, COM | SETS, AT(scale), "S", 0, 0,
+    {"--skip", COUNT, DATA, AT(skip), "N", 0, 1e9, "leave out the first N samples"},
+    {"--limit", COUNT, DATA, AT(limit), "N", 1, 1e9, "take at most N samples"},
+    {"--scale", REALS, COM | DATA, AT(scale), "S", 0, 0,
      "preprocessing x' = (S*x - mean) / std (default: as compiled, else 1)"},
-    {"--mean", REALS, COM | SETS, AT(mean), "A[,B,C]", 0, 0, "mean, one or one a channel"},
-    {"--std", REALS, COM | SETS, AT(std), "A[,B,C]", 0, 0,
+    {"--mean", REALS, COM | DATA, AT(mean), "A[,B,C]", 0, 0, "mean, one or one a channel"},
+    {"--std", REALS, COM | DATA, AT(std), "A[,B,C]", 0, 0,
      "standard deviation, one or one a channel"},
-    {"--layout", CHOICE, COM | SETS, AT(layout), "nchw|nhwc", 0, 0,
+    {"--layout", CHOICE, COM | DATA, AT(layout), "nchw|nhwc", 0, 0,
      "axes of a sample in the file (default: those of the network)"},
     {"--clock", REAL, RUN | REP, AT(clock_mhz), "MHZ", 0.001, 100000,
      "clock for which latency is stated (default 100)"},
@@ -122,9 +129,53 @@ static const option options[] = {
      "seed of stalls and random inputs (default 1)"},
     {"--plant-fault", TEXT, VER, AT(plant_fault), "WHERE", 0, 0,
      "plant a fault in reference, functional, rtl or netlist[:LAYER], to see that it is found"},
-    {"--json", FLAG, IMP | COM | SETS | DEV, AT(json), NULL, 0, 0,
+    {"--test", TEXT, TRA, AT(test), "FILE", 0, 0, "data to test on after every epoch"},
+    {"--test-array", TEXT, TRA, AT(test_array), "NAME", 0, 0,
+     "array of an NPZ --test file (default: its first)"},
+    {"--test-labels", TEXT, TRA, AT(test_labels), "FILE", 0, 0, "labels of the test data"},
+    {"--test-label-array", TEXT, TRA, AT(test_label_array), "NAME", 0, 0,
+     "array of an NPZ --test-labels file (default: its first)"},
+    {"--epochs", COUNT, TRA, AT(epochs), "N", 1, 1e6, "times over the data (default 10)"},
+    {"--batch", COUNT, TRA, AT(batch), "N", 1, 4096, "samples of a step (default 64)"},
+    {"--loss", CHOICE, TRA, AT(loss), "cross-entropy|squared|binary", 0, 0,
+     "what is minimised (default cross-entropy)"},
+    {"--optimizer", CHOICE, TRA, AT(optimizer), "sgd|adamw", 0, 0, "(default sgd)"},
+    {"--lr", REAL, TRA, AT(lr), "R", 1e-12, 1e6, "learning rate (default 0.01, adamw 0.001)"},
+    {"--momentum", REAL, TRA, AT(momentum), "M", 0, 0.9999, "of sgd (default 0.9)"},
+    {"--nesterov", FLAG, TRA, AT(nesterov), NULL, 0, 0, "Nesterov's momentum"},
+    {"--weight-decay", REAL, TRA, AT(decay), "D", 0, 1,
+     "of weights, not of biases and batch norms (default 1e-4)"},
+    {"--clip", REAL, TRA, AT(clip), "G", 0, 1e9, "largest norm of the gradient (default 0: any)"},
+    {"--schedule", CHOICE, TRA, AT(schedule), "constant|step|cosine", 0, 0,
+     "learning rate over time (default cosine, down to 0)"},
+    {"--warm-up", REAL, TRA, AT(warm_up), "E", 0, 1e6, "epochs of linear warm-up (default 0)"},
+    {"--step-epochs", COUNT, TRA, AT(step_epochs), "N", 1, 1e6,
+     "epochs between the drops of step (default a third of all)"},
+    {"--step-factor", REAL, TRA, AT(step_factor), "F", 1e-6, 1, "of each drop (default 0.1)"},
+    {"--augment", TEXT, TRA, AT(augment), "flip,shift=N", 0, 0,
+     "flip images left to right, shift them by up to N pixels"},
+    {"--teacher", TEXT, TRA, AT(teacher), "FILE.onnx", 0, 0, "distil from this network"},
+    {"--temperature", REAL, TRA, AT(temperature), "T", 0.01, 1000,
+     "of the soft labels (default 4)"},
+    {"--teacher-weight", REAL, TRA, AT(teacher_weight), "W", 0, 1,
+     "of the teacher's part in the loss (default 0.9)"},
+    {"--fresh", CHOICE, TRA, AT(fresh), "he|glorot", 0, 0,
+     "start from fresh weights instead of the file's"},
+    {"--fixed-statistics", FLAG, TRA, AT(fixed_statistics), NULL, 0, 0,
+     "batch norms keep the statistics of the file"},
+    {"--checkpoint", TEXT, TRA, AT(checkpoint), "FILE", 0, 0,
+     "write a check-point after every epoch"},
+    {"--checkpoint-steps", COUNT, TRA, AT(checkpoint_steps), "N", 1, 1e9,
+     "and after every N steps of an epoch"},
+    {"--resume", FLAG, TRA, AT(resume), NULL, 0, 0,
+     "go on from --checkpoint, where it is there, else start"},
+    {"--seed", COUNT, TRA, AT(seed), "S", 0, 9007199254740991.0,
+     "of fresh weights, order, augmentation, dropout (default 1)"},
+    {"--threads", COUNT, TRA, AT(threads), "N", 1, 256,
+     "threads (default: OMP_NUM_THREADS or all processors)"},
+    {"--json", FLAG, IMP | COM | DATA | DEV, AT(json), NULL, 0, 0,
      "print one JSON object on standard output, nothing else"},
-    {"--help", FLAG, IMP | COM | SETS | DEV, AT(help), NULL, 0, 0, "this text"},
+    {"--help", FLAG, IMP | COM | DATA | DEV, AT(help), NULL, 0, 0, "this text"},
 };
 
 enum {
@@ -275,6 +326,15 @@ bl_status bl_cli_parse(bl_cli_command command, int argc, char **argv, bl_cli_arg
                         .config = -1,
                         .layout = -1,
                         .trace_layer = -1,
+                        .optimizer = -1,
+                        .schedule = -1,
+                        .loss = -1,
+                        .fresh = -1,
+                        .momentum = 0.9,
+                        .decay = 1e-4,
+                        .step_factor = 0.1,
+                        .temperature = 4,
+                        .teacher_weight = 0.9,
                         .clock_mhz = 100.0,
                         .seed = 1};
   const command_row *row = row_of(command);

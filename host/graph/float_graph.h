@@ -110,6 +110,7 @@ typedef enum {
 
 typedef struct {
   char *name;
+  int32_t type; // ONNX AttributeProto.AttributeType, 0 where the file has none
   int64_t i;
   float f;
   char *s;

@@ -221,6 +221,7 @@ static bl_status find_op(const importer *im, const Onnx__NodeProto *proto, const
 static bl_status add_attribute(importer *im, const Onnx__AttributeProto *from, bl_attribute *to) {
   bl_arena *arena = im->graph->arena;
   to->name = copy_text(im, from->name != NULL ? from->name : "");
+  to->type = from->has_type ? (int32_t)from->type : 0;
   to->i = from->i;
   to->f = from->f;
   to->tensor = -1;

@@ -349,11 +349,25 @@ bl_train_parameter *bl_train_parameters(bl_train_net *net, uint32_t *count) {
   return net->parameters;
 }
 
-void bl_train_store(const bl_train_net *net, bl_float_graph *graph) {
+// The constant of that name and size: at the same place, where the graph is the same import.
+static float *constant_named(bl_float_graph *graph, const bl_train_parameter *p) {
+  for (uint32_t k = 0; k < graph->value_count; k++) {
+    bl_value *v = &graph->values[((uint32_t)p->value + k) % graph->value_count];
+    if (v->f != NULL && v->count == p->count && strcmp(v->name, p->name) == 0) return v->f;
+  }
+  return NULL;
+}
+
+bl_status bl_train_store(const bl_train_net *net, bl_float_graph *graph, bl_error *err) {
   for (uint32_t k = 0; k < net->parameter_count; k++) {
     const bl_train_parameter *p = &net->parameters[k];
-    if (p->value >= 0) memcpy(graph->values[p->value].f, p->data, p->count * sizeof *p->data);
+    float *to = p->value >= 0 ? constant_named(graph, p) : NULL;
+    if (to == NULL && p->value >= 0)
+      return bl_fail(err, BL_ERR_MISMATCH, "training: %s: no constant %s of %zu numbers",
+                     graph->name, p->name, p->count);
+    if (to != NULL) memcpy(to, p->data, p->count * sizeof *to);
   }
+  return BL_OK;
 }
 
 static bool all_finite(const float *data, size_t count) {

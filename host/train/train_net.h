@@ -117,9 +117,9 @@ BL_MUST_USE bl_status bl_train_backward(bl_train_net *net, bl_error *err);
 
 // In the order in which nodes use them.
 bl_train_parameter *bl_train_parameters(bl_train_net *net, uint32_t *count);
-// Writes parameters into the constants of a graph with the same values (the one it was opened
-// with, or another import of the same file).
-void bl_train_store(const bl_train_net *net, bl_float_graph *graph);
+// Writes parameters into the constants of the same names of a graph: the one that the net was
+// opened with, or another import of the same file. Errors: MISMATCH where one is not there.
+BL_MUST_USE bl_status bl_train_store(const bl_train_net *net, bl_float_graph *graph, bl_error *err);
 // The layer whose output is the first that is not finite after a forward; NULL: none.
 const char *bl_train_not_finite(const bl_train_net *net);
 // Bytes that the net has allocated.

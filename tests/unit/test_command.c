@@ -26,7 +26,8 @@ static void write_file(const char *name, const char *text) {
   assert_int_equal(fclose(f), 0);
 }
 
-static const char *const commands[] = {"import", "compress", "run", "verify", "report", "device"};
+static const char *const commands[] = {"import", "train",  "compress", "run",
+                                       "verify", "report", "device"};
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 static void help_everywhere(void **state) {

@@ -372,7 +372,7 @@ static void learns_from_a_teacher(void **state) {
   bl_error err = {0};
   run(trainer, NULL, NULL);
   bl_trainer_close(trainer);
-  bl_train_store(teacher.net, teacher.graph);
+  assert_int_equal(bl_train_store(teacher.net, teacher.graph, &err), BL_OK);
   assert_int_equal(
       bl_train_evaluate(teacher.net, &data, BL_LOSS_CROSS_ENTROPY, &loss, &accuracy, &err), BL_OK);
   printf("teacher: accuracy %.3f, loss %.3f\n", accuracy, loss);

@@ -359,7 +359,7 @@ static void running_statistics(void **state) {
   assert_true(p[2].kind == BL_TRAIN_MEAN && p[3].kind == BL_TRAIN_VARIANCE);
   assert_true(fabs((double)p[2].data[0] - 1.5) < 1e-6);
   assert_true(fabs((double)p[3].data[0] - 2.375) < 1e-6);
-  bl_train_store(net, g);
+  assert_int_equal(bl_train_store(net, g, &err), BL_OK);
   assert_true(g->values[p[2].value].f[0] == p[2].data[0]);
   bl_train_close(net);
   bl_float_graph_free(g);

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/cli/train_job.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/cli/data_args.h"
+#include "host/onnx/onnx_export.h"
+#include "host/onnx/onnx_import.h"
+#include "host/run/float_run.h"
+#include "host/train/initialise.h"
+
+enum { DEFAULT_BATCH = 64, DEFAULT_EPOCHS = 10 };
+
+// "flip", "shift=4", or both with a comma between.
+static bl_status read_augment(const char *text, bl_augment *augment, bl_error *err) {
+  for (const char *at = text; at != NULL && *at != '\0';) {
+    size_t length = strcspn(at, ",");
+    char *end = NULL;
+    if (length == 4 && memcmp(at, "flip", 4) == 0) {
+      augment->flip = true;
+    } else if (length > 6 && memcmp(at, "shift=", 6) == 0 && at[6] >= '0' && at[6] <= '9' &&
+               strtoul(at + 6, &end, 10) <= 64 && end == at + length) {
+      augment->shift = (uint32_t)strtoul(at + 6, NULL, 10);
+    } else {
+      return bl_fail(err, BL_ERR_USAGE, "--augment %s: expected flip, shift=N (N to 64), or both",
+                     text);
+    }
+    at += length + (at[length] == ',');
+  }
+  return BL_OK;
+}
+
+static bl_status open_network(const char *path, uint64_t batch, const bl_train_options *options,
+                              bl_float_graph **graph, bl_train_net **net, bl_error *err) {
+  bl_onnx_options import = {.batch = (int64_t)batch, .rebatch = true};
+  BL_TRY(bl_onnx_import(path, &import, graph, err));
+  return bl_train_open(*graph, options, net, err);
+}
+
+static bl_status load(const bl_cli_args *args, const bl_dataset_source *source, bl_float_io io,
+                      const bl_preprocess *preprocess, size_t classes, bl_train_data *data,
+                      bl_error *err) {
+  bl_dataset dataset;
+  BL_TRY(bl_dataset_open(source, &dataset, err));
+  bl_status status = bl_cli_check_layout(args, &dataset, err);
+  if (status == BL_OK) status = bl_float_fits(&dataset, preprocess, &io, err);
+  if (status == BL_OK)
+    status = bl_train_data_load(&dataset, preprocess, io.order, classes, data, err);
+  bl_dataset_free(&dataset);
+  return status;
+}
+
+static bl_status load_data(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
+  bl_preprocess preprocess = bl_preprocess_identity();
+  bl_float_io io;
+  BL_TRY(bl_cli_preprocess(args, &preprocess, err));
+  BL_TRY(bl_float_describe(job->graph, &io, err));
+  bool classes = job->options.loss == BL_LOSS_CROSS_ENTROPY || args->teacher != NULL;
+  size_t outputs = bl_train_output_count(job->net, 0) / bl_train_batch_size(job->net);
+  bl_dataset_source train = {args->data,        args->array, args->labels,
+                             args->label_array, args->skip,  args->limit};
+  bl_dataset_source test = {
+      args->test, args->test_array, args->test_labels, args->test_label_array, 0, 0};
+  BL_TRY(load(args, &train, io, &preprocess, classes ? outputs : 0, &job->data, err));
+  if (args->test == NULL) return BL_OK;
+  BL_TRY(load(args, &test, io, &preprocess, classes ? outputs : 0, &job->test, err));
+  job->has_test = true;
+  if (!job->test.has_labels && job->options.loss != BL_LOSS_SQUARED)
+    return bl_fail(err, BL_ERR_USAGE, "--test %s has no labels; say --test-labels", args->test);
+  return BL_OK;
+}
+
+static void read_optimiser(const bl_cli_args *args, bl_optimiser_options *optimiser) {
+  *optimiser = bl_optimiser_defaults(args->optimizer == BL_CLI_ADAMW ? BL_OPTIMISER_ADAMW
+                                                                     : BL_OPTIMISER_SGD);
+  optimiser->momentum = args->momentum;
+  optimiser->nesterov = args->nesterov;
+  optimiser->decay = args->decay;
+  optimiser->clip = args->clip;
+}
+
+// In steps; the number of steps of an epoch is known when the data are.
+static void read_schedule(const bl_cli_args *args, bl_train_job *job) {
+  uint64_t steps = bl_trainer_steps(job->data.count, bl_train_batch_size(job->net));
+  uint64_t epochs = job->options.epochs, every = args->step_epochs;
+  double rate = args->optimizer == BL_CLI_ADAMW ? 0.001 : 0.01;
+  if (every == 0) every = epochs < 3 ? 1 : epochs / 3;
+  job->options.schedule = (bl_schedule){
+      .kind = args->schedule < 0 ? BL_SCHEDULE_COSINE : (bl_schedule_kind)args->schedule,
+      .rate = args->lr > 0 ? args->lr : rate,
+      .factor = args->step_factor,
+      .warm_up = (uint64_t)llround(args->warm_up * (double)steps),
+      .every = steps > 0 ? every * steps : 1,
+      .total = steps > 0 ? epochs * steps : 1};
+}
+
+static bl_status check_args(const bl_cli_args *args, bl_error *err) {
+  if (args->output == NULL) return bl_fail(err, BL_ERR_USAGE, "train needs --output FILE");
+  if (args->data == NULL) return bl_fail(err, BL_ERR_USAGE, "train needs --data FILE");
+  if (args->resume && args->checkpoint == NULL)
+    return bl_fail(err, BL_ERR_USAGE, "--resume goes on from --checkpoint FILE, which is missing");
+  return BL_OK;
+}
+
+bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
+  *job = (bl_train_job){0};
+  BL_TRY(check_args(args, err));
+  bl_trainer_options *o = &job->options;
+  o->epochs = args->epochs > 0 ? args->epochs : DEFAULT_EPOCHS;
+  o->seed = args->seed;
+  o->loss = args->loss < 0 ? BL_LOSS_CROSS_ENTROPY : (bl_loss_kind)args->loss;
+  o->temperature = args->temperature;
+  o->teacher_weight = args->teacher_weight;
+  o->checkpoint = args->checkpoint;
+  o->checkpoint_steps = args->checkpoint_steps;
+  BL_TRY(read_augment(args->augment, &o->augment, err));
+  read_optimiser(args, &o->optimiser);
+  if (args->threads > 0) bl_train_threads((uint32_t)args->threads);
+  uint64_t batch = args->batch > 0 ? args->batch : DEFAULT_BATCH;
+  bl_train_options student = {.fixed_statistics = args->fixed_statistics, .seed = args->seed};
+  bl_train_options frozen = {.frozen = true};
+  BL_TRY(open_network(args->model, batch, &student, &job->graph, &job->net, err));
+  if (args->teacher != NULL)
+    BL_TRY(open_network(args->teacher, batch, &frozen, &job->teacher_graph, &job->teacher, err));
+  o->teacher = job->teacher;
+  BL_TRY(load_data(args, job, err));
+  read_schedule(args, job);
+  if (args->fresh >= 0) bl_train_initialise(job->net, (bl_initialise_kind)args->fresh, args->seed);
+  return BL_OK;
+}
+
+void bl_train_job_close(bl_train_job *job) {
+  bl_train_close(job->net);
+  bl_train_close(job->teacher);
+  bl_float_graph_free(job->graph);
+  bl_float_graph_free(job->teacher_graph);
+  bl_train_data_free(&job->data);
+  bl_train_data_free(&job->test);
+}
+
+// Is the batch free, and nowhere folded into a constant? Two imports that differ in nothing else.
+static bool batch_is_free(const char *path, const bl_float_graph *one) {
+  bl_onnx_options import = {.batch = 2};
+  bl_float_graph *two;
+  bl_error ignored = {0};
+  if (bl_onnx_import(path, &import, &two, &ignored) != BL_OK) return false;
+  bool is_free = one->value_count == two->value_count && one->node_count == two->node_count &&
+                 one->input_count > 0 && one->values[one->inputs[0]].rank > 0 &&
+                 one->values[one->inputs[0]].dims[0] == 1 &&
+                 two->values[two->inputs[0]].dims[0] == 2;
+  for (uint32_t v = 0; is_free && v < one->value_count; v++) {
+    const bl_value *a = &one->values[v], *b = &two->values[v];
+    is_free = (a->i == NULL) == (b->i == NULL) &&
+              (a->i == NULL ||
+               (a->count == b->count && memcmp(a->i, b->i, a->count * sizeof *a->i) == 0));
+  }
+  bl_float_graph_free(two);
+  return is_free;
+}
+
+bl_status bl_train_job_write(const bl_cli_args *args, const bl_train_job *job, bl_error *err) {
+  bl_float_graph *graph;
+  BL_TRY(bl_onnx_import(args->model, NULL, &graph, err));
+  bl_onnx_export_options options = {.free_batch = batch_is_free(args->model, graph)};
+  bl_status status = bl_train_store(job->net, graph, err);
+  if (status == BL_OK) status = bl_onnx_export(args->output, graph, &options, err);
+  bl_float_graph_free(graph);
+  return status;
+}
