@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolution on oneDNN. Data and weights take the formats that the forward primitive asks for;
-// weights come row-major and go back row-major, reordered here once a step.
+// Convolution on oneDNN, each primitive in the formats that it asks for. Data are in those of the
+// forward primitive, which mostly suit the backward ones too; weights come row-major and go back
+// row-major, reordered here once a step.
 #include "host/train/net_internal.h"
+
+// An array that a primitive wants in another format than it has: itself, or a buffer and the
+// reorder into it (or out of it, for results).
+typedef struct {
+  dnnl_memory_t memory;     // in the primitive's format; NULL: the array itself
+  dnnl_primitive_t reorder; // NULL: the array itself
+} fitted;
 
 typedef struct {
   dnnl_primitive_t forward, data, weights;
-  dnnl_memory_t w_plain, w_forward, w_data; // row-major, as each primitive wants it
-  dnnl_memory_t dw_plain, dw;
-  dnnl_primitive_t to_forward, to_data, from_dw;
+  dnnl_memory_t w_plain, dw_plain;
+  fitted w_forward, w_data, dw; // weights and their gradient
+  fitted dy_data, dx, src, dy;  // of the backward primitives: data's, then weights'
 } convolution;
 
 typedef struct {
@@ -59,13 +67,24 @@ static bool make_forward(bl_train_net *net, const shape *s, bool learning, convo
          bl_dnn_primitive(net, &desc, NULL, &c->forward, pd);
 }
 
-// Weights as a primitive wants them: the row-major ones, or a buffer and the reorder into it.
-static bool weights_for(bl_train_net *net, const shape *s, const_dnnl_primitive_desc_t pd,
-                        convolution *c, dnnl_memory_t *memory, dnnl_primitive_t *reorder) {
-  const dnnl_memory_desc_t *md = bl_dnn_query(pd, dnnl_query_weights_md);
-  *memory = c->w_plain;
-  if (dnnl_memory_desc_equal(md, &s->w) != 0) return true;
-  return bl_dnn_buffer(net, md, memory) && bl_dnn_reorder(net, &s->w, md, reorder);
+// Fits an array in format `have` to a primitive that takes, or with `result` gives, `want`.
+static bool fit(bl_train_net *net, const dnnl_memory_desc_t *have, const dnnl_memory_desc_t *want,
+                bool result, fitted *f) {
+  if (dnnl_memory_desc_equal(have, want) != 0) return true;
+  return bl_dnn_buffer(net, want, &f->memory) &&
+         bl_dnn_reorder(net, result ? want : have, result ? have : want, &f->reorder);
+}
+
+// The memory to give to the primitive, filled where it is a buffer.
+static bl_status fill(bl_train_net *net, const bl_step *step, const fitted *f, dnnl_memory_t have,
+                      dnnl_memory_t *memory, bl_error *err) {
+  *memory = f->reorder != NULL ? f->memory : have;
+  return f->reorder != NULL ? bl_dnn_move(net, step, f->reorder, have, f->memory, err) : BL_OK;
+}
+
+static bl_status give(bl_train_net *net, const bl_step *step, const fitted *f, dnnl_memory_t have,
+                      bl_error *err) {
+  return f->reorder != NULL ? bl_dnn_move(net, step, f->reorder, f->memory, have, err) : BL_OK;
 }
 
 static bool make_data(bl_train_net *net, const shape *s, const_dnnl_primitive_desc_t hint,
@@ -76,31 +95,35 @@ static bool make_data(bl_train_net *net, const shape *s, const_dnnl_primitive_de
              &desc, dnnl_convolution_direct, &s->src, &s->w_any, &s->dst, s->stride, s->dilation,
              s->begin, s->end) == dnnl_success &&
          bl_dnn_primitive(net, &desc, hint, &c->data, &pd) &&
-         weights_for(net, s, pd, c, &c->w_data, &c->to_data);
+         fit(net, &s->w, bl_dnn_query(pd, dnnl_query_weights_md), false, &c->w_data) &&
+         fit(net, bl_dnn_query(hint, dnnl_query_dst_md), bl_dnn_query(pd, dnnl_query_diff_dst_md),
+             false, &c->dy_data) &&
+         fit(net, bl_dnn_query(hint, dnnl_query_src_md), bl_dnn_query(pd, dnnl_query_diff_src_md),
+             true, &c->dx);
 }
 
 static bool make_weights(bl_train_net *net, const shape *s, const_dnnl_primitive_desc_t hint,
                          float *gradient, convolution *c) {
   dnnl_convolution_desc_t desc;
   const_dnnl_primitive_desc_t pd;
-  if (dnnl_dilated_convolution_backward_weights_desc_init(
-          &desc, dnnl_convolution_direct, &s->src, &s->w_any, s->has_bias ? &s->bias : NULL,
-          &s->dst, s->stride, s->dilation, s->begin, s->end) != dnnl_success ||
-      !bl_dnn_primitive(net, &desc, hint, &c->weights, &pd) ||
-      !bl_dnn_memory(net, &s->w, gradient, &c->dw_plain))
-    return false;
-  const dnnl_memory_desc_t *md = bl_dnn_query(pd, dnnl_query_diff_weights_md);
-  c->dw = c->dw_plain;
-  if (dnnl_memory_desc_equal(md, &s->w) != 0) return true;
-  return bl_dnn_buffer(net, md, &c->dw) && bl_dnn_reorder(net, md, &s->w, &c->from_dw);
+  return dnnl_dilated_convolution_backward_weights_desc_init(
+             &desc, dnnl_convolution_direct, &s->src, &s->w_any, s->has_bias ? &s->bias : NULL,
+             &s->dst, s->stride, s->dilation, s->begin, s->end) == dnnl_success &&
+         bl_dnn_primitive(net, &desc, hint, &c->weights, &pd) &&
+         bl_dnn_memory(net, &s->w, gradient, &c->dw_plain) &&
+         fit(net, &s->w, bl_dnn_query(pd, dnnl_query_diff_weights_md), true, &c->dw) &&
+         fit(net, bl_dnn_query(hint, dnnl_query_src_md), bl_dnn_query(pd, dnnl_query_src_md), false,
+             &c->src) &&
+         fit(net, bl_dnn_query(hint, dnnl_query_dst_md), bl_dnn_query(pd, dnnl_query_diff_dst_md),
+             false, &c->dy);
 }
 
 static bl_status conv_forward(bl_train_net *net, bl_step *step, bl_error *err) {
   const convolution *c = step->state;
-  if (c->to_forward != NULL)
-    BL_TRY(bl_dnn_move(net, step, c->to_forward, c->w_plain, c->w_forward, err));
+  dnnl_memory_t weights;
+  BL_TRY(fill(net, step, &c->w_forward, c->w_plain, &weights, err));
   dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, step->inputs[0]->memory},
-                             {DNNL_ARG_WEIGHTS, c->w_forward},
+                             {DNNL_ARG_WEIGHTS, weights},
                              {DNNL_ARG_DST, step->output->memory}};
   int count = 3;
   if (step->inputs[2] != NULL)
@@ -110,35 +133,45 @@ static bl_status conv_forward(bl_train_net *net, bl_step *step, bl_error *err) {
 
 static bl_status conv_backward_weights(bl_train_net *net, bl_step *step, bl_error *err) {
   const convolution *c = step->state;
+  dnnl_memory_t src, dy;
   (void)dnnl_memory_set_data_handle(c->dw_plain, step->edges[1].data);
-  dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, step->inputs[0]->memory},
-                             {DNNL_ARG_DIFF_DST, step->output->grad_memory},
-                             {DNNL_ARG_DIFF_WEIGHTS, c->dw}};
+  BL_TRY(fill(net, step, &c->src, step->inputs[0]->memory, &src, err));
+  BL_TRY(fill(net, step, &c->dy, step->output->grad_memory, &dy, err));
+  dnnl_exec_arg_t args[4] = {
+      {DNNL_ARG_SRC, src},
+      {DNNL_ARG_DIFF_DST, dy},
+      {DNNL_ARG_DIFF_WEIGHTS, c->dw.reorder != NULL ? c->dw.memory : c->dw_plain}};
   int count = 3;
   if (step->inputs[2] != NULL)
     args[count++] = (dnnl_exec_arg_t){DNNL_ARG_DIFF_BIAS, step->edges[2].memory};
   BL_TRY(bl_dnn_run(net, step, c->weights, args, count, err));
-  return c->from_dw != NULL ? bl_dnn_move(net, step, c->from_dw, c->dw, c->dw_plain, err) : BL_OK;
+  return give(net, step, &c->dw, c->dw_plain, err);
+}
+
+static bl_status conv_backward_data(bl_train_net *net, bl_step *step, bl_error *err) {
+  const convolution *c = step->state;
+  dnnl_memory_t weights, dy;
+  BL_TRY(fill(net, step, &c->w_data, c->w_plain, &weights, err));
+  BL_TRY(fill(net, step, &c->dy_data, step->output->grad_memory, &dy, err));
+  dnnl_exec_arg_t args[] = {
+      {DNNL_ARG_DIFF_SRC, c->dx.reorder != NULL ? c->dx.memory : step->edges[0].memory},
+      {DNNL_ARG_WEIGHTS, weights},
+      {DNNL_ARG_DIFF_DST, dy}};
+  BL_TRY(bl_dnn_run(net, step, c->data, args, 3, err));
+  return give(net, step, &c->dx, step->edges[0].memory, err);
 }
 
 static bl_status conv_backward(bl_train_net *net, bl_step *step, bl_error *err) {
   const convolution *c = step->state;
   if (c->weights != NULL) BL_TRY(conv_backward_weights(net, step, err));
-  if (c->data == NULL) return BL_OK;
-  if (c->to_data != NULL) BL_TRY(bl_dnn_move(net, step, c->to_data, c->w_plain, c->w_data, err));
-  dnnl_exec_arg_t args[] = {{DNNL_ARG_DIFF_SRC, step->edges[0].memory},
-                            {DNNL_ARG_WEIGHTS, c->w_data},
-                            {DNNL_ARG_DIFF_DST, step->output->grad_memory}};
-  return bl_dnn_run(net, step, c->data, args, 3, err);
+  return c->data != NULL ? conv_backward_data(net, step, err) : BL_OK;
 }
 
-// The backward primitives, on the formats that the forward one chose. A bias that learns while its
-// weights do not has no primitive of its own in oneDNN.
+// The backward primitives. A bias that learns while its weights do not has none of its own in
+// oneDNN.
 static bl_status make_backward(bl_train_net *net, const bl_node *node, bl_slot *const inputs[3],
-                               shape *s, const_dnnl_primitive_desc_t forward, convolution *c,
+                               const shape *s, const_dnnl_primitive_desc_t forward, convolution *c,
                                bl_error *err) {
-  s->src = *bl_dnn_query(forward, dnnl_query_src_md);
-  s->dst = *bl_dnn_query(forward, dnnl_query_dst_md);
   bool bias = inputs[2] != NULL && inputs[2]->needs_grad;
   if (inputs[0]->needs_grad && !make_data(net, s, forward, c))
     return bl_net_node_fail(node, BL_ERR_UNSUPPORTED, "oneDNN has no backward of its data", err);
@@ -165,7 +198,7 @@ bl_status bl_plan_conv(bl_train_net *net, const bl_node *node, bl_error *err) {
   bool learning = inputs[0]->needs_grad || inputs[1]->needs_grad;
   if (!make_forward(net, &s, learning, c, &pd) ||
       !bl_dnn_memory(net, &s.w, inputs[1]->data, &c->w_plain) ||
-      !weights_for(net, &s, pd, c, &c->w_forward, &c->to_forward))
+      !fit(net, &s.w, bl_dnn_query(pd, dnnl_query_weights_md), false, &c->w_forward))
     return bl_net_node_fail(node, BL_ERR_UNSUPPORTED, "oneDNN has no such convolution", err);
   BL_TRY(bl_net_view(net, inputs[0], bl_dnn_query(pd, dnnl_query_src_md), &inputs[0], err));
   dnnl_memory_desc_t dst = *bl_dnn_query(pd, dnnl_query_dst_md);
