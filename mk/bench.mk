@@ -13,5 +13,5 @@ $(BUILD)/bench/measure: $(BUILD)/obj/tests/bench/measure.o
 
 ## bench: print speed, array use and memory against their targets (models of the data folder where it is there)
 .PHONY: bench
-bench: $(BUILD)/bitloom $(ARRAY_ISSUE) $(BUILD)/bench/measure $(BUILD)/bench/networks
+bench: $(BUILD)/bitloom $(ARRAY_ISSUE) $(BUILD)/bench/measure $(BUILD)/bench/networks $(BUILD)/bench/train
 	@tests/bench/run $(BUILD)
