@@ -54,39 +54,42 @@ module bitloom_pe #(
   logic [COUNT_W-1:0] count;
   bitloom_popcount #(.LANES(LANES)) u_popcount (.data_i(a_i & w_i), .count_o(count));
 
-  // One step of Horner's rule. Only looked at with valid: simulation rests otherwise.
-  logic [ACC_W-1:0] acc_q, sum;
-  always_comb begin
-    sum = 'x;
-    if (valid) sum = ((shift ? {acc_q[ACC_W-2:0], held} : acc_q) ^ {ACC_W{turn}}) + ACC_W'(count);
-  end
-
+  logic [ACC_W-1:0] acc_q;
+  logic             draining;  // shadow_o takes shadow_i
+  logic             minus;     // what it takes is complemented
   assign capture_o = last;
 
-  always_ff @(posedge clk_i)
-    if (last) acc_q <= '0;
-    else if (valid) acc_q <= sum;
-
-  always_ff @(posedge clk_i)
+  // One step of Horner's rule, in one block: one look at valid in simulation, which rests otherwise.
+  always_ff @(posedge clk_i) begin : element
+    /* verilator tracing_off */  // stays in a processor's register
+    logic [ACC_W-1:0] sum;
+    /* verilator tracing_on */
     if (valid) begin
-      a_o <= a_i;
-      w_o <= w_i;
-    end
+      sum = ((shift ? {acc_q[ACC_W-2:0], held} : acc_q) ^ {ACC_W{turn}}) + ACC_W'(count);
+      acc_q <= sum;
+    end else sum = 'x;
+    if (last) acc_q <= '0;
+    if (last || draining) shadow_o <= (last ? sum : shadow_i) ^ {ACC_W{minus}};
+  end
+
+  always_ff @(posedge clk_i) begin
+    a_o <= a_i;
+    w_o <= w_i;
+  end
 
   generate
     if (DRAINS != 0) begin : gen_drains
-      logic draining_q, minus_q, minus;
-      assign minus = last ? turn ^ held : minus_q;
-      always_ff @(posedge clk_i) begin
-        if (last || draining_q) shadow_o <= (last ? sum : shadow_i) ^ {ACC_W{minus}};
-        minus_q <= minus;
-      end
+      logic draining_q, minus_q;
+      assign draining = draining_q;
+      assign minus    = last ? turn ^ held : minus_q;
+      always_ff @(posedge clk_i) if (last) minus_q <= turn ^ held;
       always_ff @(posedge clk_i)
         if (rst_i) draining_q <= 1'b0;
         else if (drain_i) draining_q <= 1'b1;
         else if (last) draining_q <= 1'b0;
     end else begin : gen_stays
-      always_ff @(posedge clk_i) if (last) shadow_o <= sum;
+      assign draining = 1'b0;
+      assign minus    = 1'b0;
       wire unused = &{1'b0, rst_i, drain_i, shadow_i, 1'b0};
     end
   endgenerate
