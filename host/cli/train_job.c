@@ -32,11 +32,16 @@ static bl_status read_augment(const char *text, bl_augment *augment, bl_error *e
   return BL_OK;
 }
 
-static bl_status open_network(const char *path, uint64_t batch, const bl_train_options *options,
-                              bl_float_graph **graph, bl_train_net **net, bl_error *err) {
+// Numbers are compared with what the network gives; the other losses with what a final Softmax or
+// Sigmoid reads.
+static bl_status open_network(const char *path, uint64_t batch, bl_loss_kind loss,
+                              bl_train_options options, bl_float_graph **graph, bl_train_net **net,
+                              bl_error *err) {
   bl_onnx_options import = {.batch = (int64_t)batch, .rebatch = true};
   BL_TRY(bl_onnx_import(path, &import, graph, err));
-  return bl_train_open(*graph, options, net, err);
+  options.outputs = (*graph)->outputs;
+  options.output_count = loss == BL_LOSS_SQUARED ? 1 : 0;
+  return bl_train_open(*graph, &options, net, err);
 }
 
 static bl_status load(const bl_cli_args *args, const bl_dataset_source *source, bl_float_io io,
@@ -121,9 +126,10 @@ bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error
   uint64_t batch = args->batch > 0 ? args->batch : DEFAULT_BATCH;
   bl_train_options student = {.fixed_statistics = args->fixed_statistics, .seed = args->seed};
   bl_train_options frozen = {.frozen = true};
-  BL_TRY(open_network(args->model, batch, &student, &job->graph, &job->net, err));
+  BL_TRY(open_network(args->model, batch, o->loss, student, &job->graph, &job->net, err));
   if (args->teacher != NULL)
-    BL_TRY(open_network(args->teacher, batch, &frozen, &job->teacher_graph, &job->teacher, err));
+    BL_TRY(open_network(args->teacher, batch, BL_LOSS_CROSS_ENTROPY, frozen, &job->teacher_graph,
+                        &job->teacher, err));
   o->teacher = job->teacher;
   BL_TRY(load_data(args, job, err));
   read_schedule(args, job);

@@ -56,6 +56,7 @@ struct bl_train_net {
   dnnl_stream_t stream;
   bl_keeper primitives, memories; // destroyed at the end
   bl_slot **slots;                // [value_count] as made, transforms left out
+  bool *transformed;              // [transform_count] it stands in the plan
   bl_train_kind *kinds;           // [value_count] of constants that learn
   bool *learns;                   // [value_count]
   bl_step **steps;

@@ -193,8 +193,9 @@ bl_status bl_net_input(bl_train_net *net, const bl_node *node, uint32_t k, bl_sl
     return bl_net_node_fail(node, BL_ERR_UNSUPPORTED, "it reads what training does not make", err);
   for (uint32_t t = 0; t < net->options.transform_count; t++) {
     const bl_train_transform *transform = &net->options.transforms[t];
-    if (transform->value == v && (transform->node < 0 || transform->node == index))
-      BL_TRY(bl_plan_transform(net, transform, *slot, slot, err));
+    if (transform->value != v || (transform->node >= 0 && transform->node != index)) continue;
+    net->transformed[t] = true;
+    BL_TRY(bl_plan_transform(net, transform, *slot, slot, err));
   }
   return BL_OK;
 }

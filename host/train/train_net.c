@@ -236,12 +236,10 @@ static bl_status plan_edges(bl_train_net *net, bl_error *err) {
 }
 
 static bl_status check_transforms(const bl_train_net *net, bl_error *err) {
-  for (uint32_t t = 0; t < net->options.transform_count; t++) {
-    const bl_train_transform *transform = &net->options.transforms[t];
-    if (transform->value < 0 || (uint32_t)transform->value >= net->graph->value_count)
-      return bl_fail(err, BL_ERR_USAGE, "training: transform %s stands behind no value",
-                     transform->name);
-  }
+  for (uint32_t t = 0; t < net->options.transform_count; t++)
+    if (!net->transformed[t])
+      return bl_fail(err, BL_ERR_USAGE, "training: transform %s stands behind nothing that is read",
+                     net->options.transforms[t].name);
   return BL_OK;
 }
 
@@ -252,14 +250,16 @@ static bl_status plan(bl_train_net *net, bl_error *err) {
   net->slots = bl_arena_alloc(net->arena, count, sizeof(bl_slot *));
   net->kinds = bl_arena_alloc(net->arena, count, sizeof *net->kinds);
   net->learns = bl_arena_alloc(net->arena, count, sizeof *net->learns);
-  if (net->slots == NULL || net->kinds == NULL || net->learns == NULL)
+  net->transformed =
+      bl_arena_alloc(net->arena, net->options.transform_count, sizeof *net->transformed);
+  if (net->slots == NULL || net->kinds == NULL || net->learns == NULL || net->transformed == NULL)
     return bl_net_memory(net, err);
   if (dnnl_engine_create(&net->engine, dnnl_cpu, 0) != dnnl_success ||
       dnnl_stream_create(&net->stream, net->engine, dnnl_stream_default_flags) != dnnl_success)
     return bl_fail(err, BL_ERR_UNSUPPORTED, "training: oneDNN cannot be started");
-  BL_TRY(check_transforms(net, err));
   BL_TRY(plan_inputs(net, err));
   BL_TRY(plan_nodes(net, err));
+  BL_TRY(check_transforms(net, err));
   BL_TRY(plan_outputs(net, err));
   return plan_edges(net, err);
 }

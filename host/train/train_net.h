@@ -88,9 +88,9 @@ void bl_train_threads(uint32_t threads);
 // The value a loss from logits starts at: the graph's first output, or what a final Softmax or
 // Sigmoid reads.
 int32_t bl_train_logits(const bl_float_graph *graph);
-// Plans the graph with the batch that it was imported with. The graph must outlive the net and is
-// not changed. `options` may be NULL. Errors: UNSUPPORTED names the node that has no backward,
-// USAGE for a transform behind nothing, MEMORY.
+// Plans the graph with the batch that it was imported with. The graph, and what the options point
+// to, must outlive the net; nothing of them is changed. `options` may be NULL. Errors: UNSUPPORTED
+// names the node that has no backward, USAGE for a transform behind nothing, MEMORY.
 BL_MUST_USE bl_status bl_train_open(const bl_float_graph *graph, const bl_train_options *options,
                                     bl_train_net **net, bl_error *err);
 void bl_train_close(bl_train_net *net);

@@ -65,8 +65,8 @@ typedef struct bl_trainer bl_trainer;
 
 uint64_t bl_trainer_steps(size_t samples, size_t batch);
 
-// All arguments must outlive the trainer. `test` may be NULL. Errors: USAGE for data that do not
-// fill a batch or lack labels, MEMORY.
+// The losses work on the net's output 0. All arguments must outlive the trainer. `test` may be
+// NULL. Errors: USAGE for data that do not fill a batch or lack labels, MEMORY.
 BL_MUST_USE bl_status bl_trainer_open(bl_train_net *net, const bl_train_data *data,
                                       const bl_train_data *test, const bl_trainer_options *options,
                                       bl_trainer **trainer, bl_error *err);

@@ -8,7 +8,7 @@
 #include "host/train/train_net.h"
 
 static uint64_t seed = 1;
-static const double STEP = 0.02;
+static const double STEP = 0.005;
 
 // x: 0.05 beside multiples of 0.1, where kinks are, and all different; z: 1 to 2.
 static void fill_inputs(const bl_float_graph *g, bl_train_net *net) {
@@ -136,6 +136,9 @@ static void convolutions(void **state) {
        "Conv x w b > h | pads=i1,1,1,1;Tanh h > t;Conv t v c > y", 0},
       {"uneven channels", "x 1 3 4 4", "w 20 3 3 3;b 20;v 5 20 2 2;c 5", NULL,
        "Conv x w b > h | pads=i1,1,1,1;Gelu h > t;Conv t v c > y", 20},
+      {"uneven channels, normalised", "x 2 3 3 3",
+       "w 20 3 1 1;v 20 20 1 1;g 20;b 20;m 20;n 20 =1,2,1,2,1,2,1,2,1,2,1,2,1,2,1,2,1,2,1,2", NULL,
+       "Conv x w > h;BatchNormalization h g b m n > k;Sigmoid k > s;Conv s v > t;Add t h > y", 0},
       {"residual", "x 2 4 4 4", "w 4 4 3 3;b 4", NULL,
        "Conv x w b > h | pads=i1,1,1,1;Add x h > s;Conv s w b > k | pads=i1,1,1,1;Add s k > y", 0},
   };
@@ -315,8 +318,9 @@ static void transforms(void **state) {
   for (int k = 0; k < 3; k++)
     assert_int_equal(calls[k], 1); // one step for all consumers
   bl_train_close(net);
-  list[0].value = 10000;
+  list[0].value = value_named(g, "y"); // nobody reads it
   assert_int_equal(bl_train_open(g, &options, &net, &err), BL_ERR_USAGE);
+  assert_non_null(strstr(err.text, "transform of w"));
   bl_float_graph_free(g);
 }
 
