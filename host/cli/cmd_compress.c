@@ -96,13 +96,17 @@ static const bl_config *config_of(const work *w) {
 }
 
 static bl_status quantise(work *w, bl_error *err) {
+  // One device for all, so that a network's integers do not depend on where it is to run.
+  bl_compile_options device = {&BL_CONFIGS[BL_CLI_DEFAULT], 0};
   bl_quantise_options options = {
       .weight_bits = NOT_GIVEN,
       .activation_bits = NOT_GIVEN,
       .range = w->args->range == BL_CLI_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE,
       .output_bits = w->args->output_bits > 0 ? (unsigned)w->args->output_bits : 0,
       .fuse_adds = w->args->fuse_adds,
-      .part_channels = config_of(w)->cols};
+      .part_channels = config_of(w)->cols,
+      .cycles = bl_cost_graph,
+      .device = &device};
   bl_codebook codebook;
   BL_TRY(read_bits(w->args->bits, &options, err));
   BL_TRY(read_codebook(w->args->codebook, &codebook, &options, err));

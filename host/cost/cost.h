@@ -40,4 +40,8 @@ BL_MUST_USE bl_status bl_cost_program(const bl_program *program, bl_cost *costs,
 BL_MUST_USE bl_status bl_cost_layers(const bl_program *program, uint32_t layers, bl_cost *costs,
                                      bl_error *err);
 
+// Cycles of an image in all layers of a graph; infinite where the compiler refuses it. `device`:
+// the bl_compile_options.
+double bl_cost_graph(void *device, const bl_int_graph *graph);
+
 #endif

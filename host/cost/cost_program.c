@@ -4,6 +4,7 @@
 // before.)
 #include "host/cost/cost.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,4 +74,20 @@ bl_status bl_cost_layers(const bl_program *program, uint32_t layers, bl_cost *co
       costs[program->batch[i].layer].counters[k] += runs[i].counters[k];
   free(runs);
   return status;
+}
+
+double bl_cost_graph(void *device, const bl_int_graph *graph) {
+  bl_error ignored = {0};
+  bl_program *program;
+  if (bl_compile(graph, device, &program, &ignored) != BL_OK) return INFINITY;
+  bl_cost *costs = calloc(graph->layer_count, sizeof *costs);
+  double sum = INFINITY;
+  if (costs != NULL && bl_cost_layers(program, graph->layer_count, costs, &ignored) == BL_OK) {
+    sum = 0;
+    for (uint32_t i = 0; i < graph->layer_count; i++)
+      sum += (double)costs[i].counters[BL_COUNTER_CYCLES] / program->images;
+  }
+  free(costs);
+  bl_program_free(program);
+  return sum;
 }

@@ -2,21 +2,24 @@
 #include "host/quant/addition.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
+
+#include "host/quant/weights.h"
 
 // Beyond 2^MOST_POWER the unit of a channel's sum is that small a part of the addend's that finer
 // weights would only cost accumulator bits.
 enum { MAX_PULL = 20, MOST_POWER = 12, LEAST_RATIO_BITS = 9, MAX_RAISE = 24, GROUP = 8 };
+// The integers of a projection are another seven bits. Its scale is tried at its own times
+// 2^(-1 .. 1), in steps of a quarter.
+enum { MAX_PULL_PROJECTED = 16, SCALES = 9 };
 #define NEAR 1.25 // 1 dB
 
-// The exact d of a channel before the raise.
-static double ratio_of(const bl_addition *a, uint32_t n) {
-  return 1 / (a->scale[n] * a->unit[n]);
-}
-
-// The scale that makes a channel's ratio 2^k.
-static double pulled(const bl_addition *a, uint32_t n, int k) {
-  return 1 / (ldexp(1, k) * a->unit[n]);
+// The scale of a channel's projected weights on their own; 1 for what is added as it is.
+static double other_scale(const bl_addition *a, uint32_t n, int8_t *integers) {
+  if (a->projection == NULL) return 1;
+  return bl_quantise_weights(a->projection + n * a->projection_fan, a->projection_fan,
+                             a->weight_bits, BL_RANGE_MSE, integers);
 }
 
 static double integer_of(const bl_addition *a, double weight, double scale) {
@@ -25,20 +28,44 @@ static double integer_of(const bl_addition *a, double weight, double scale) {
   return fmax(-most, fmin(most, rint(weight / scale)));
 }
 
-// Squared error of a channel's weights as integers of `scale`.
-static double noise_of(const bl_addition *a, uint32_t n, double scale) {
+static double squared_error(const bl_addition *a, const float *weights, size_t count,
+                            double scale) {
   double noise = 0;
-  for (size_t k = n * a->fan; k < (n + 1) * a->fan; k++) {
-    double w = (double)a->weights[k], e = w - scale * integer_of(a, w, scale);
+  for (size_t k = 0; k < count; k++) {
+    double w = (double)weights[k], e = w - scale * integer_of(a, w, scale);
     noise += e * e;
   }
   return noise;
 }
 
+// What a squared error of a channel's projected weights is beside one of its own weights.
+static double other_square(const bl_addition *a, uint32_t n) {
+  return a->square / (a->unit[n] * a->unit[n]);
+}
+
+// Squared error of a channel's weights as integers of `scale`, and of its projected ones as those
+// of `other`.
+static double noise_of(const bl_addition *a, uint32_t n, double scale, double other) {
+  double noise = squared_error(a, a->weights + n * a->fan, a->fan, scale);
+  if (a->projection == NULL) return noise;
+  const float *projection = a->projection + n * a->projection_fan;
+  return noise + other_square(a, n) * squared_error(a, projection, a->projection_fan, other);
+}
+
+static double signal_of(const bl_addition *a, uint32_t n) {
+  double signal = 0, other = 0;
+  for (size_t k = n * a->fan; k < (n + 1) * a->fan; k++)
+    signal += (double)a->weights[k] * (double)a->weights[k];
+  if (a->projection == NULL) return signal;
+  for (size_t k = n * a->projection_fan; k < (n + 1) * a->projection_fan; k++)
+    other += (double)a->projection[k] * (double)a->projection[k];
+  return signal + other_square(a, n) * other;
+}
+
 static double decibels(const bl_addition *a, double noise) {
   double signal = 0;
-  for (size_t k = 0; k < a->channels * a->fan; k++)
-    signal += (double)a->weights[k] * (double)a->weights[k];
+  for (uint32_t n = 0; n < a->channels; n++)
+    signal += signal_of(a, n);
   return 10 * log10(fmax(signal, 1e-300) / fmax(noise, 1e-300));
 }
 
@@ -49,6 +76,8 @@ enum { CHOICES = 7 };
 typedef struct {
   int first;             // power of choice 0
   double noise[CHOICES]; // of the channel's weights
+  double other[CHOICES]; // scale of what is added
+  double own;            // its scale alone
   int choice;
 } channel_powers;
 
@@ -56,11 +85,50 @@ static int power_of(const channel_powers *c) {
   return c->first + c->choice;
 }
 
-static channel_powers powers_of(const bl_addition *a, uint32_t n) {
-  double middle = fmax(-MAX_PULL, fmin(MOST_POWER, floor(log2(fabs(ratio_of(a, n))))));
-  channel_powers c = {.first = (int)middle - CHOICES / 2};
+// The scale of a channel's weights under which d is 2^k, given that of what is added.
+static double pulled(const bl_addition *a, uint32_t n, int k, double other) {
+  return other / (ldexp(1, k) * a->unit[n]);
+}
+
+// The least noise with d = 2^k, and the scale of what is added that gives it.
+static double noise_at(const bl_addition *a, uint32_t n, int k, double own, double *other) {
+  const int scales = a->projection == NULL ? 1 : SCALES;
+  double least = INFINITY;
+  for (int i = 0; i < scales; i++) {
+    const int quarters = i - scales / 2;
+    double scale = own * exp2(quarters / 4.0);
+    double noise = noise_of(a, n, pulled(a, n, k, scale), scale);
+    if (noise >= least) continue;
+    least = noise;
+    *other = scale;
+  }
+  return least;
+}
+
+static bool all_zero(const float *weights, size_t count) {
+  for (size_t k = 0; k < count; k++)
+    if (weights[k] != 0) return false;
+  return true;
+}
+
+// A channel without weights in one of the operands: its scale there may be anything.
+static bool is_free(const bl_addition *a, uint32_t n) {
+  return all_zero(a->weights + n * a->fan, a->fan) ||
+         (a->projection != NULL &&
+          all_zero(a->projection + n * a->projection_fan, a->projection_fan));
+}
+
+// The power nearest to a channel's ratio of scales.
+static int middle_of(const bl_addition *a, uint32_t n, double own) {
+  double middle = floor(log2(fabs(own / (a->scale[n] * a->unit[n]))));
+  return (int)fmax(-MAX_PULL, fmin(MOST_POWER, middle));
+}
+
+static channel_powers powers_of(const bl_addition *a, uint32_t n, double own, int middle) {
+  channel_powers c = {.first = middle - CHOICES / 2, .own = own, .choice = CHOICES / 2};
   for (int i = 0; i < CHOICES; i++) {
-    c.noise[i] = c.first + i <= MOST_POWER ? noise_of(a, n, pulled(a, n, c.first + i)) : INFINITY;
+    c.noise[i] = INFINITY;
+    if (c.first + i <= MOST_POWER) c.noise[i] = noise_at(a, n, c.first + i, own, &c.other[i]);
     if (c.noise[i] < c.noise[c.choice]) c.choice = i;
   }
   return c;
@@ -100,10 +168,22 @@ static void leave(channel_powers *group, uint32_t count, int power) {
 
 // Channels that a device works on together issue a plane for each power that one of them has. The
 // plane that costs the least noise goes first, as long as the noise stays near the least.
-static void choose_powers(const bl_addition *a, channel_powers *channels) {
+static void choose_powers(const bl_addition *a, channel_powers *channels, int8_t *integers) {
   double noise = 0;
+  int usual = 0; // of the last channel that has weights
   for (uint32_t n = 0; n < a->channels; n++) {
-    channels[n] = powers_of(a, n);
+    if (is_free(a, n)) continue;
+    const double own = other_scale(a, n, integers);
+    channels[n] = powers_of(a, n, own, middle_of(a, n, own));
+    noise += channels[n].noise[channels[n].choice];
+    usual = power_of(&channels[n]);
+  }
+  for (uint32_t n = 0; n < a->channels; n++) {
+    if (!is_free(a, n)) continue;
+    double own = other_scale(a, n, integers);
+    if (a->projection != NULL && !all_zero(a->weights + n * a->fan, a->fan))
+      own = ldexp(a->scale[n] * fabs(a->unit[n]), usual);
+    channels[n] = powers_of(a, n, own, usual);
     noise += channels[n].noise[channels[n].choice];
   }
   double left = (NEAR - 1) * noise;
@@ -127,39 +207,58 @@ static void choose_powers(const bl_addition *a, channel_powers *channels) {
   }
 }
 
-static bl_status pull_scales(bl_addition *a, bl_addition_cost *cost, bl_error *err) {
-  channel_powers *channels = calloc(a->channels, sizeof *channels);
-  if (channels == NULL) return bl_fail(err, BL_ERR_MEMORY, "node %s: no memory", a->name);
+// A channel's integers and d with its scales known.
+static void set_channel(bl_addition *a, uint32_t n, int32_t d, double other) {
+  const size_t fan = a->projection_fan;
+  for (size_t i = n * a->fan; i < (n + 1) * a->fan; i++)
+    a->integers[i] = (int8_t)integer_of(a, (double)a->weights[i], a->scale[n]);
+  if (a->projection == NULL) a->ratio[n] = d;
+  for (size_t i = n * fan; a->projection != NULL && i < (n + 1) * fan; i++)
+    a->ratio[i] = d * (int32_t)integer_of(a, (double)a->projection[i], other);
+}
+
+static void pull_all(bl_addition *a, const channel_powers *channels, bl_addition_cost *cost) {
+  const int most = a->projection == NULL ? MAX_PULL : MAX_PULL_PROJECTED;
   int least = 0;
   double alone = 0, noise = 0;
-  choose_powers(a, channels);
   for (uint32_t n = 0; n < a->channels; n++)
     if (power_of(&channels[n]) < least) least = power_of(&channels[n]);
   a->raise = (uint8_t)-least;
   for (uint32_t n = 0; n < a->channels; n++) {
-    int k = power_of(&channels[n]);
-    if (k - least > MAX_PULL) k = least + MAX_PULL;
-    alone += noise_of(a, n, a->scale[n]);
-    a->scale[n] = pulled(a, n, k);
-    noise += noise_of(a, n, a->scale[n]);
-    a->ratio[n] = 1 << (k - least);
-    for (size_t i = n * a->fan; i < (n + 1) * a->fan; i++)
-      a->integers[i] = (int8_t)integer_of(a, (double)a->weights[i], a->scale[n]);
+    const channel_powers *c = &channels[n];
+    const int k = power_of(c) - least > most ? least + most : power_of(c);
+    alone += noise_of(a, n, a->scale[n], c->own);
+    a->scale[n] = pulled(a, n, k, c->other[c->choice]);
+    noise += noise_of(a, n, a->scale[n], c->other[c->choice]);
+    set_channel(a, n, 1 << (k - least), c->other[c->choice]);
   }
-  free(channels);
   cost->sqnr_alone = decibels(a, alone);
   cost->sqnr = decibels(a, noise);
-  return BL_OK;
+}
+
+static bl_status pull_scales(bl_addition *a, bl_addition_cost *cost, bl_error *err) {
+  channel_powers *channels = calloc(a->channels, sizeof *channels);
+  int8_t *integers = malloc(a->projection_fan + 1);
+  bl_status status = channels == NULL || integers == NULL
+                         ? bl_fail(err, BL_ERR_MEMORY, "node %s: no memory", a->name)
+                         : BL_OK;
+  if (status == BL_OK) {
+    choose_powers(a, channels, integers);
+    pull_all(a, channels, cost);
+  }
+  free(channels);
+  free(integers);
+  return status;
 }
 
 static bl_status round_ratios(bl_addition *a, bl_addition_cost *cost, bl_error *err) {
   double least = INFINITY;
   for (uint32_t n = 0; n < a->channels; n++)
-    least = fmin(least, fabs(ratio_of(a, n)));
+    least = fmin(least, fabs(1 / (a->scale[n] * a->unit[n])));
   double raise = fmax(0, LEAST_RATIO_BITS - floor(log2(least)));
   a->raise = (uint8_t)fmin(raise, MAX_RAISE);
   for (uint32_t n = 0; n < a->channels; n++) {
-    double exact = ldexp(ratio_of(a, n), a->raise), d = rint(exact);
+    double exact = ldexp(1 / (a->scale[n] * a->unit[n]), a->raise), d = rint(exact);
     if (!(fabs(d) < 1 << 24))
       return bl_fail(err, BL_ERR_RANGE,
                      "node %s channel %u: the scales of its two operands are too far apart",

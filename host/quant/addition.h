@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Additions inside the accumulation: acc = sum * 2^raise + d * r, so d is the ratio of the two
-// operands' scales, times 2^raise.
+// operands' scales, times 2^raise. Where r is projected, by integer weights q2, it is
+// acc = sum * 2^raise + d * (sum of q2 * r).
 #ifndef BITLOOM_HOST_QUANT_ADDITION_H
 #define BITLOOM_HOST_QUANT_ADDITION_H
 
@@ -21,7 +22,10 @@ typedef struct {
   const bl_codebook *codebook; // whose values those integers are; NULL: any
   double *scale;               // [channels] of the weights; pulled where they are not fixed
   int8_t *integers;            // [channels][fan]; rounded again where the scale is pulled
-  int32_t *ratio;              // [channels] out: d
+  const float *projection;     // [channels][projection_fan]; NULL: r is added as it is. With it
+  size_t projection_fan;       // `weights` are not NULL
+  double square;               // mean square of r, as a multiple of that of the sum's inputs
+  int32_t *ratio;              // [channels] out: d, or [channels][projection_fan] d * q2
   uint8_t raise;               // out: 0..24
 } bl_addition;
 

@@ -22,6 +22,14 @@ typedef struct {
   double lo, hi;               // CLAMP
 } bl_post;
 
+// A convolution of one tap that a sum takes as a second product.
+typedef struct {
+  float *weights; // [out_c][in_c]
+  uint32_t in_c, stride_h, stride_w;
+  bl_post posts[BL_LOWER_MAX_POSTS]; // of its result, linear
+  uint32_t post_count;
+} bl_projection;
+
 typedef struct {
   const char *name;
   int32_t input; // stage index or BL_STAGE_INPUT
@@ -34,7 +42,8 @@ typedef struct {
   bl_post posts[BL_LOWER_MAX_POSTS];
   uint32_t post_count;
   int32_t addend; // stage index or BL_STAGE_INPUT: added behind the first `addend_post` posts;
-  uint32_t addend_post; // BL_STAGE_NONE: nothing
+  uint32_t addend_post;            // BL_STAGE_NONE: nothing
+  const bl_projection *projection; // what is added of it; NULL: itself
   // A concatenation of these stages' outputs along the channels; it is no layer.
   uint32_t part_count;
   uint32_t parts[BL_LOWER_MAX_PARTS];
@@ -90,5 +99,12 @@ typedef struct {
 BL_MUST_USE bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session,
                                const bl_lower_options *options, bl_arena *arena,
                                bl_lowered *lowered, bl_error *err);
+
+// May the addition of a stage take one of its two operands as a projection? The other is the
+// stage's product, whose weights, like the projection's, are not fixed.
+bool bl_lower_projects(const bl_lowered *lowered, uint32_t stage);
+// Does it: the stage whose result was added goes, and later ones move down by one; *gone was its
+// index. False: no memory.
+bool bl_lower_project(bl_lowered *lowered, uint32_t stage, uint32_t *gone);
 
 #endif

@@ -7,106 +7,18 @@
 
 #include "host/float/eval.h"
 #include "host/quant/addition.h"
+#include "host/quant/quantise_internal.h"
 #include "host/quant/requant.h"
 #include "host/quant/weights.h"
 
 enum { GRAPH_CAP = 512 << 20 };
 
-typedef struct {
-  const bl_float_graph *source;
-  const bl_quantise_options *options;
-  const bl_calibration *calibration;
-  bl_float_session *session;
-  bl_arena *scratch;
-  bl_lowered lowered;
-  bl_observer *observers; // [stage_count + 1], the network's input first
-  bl_observer *indices;   // [stage_count], what goes into a table
-  bl_quantised *out;
-  bl_error *err;
-} quantising;
-
-static bl_status no_memory(const quantising *q) {
+bl_status bl_quantise_no_memory(const bl_quantising *q) {
   return bl_fail(q->err, BL_ERR_MEMORY, "quantise: no memory for the integer graph");
 }
 
-// Is it the network's output, and leaves as accumulators?
-static bool gives_accumulators(const quantising *q, uint32_t stage) {
+bool bl_gives_accumulators(const bl_quantising *q, uint32_t stage) {
   return stage + 1 == q->lowered.stage_count && q->options->output_bits == 0;
-}
-
-// ---- Calibration
-// ---------------------------------------------------------------------------------
-
-static bool observed(const quantising *q, uint32_t observer) {
-  if (observer == 0) return !q->lowered.input_quantised;
-  const bl_stage *s = &q->lowered.stages[observer - 1];
-  return !s->quantised && !s->is_part && !gives_accumulators(q, observer - 1);
-}
-
-static bool index_observed(const quantising *q, uint32_t stage) {
-  const bl_stage *s = &q->lowered.stages[stage];
-  return s->function != NULL && !s->index_quantised;
-}
-
-static bool needs_calibration(const quantising *q) {
-  for (uint32_t k = 0; k < q->lowered.stage_count; k++)
-    if (index_observed(q, k)) return true;
-  for (uint32_t k = 0; k <= q->lowered.stage_count; k++)
-    if (observed(q, k)) return true;
-  return false;
-}
-
-static bl_status observe(const quantising *q, bl_observer *observer, const float *values,
-                         size_t count, bool second) {
-  if (second) {
-    bl_observer_count(observer, values, count);
-    return BL_OK;
-  }
-  return bl_observer_range(observer, values, count, q->err);
-}
-
-// The input after the scaling that moves into the preprocessing, in place of the session's.
-static bl_status observe_input(quantising *q, const bl_value *in, float *scaled, bool second) {
-  for (size_t k = 0; k < in->count; k++)
-    scaled[k] = (float)((double)in->f[k] * q->lowered.input_mul + q->lowered.input_add);
-  return observe(q, &q->observers[0], scaled, in->count, second);
-}
-
-static bl_status calibration_pass(quantising *q, float *scaled, bool second) {
-  bl_value *in = bl_float_session_input(q->session, 0);
-  for (size_t i = 0; i < q->calibration->count; i++) {
-    BL_TRY(q->calibration->read(q->calibration->context, i, in->f, q->err));
-    BL_TRY(bl_float_session_run(q->session, q->err));
-    if (observed(q, 0)) BL_TRY(observe_input(q, in, scaled, second));
-    for (uint32_t s = 0; s < q->lowered.stage_count; s++) {
-      const bl_stage *stage = &q->lowered.stages[s];
-      const bl_value *v = bl_float_session_value(q->session, stage->value);
-      if (observed(q, s + 1)) BL_TRY(observe(q, &q->observers[s + 1], v->f, v->count, second));
-      if (!index_observed(q, s)) continue;
-      v = bl_float_session_value(q->session, stage->index_value);
-      BL_TRY(observe(q, &q->indices[s], v->f, v->count, second));
-    }
-  }
-  return BL_OK;
-}
-
-static bl_status calibrate(quantising *q) {
-  size_t count = q->lowered.stage_count + 1u;
-  q->observers = bl_arena_alloc(q->scratch, count, sizeof *q->observers);
-  q->indices = bl_arena_alloc(q->scratch, count, sizeof *q->indices);
-  float *scaled =
-      bl_arena_alloc(q->scratch, bl_float_session_input(q->session, 0)->count, sizeof *scaled);
-  if (q->observers == NULL || q->indices == NULL || scaled == NULL) return no_memory(q);
-  for (size_t k = 0; k < count; k++)
-    bl_observer_init(&q->observers[k]);
-  for (size_t k = 0; k < count; k++)
-    bl_observer_init(&q->indices[k]);
-  if (!needs_calibration(q)) return BL_OK;
-  if (q->calibration == NULL || q->calibration->count == 0)
-    return bl_fail(q->err, BL_ERR_USAGE,
-                   "quantise: activation ranges need calibration data (--calib)");
-  BL_TRY(calibration_pass(q, scaled, false));
-  return calibration_pass(q, scaled, true);
 }
 
 // ---- Tensors
@@ -148,7 +60,7 @@ static bool from_table(const bl_lowered *l, const bl_stage *s) {
 }
 
 // A tensor's quantiser by calibration. What a table gives is no b1.
-static bl_quantiser calibrated(const quantising *q, uint32_t stage) {
+static bl_quantiser calibrated(const bl_quantising *q, uint32_t stage) {
   const bl_stage *s = &q->lowered.stages[stage];
   const bl_observer *o = &q->observers[stage + 1];
   if (s->dynamic) return bl_observer_input(o);
@@ -159,7 +71,7 @@ static bl_quantiser calibrated(const quantising *q, uint32_t stage) {
   return bl_observer_activation(o, 2, q->options->range);
 }
 
-static bl_status make_tensors(quantising *q, bl_int_graph *g) {
+static bl_status make_tensors(bl_quantising *q, bl_int_graph *g) {
   const bl_lowered *l = &q->lowered;
   g->tensors[0] = (bl_int_tensor){
       .name = bl_arena_strndup(g->arena, "input", 5), .h = l->in_h, .w = l->in_w, .c = l->in_c};
@@ -172,10 +84,10 @@ static bl_status make_tensors(quantising *q, bl_int_graph *g) {
                          .h = s->out_h,
                          .w = s->out_w,
                          .c = s->out_c};
-    if (t->name == NULL) return no_memory(q);
+    if (t->name == NULL) return bl_quantise_no_memory(q);
     if (s->quantised)
       set_quantiser(t, s->quantiser);
-    else if (gives_accumulators(q, k))
+    else if (bl_gives_accumulators(q, k))
       set_quantiser(t, (bl_quantiser){{BL_FORMAT_ACC, 32}, 1, 0});
     else
       set_quantiser(t, calibrated(q, k));
@@ -192,25 +104,25 @@ static size_t fan_in(const bl_stage *s) {
 }
 
 // The codebook of a stage's weights; NULL: none.
-static const bl_codebook *codebook_of(const quantising *q, const bl_stage *s) {
+static const bl_codebook *codebook_of(const bl_quantising *q, const bl_stage *s) {
   return s->unit_weights || s->weight_scale != NULL ? NULL : q->options->codebook;
 }
 
 // The codebook that a layer's weights are of, unless one of them was made 0 that has no 0.
-static bl_status keep_codebook(const quantising *q, const bl_stage *s, bl_arena *arena,
+static bl_status keep_codebook(const bl_quantising *q, const bl_stage *s, bl_arena *arena,
                                bl_int_layer *layer) {
   const bl_codebook *codebook = codebook_of(q, s);
   if (codebook == NULL) return BL_OK;
   for (size_t k = 0; k < s->out_c * fan_in(s); k++)
     if (bl_codebook_nearest(codebook, layer->weights[k]) != layer->weights[k]) return BL_OK;
   layer->codebook = bl_arena_alloc(arena, BL_INT_CODES, sizeof *layer->codebook);
-  if (layer->codebook == NULL) return no_memory(q);
+  if (layer->codebook == NULL) return bl_quantise_no_memory(q);
   memcpy(layer->codebook, codebook->values, BL_INT_CODES);
   return BL_OK;
 }
 
 // Integers and their scale for each channel.
-static void make_weights(const quantising *q, const bl_stage *s, bl_int_layer *layer,
+static void make_weights(const bl_quantising *q, const bl_stage *s, bl_int_layer *layer,
                          double *scale) {
   size_t fan = fan_in(s);
   layer->weight_format = s->unit_weights           ? (bl_format){BL_FORMAT_S, 2}
@@ -250,10 +162,10 @@ typedef struct {
   double scale, offset, lo, hi;
 } affine;
 
-static affine fold_some(const bl_stage *s, uint32_t n, uint32_t first, uint32_t end) {
+static affine fold(const bl_post *posts, uint32_t count, uint32_t n) {
   affine f = {1, 0, -INFINITY, INFINITY};
-  for (uint32_t k = first; k < end; k++) {
-    const bl_post *p = &s->posts[k];
+  for (uint32_t k = 0; k < count; k++) {
+    const bl_post *p = &posts[k];
     double mul = 1, add = 0;
     switch (p->kind) {
     case BL_POST_MUL:
@@ -280,24 +192,26 @@ static affine fold_some(const bl_stage *s, uint32_t n, uint32_t first, uint32_t 
   return f;
 }
 
-static affine fold_posts(const bl_stage *s, uint32_t n) {
-  return fold_some(s, n, 0, s->post_count);
+// The operations in front of an addition, which are linear; those of its projection.
+static affine fold_before(const bl_stage *s, uint32_t n) {
+  return fold(s->posts, s->addend == BL_STAGE_NONE ? 0 : s->addend_post, n);
 }
 
-// The factor of the operations in front of an addition, which are linear.
-static affine fold_before(const bl_stage *s, uint32_t n) {
-  return fold_some(s, n, 0, s->addend == BL_STAGE_NONE ? 0 : s->addend_post);
+static affine fold_projection(const bl_stage *s, uint32_t n) {
+  const bl_projection *p = s->projection;
+  const affine none = {.scale = 1};
+  return p == NULL ? none : fold(p->posts, p->post_count, n);
 }
 
 // What follows the dequantised accumulator: everything, or what lies behind the addition.
 static affine fold_after(const bl_stage *s, uint32_t n) {
-  if (s->addend == BL_STAGE_NONE) return fold_posts(s, n);
-  affine f = fold_some(s, n, s->addend_post, s->post_count);
-  f.offset += f.scale * fold_before(s, n).offset;
+  if (s->addend == BL_STAGE_NONE) return fold(s->posts, s->post_count, n);
+  affine f = fold(s->posts + s->addend_post, s->post_count - s->addend_post, n);
+  f.offset += f.scale * (fold_before(s, n).offset + fold_projection(s, n).offset);
   return f;
 }
 
-static bl_status set_clamp(quantising *q, const bl_stage *s, const bl_int_tensor *out,
+static bl_status set_clamp(bl_quantising *q, const bl_stage *s, const bl_int_tensor *out,
                            bl_int_layer *layer) {
   affine first = fold_after(s, 0);
   for (uint32_t n = 1; n < s->out_c; n++) {
@@ -326,26 +240,51 @@ typedef struct {
   int64_t correction;
 } dequantiser;
 
+// A factor of 0 in front of an addition is taken into the weights, see drop_silent.
+static double factor_of(affine f) {
+  return f.scale == 0 ? 1 : f.scale;
+}
+
+// Weights of channels that an addition multiplies by 0.
+static void drop_silent(const bl_stage *s) {
+  const bl_projection *p = s->projection;
+  for (uint32_t n = 0; n < s->out_c && s->addend != BL_STAGE_NONE; n++) {
+    if (!s->unit_weights && fold_before(s, n).scale == 0)
+      memset(s->weights + n * fan_in(s), 0, fan_in(s) * sizeof *s->weights);
+    if (p != NULL && fold_projection(s, n).scale == 0)
+      memset(p->weights + (size_t)n * p->in_c, 0, p->in_c * sizeof *p->weights);
+  }
+}
+
+// Addend weights of a channel.
+static uint32_t addend_fan(const bl_stage *s) {
+  return s->projection == NULL ? 1 : s->projection->in_c;
+}
+
 static dequantiser dequantiser_of(const bl_stage *s, const bl_int_layer *layer,
                                   const bl_int_tensor *in, const bl_int_tensor *addend,
                                   double weight_scale, uint32_t n) {
   dequantiser d = {weight_scale * in->scale, in->zero_point * weight_sum(s, layer, n)};
   if (addend == NULL) return d;
-  d.factor *= fold_before(s, n).scale / (double)(1 << layer->raise);
+  d.factor *= factor_of(fold_before(s, n)) / (double)(1 << layer->raise);
   d.correction *= 1 << layer->raise;
-  d.correction += (int64_t)layer->addend_weight[n] * addend->zero_point;
+  const uint32_t fan = addend_fan(s);
+  for (size_t k = (size_t)n * fan; k < ((size_t)n + 1) * fan; k++)
+    d.correction += (int64_t)layer->addend_weight[k] * addend->zero_point;
   return d;
 }
 
-static bl_status make_addend(quantising *q, const bl_stage *s, const bl_int_graph *g,
+static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_graph *g,
                              bl_int_layer *layer, double *scale) {
   const bl_int_tensor *in = &g->tensors[layer->input], *addend = &g->tensors[s->addend + 1];
   layer->addend = (uint32_t)(s->addend + 1);
-  layer->addend_weight = bl_arena_alloc(g->arena, s->out_c, sizeof *layer->addend_weight);
+  const size_t weights = (size_t)s->out_c * addend_fan(s);
+  layer->addend_weight = bl_arena_alloc(g->arena, weights, sizeof *layer->addend_weight);
   double *unit = bl_arena_alloc(q->scratch, s->out_c, sizeof *unit);
-  if (layer->addend_weight == NULL || unit == NULL) return no_memory(q);
+  if (layer->addend_weight == NULL || unit == NULL) return bl_quantise_no_memory(q);
   for (uint32_t n = 0; n < s->out_c; n++)
-    unit[n] = in->scale * fold_before(s, n).scale / addend->scale;
+    unit[n] = in->scale * factor_of(fold_before(s, n)) /
+              (addend->scale * factor_of(fold_projection(s, n)));
   const bool fixed = s->unit_weights || s->weight_scale != NULL || q->options->weight_bits == 1;
   bl_addition addition = {.name = s->name,
                           .channels = s->out_c,
@@ -357,12 +296,19 @@ static bl_status make_addend(quantising *q, const bl_stage *s, const bl_int_grap
                           .scale = scale,
                           .integers = layer->weights,
                           .ratio = layer->addend_weight};
+  if (s->projection != NULL) {
+    layer->project_h = s->projection->stride_h;
+    layer->project_w = s->projection->stride_w;
+    addition.projection = s->projection->weights;
+    addition.projection_fan = s->projection->in_c;
+    addition.square = pow(4, addend->format.bits - in->format.bits);
+  }
   BL_TRY(bl_addition_fit(&addition, &q->out->additions[layer - g->layers], q->err));
   layer->raise = addition.raise;
   return BL_OK;
 }
 
-static bl_status real_requant(quantising *q, const bl_stage *s, const bl_int_tensor *out,
+static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_tensor *out,
                               bl_int_layer *layer, uint32_t n, dequantiser d) {
   affine f = fold_after(s, n);
   double scale = f.scale * d.factor / out->scale;
@@ -444,13 +390,17 @@ static void accumulator_range(const bl_stage *s, const bl_int_layer *layer, cons
     *hi += w > 0 ? w * most : w * least;
   }
   if (addend == NULL) return;
-  int64_t d = layer->addend_weight[n];
-  int64_t a = d * bl_format_min(addend->format), b = d * bl_format_max(addend->format);
-  *lo = *lo * (1 << layer->raise) + (a < b ? a : b);
-  *hi = *hi * (1 << layer->raise) + (a < b ? b : a);
+  *lo *= 1 << layer->raise;
+  *hi *= 1 << layer->raise;
+  for (size_t k = (size_t)n * addend_fan(s); k < ((size_t)n + 1) * addend_fan(s); k++) {
+    int64_t d = layer->addend_weight[k];
+    int64_t a = d * bl_format_min(addend->format), b = d * bl_format_max(addend->format);
+    *lo += a < b ? a : b;
+    *hi += a < b ? b : a;
+  }
 }
 
-static bl_status exact_requant(quantising *q, const bl_stage *s, const bl_int_tensor *in,
+static bl_status exact_requant(bl_quantising *q, const bl_stage *s, const bl_int_tensor *in,
                                const bl_int_tensor *addend, bl_int_layer *layer, uint32_t n,
                                dequantiser d) {
   level_context context = {q->source, s, n, d};
@@ -481,7 +431,7 @@ static bl_status exact_requant(quantising *q, const bl_stage *s, const bl_int_te
 // ---- Layers
 // --------------------------------------------------------------------------------------
 
-static bl_status allocate_layer(quantising *q, const bl_stage *s, bl_arena *arena,
+static bl_status allocate_layer(bl_quantising *q, const bl_stage *s, bl_arena *arena,
                                 bl_int_layer *layer) {
   layer->name = bl_arena_strndup(arena, s->name, strlen(s->name));
   layer->weights = bl_arena_alloc(arena, s->out_c * fan_in(s), sizeof *layer->weights);
@@ -493,10 +443,10 @@ static bl_status allocate_layer(quantising *q, const bl_stage *s, bl_arena *aren
   bool ok = layer->name != NULL && layer->weights != NULL && layer->mult != NULL &&
             layer->bias != NULL && layer->shift != NULL && layer->out_scale != NULL &&
             layer->out_bias != NULL;
-  return ok ? BL_OK : no_memory(q);
+  return ok ? BL_OK : bl_quantise_no_memory(q);
 }
 
-static bl_status check_padding(const quantising *q, const bl_stage *s, const bl_int_tensor *in) {
+static bl_status check_padding(const bl_quantising *q, const bl_stage *s, const bl_int_tensor *in) {
   const bl_int_layer *w = &s->window;
   bool padded = w->pad_top + w->pad_left + w->pad_bottom + w->pad_right > 0;
   if (in->format.kind != BL_FORMAT_B1 || !padded) return BL_OK;
@@ -507,7 +457,7 @@ static bl_status check_padding(const quantising *q, const bl_stage *s, const bl_
 }
 
 // The table of a layer, and in its place as the layer's output the integer that it is indexed with.
-static bl_status make_table(const quantising *q, const bl_stage *s, bl_int_graph *g,
+static bl_status make_table(const bl_quantising *q, const bl_stage *s, bl_int_graph *g,
                             bl_int_layer *layer, bl_stage *before, bl_int_tensor *index) {
   const bl_int_tensor *out = &g->tensors[layer->output];
   const bl_quantiser i =
@@ -524,7 +474,7 @@ static bl_status make_table(const quantising *q, const bl_stage *s, bl_int_graph
     output.lo = -top;
   }
   layer->table = bl_arena_alloc(g->arena, BL_INT_TABLE, sizeof *layer->table);
-  if (layer->table == NULL) return no_memory(q);
+  if (layer->table == NULL) return bl_quantise_no_memory(q);
   bl_function_table(s->function, i, &output, layer->table);
   *before = *s;
   before->quantised = s->index_quantised;
@@ -544,7 +494,7 @@ static void shift_index(const bl_int_tensor *index, const bl_int_tensor *out, ui
         ((int64_t)index->zero_point - out->zero_point) * ((int64_t)1 << layer->shift[n]);
 }
 
-static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
+static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
   const bl_stage *s = &q->lowered.stages[index];
   bl_int_layer *layer = &g->layers[g->layer_count++];
   *layer = s->window;
@@ -555,7 +505,8 @@ static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
   layer->pad_value = in->format.kind == BL_FORMAT_B1 ? 1 : in->zero_point;
   BL_TRY(allocate_layer(q, s, g->arena, layer));
   double *scale = bl_arena_alloc(q->scratch, s->out_c, sizeof *scale);
-  if (scale == NULL) return no_memory(q);
+  if (scale == NULL) return bl_quantise_no_memory(q);
+  drop_silent(s);
   make_weights(q, s, layer, scale);
   const bl_int_tensor *addend = NULL;
   if (s->addend != BL_STAGE_NONE) {
@@ -590,14 +541,17 @@ static bl_status make_layer(quantising *q, bl_int_graph *g, uint32_t index) {
   return keep_codebook(q, s, g->arena, layer);
 }
 
-static bl_status make_graph(quantising *q) {
+bl_status bl_quantise_graph(bl_quantising *q) {
   bl_arena *arena = bl_arena_new(GRAPH_CAP);
   bl_int_graph *g = arena == NULL ? NULL : bl_arena_alloc(arena, 1, sizeof *g);
   if (g == NULL) {
     bl_arena_free(arena);
-    return no_memory(q);
+    return bl_quantise_no_memory(q);
   }
   q->out->graph = g;
+  q->out->graph_was_quantised = false;
+  q->out->linear_count = 0;
+  q->out->inexact = 0;
   g->arena = arena;
   g->name = bl_arena_strndup(arena, q->source->name, strlen(q->source->name));
   g->tensor_count = q->lowered.stage_count + 1;
@@ -606,7 +560,7 @@ static bl_status make_graph(quantising *q) {
   g->tensors = bl_arena_alloc(arena, g->tensor_count, sizeof *g->tensors);
   g->layers = bl_arena_alloc(arena, q->lowered.stage_count, sizeof *g->layers);
   if (g->name == NULL || g->tensors == NULL || g->layers == NULL || q->out->additions == NULL)
-    return no_memory(q);
+    return bl_quantise_no_memory(q);
   BL_TRY(make_tensors(q, g));
   for (uint32_t k = 0; k < q->lowered.stage_count; k++)
     if (q->lowered.stages[k].part_count == 0) BL_TRY(make_layer(q, g, k));
@@ -616,18 +570,18 @@ static bl_status make_graph(quantising *q) {
 // ---- The whole
 // -----------------------------------------------------------------------------------
 
-static bl_status quantise(quantising *q) {
+static bl_status quantise(bl_quantising *q) {
   BL_TRY(bl_float_session_open(q->source, &q->session, q->err));
   BL_TRY(bl_float_session_run(q->session, q->err)); // for values that do not depend on the input
   const bl_lower_options options = {q->options->fuse_adds,
                                     q->options->part_channels > 0 ? q->options->part_channels : 8};
   BL_TRY(bl_lower(q->source, q->session, &options, q->scratch, &q->lowered, q->err));
-  BL_TRY(calibrate(q));
+  BL_TRY(bl_quantise_calibrate(q));
   q->out->input_mul = q->lowered.input_mul;
   q->out->input_add = q->lowered.input_add;
   q->out->suffix = q->lowered.suffix;
   q->out->dynamic_count = q->lowered.dynamic_count;
-  return make_graph(q);
+  return bl_quantise_cheapest(q);
 }
 
 bl_status bl_quantise(const bl_float_graph *graph, const bl_quantise_options *options,
@@ -637,13 +591,13 @@ bl_status bl_quantise(const bl_float_graph *graph, const bl_quantise_options *op
       options->activation_bits > 8 || options->output_bits > 8)
     return bl_fail(err, BL_ERR_USAGE, "quantise: w%ua%u; weights and activations have 1 to 8 bits",
                    options->weight_bits, options->activation_bits);
-  quantising q = {.source = graph,
-                  .options = options,
-                  .calibration = calibration,
-                  .out = out,
-                  .err = err,
-                  .scratch = bl_arena_new(GRAPH_CAP)};
-  bl_status status = q.scratch == NULL ? no_memory(&q) : quantise(&q);
+  bl_quantising q = {.source = graph,
+                     .options = options,
+                     .calibration = calibration,
+                     .out = out,
+                     .err = err,
+                     .scratch = bl_arena_new(GRAPH_CAP)};
+  bl_status status = q.scratch == NULL ? bl_quantise_no_memory(&q) : quantise(&q);
   bl_float_session_close(q.session);
   bl_arena_free(q.scratch);
   if (status != BL_OK && out->graph != NULL) {

@@ -20,6 +20,11 @@ typedef struct {
   const bl_codebook *codebook;
   uint32_t part_channels; // the parts of a concatenation begin at multiples of it, as the device
                           // has columns; 0: 8
+  // Cycles that the device takes for an image, infinite for a graph that it cannot run; a
+  // projection shortcut is then taken into its sum where that is faster. NULL: it is a layer of its
+  // own.
+  double (*cycles)(void *device, const bl_int_graph *graph);
+  void *device;
 } bl_quantise_options;
 
 // Where calibration samples come from. read() writes the graph input's elements, in its own order.

@@ -106,11 +106,14 @@ static bl_status read_noise(void *context, size_t index, float *out, bl_error *e
 
 static bl_status quantise(const row *r, const bl_float_graph *model, bl_int_graph **graph,
                           bl_error *err) {
+  bl_compile_options device = {&BL_CONFIGS[BL_CONFIG_DEFAULT], 0};
   bl_quantise_options options = {.weight_bits = r->weight_bits,
                                  .activation_bits = r->activation_bits,
                                  .range = BL_RANGE_MINMAX,
                                  // 640 outputs as int32 would run the last layer three times
-                                 .output_bits = strcmp(r->model, AUTOENCODER) == 0 ? 8 : 0};
+                                 .output_bits = strcmp(r->model, AUTOENCODER) == 0 ? 8 : 0,
+                                 .cycles = bl_cost_graph,
+                                 .device = &device};
   noise samples = {model->values[model->inputs[0]].count};
   bl_calibration calibration = {read_noise, &samples, CALIBRATION};
   bl_quantised quantised = {0};

@@ -206,9 +206,9 @@ static void check(const char *name, net *n, const char *options, double most) {
 }
 
 // Layers of the compressed network.
-static void expect_layers(int count) {
+static void expect_layers(const char *bits, int count) {
   (void)snprintf(line, sizeof line,
-                 "compress @net.onnx --bits w8a8 --calib @in.npy --output @net.bloom --json");
+                 "compress @net.onnx --bits %s --calib @in.npy --output @net.bloom --json", bits);
   bl_command_expect(line, 0);
   cJSON *object = bl_command_json();
   assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(object, "layers")), count);
@@ -238,6 +238,60 @@ static void flat_samples(void **state) {
   assert_true(error_of("got.npy", "want.npy", SAMPLES) <= 0);
 }
 
+// ---- Projection shortcuts
+
+static void put_norm(net *n, const char *in, const char *out, int64_t channels, int silent) {
+  static const char *const names[4] = {"scale", "shift", "mean", "variance"};
+  char inputs[96], name[32];
+  size_t length = (size_t)snprintf(inputs, sizeof inputs, "%s", in);
+  for (int k = 0; k < 4; k++) {
+    float v[64];
+    for (int64_t c = 0; c < channels; c++)
+      v[c] = (float)(k % 3 == 0 ? uniform(0.7, 1.4) : uniform(-0.5, 0.5));
+    if (k == 0 && silent >= 0) v[silent] = 0;
+    (void)snprintf(name, sizeof name, "%s_%s", out, names[k]);
+    put_tensor(&n->graph, 5, name, 1, &channels, 1, v, (size_t)channels * sizeof *v);
+    length += (size_t)snprintf(inputs + length, sizeof inputs - length, " %s", name);
+  }
+  put_plain(n, "BatchNormalization", inputs, out);
+}
+
+// Two blocks that halve a map and double its channels, the first with the product of one tap in
+// front of the other, the second behind it, with normalisation between; a channel of either branch
+// is silent.
+static net shortcuts(void) {
+  static const window half = {{3, 3}, {2, 2}, {0, 0}, {1, 1}, 1};
+  static const window tap = {{1, 1}, {2, 2}, {0, 0}, {0, 0}, 1};
+  net n = new_net(3, 8, 8);
+  put_conv(&n, "x", "a", 3, 8, &three);
+  put_plain(&n, "Relu", "a", "ar");
+  put_conv(&n, "ar", "p", 8, 16, &tap);
+  put_conv(&n, "ar", "b", 8, 16, &half);
+  put_norm(&n, "b", "bn", 16, 3);
+  put_plain(&n, "Add", "p bn", "c");
+  put_plain(&n, "Relu", "c", "cr");
+  put_conv(&n, "cr", "d", 16, 16, &half);
+  put_plain(&n, "Relu", "d", "dr");
+  put_conv(&n, "dr", "e", 16, 20, &three);
+  put_conv(&n, "cr", "q", 16, 20, &tap);
+  put_norm(&n, "q", "qn", 20, 19);
+  put_plain(&n, "Add", "e qn", "f");
+  put_plain(&n, "Relu", "f", "fr");
+  put_end(&n, "fr", 20 * 2 * 2);
+  return n;
+}
+
+// Six layers and the end; at few bits, where they are cheaper so, the two products of one tap are
+// in the sums.
+static void projections(void **state) {
+  (void)state;
+  net n = shortcuts();
+  check("projections", &n, "--bits w8a8", 0.06);
+  n = shortcuts();
+  check("projections", &n, "--bits w4a6", 0.5);
+  expect_layers("w4a6", 5);
+}
+
 // ---- Concatenation
 
 // Branches of different scales, one of them clamped: one layer more than there were, as 5 channels
@@ -256,7 +310,7 @@ static void branches(void **state) {
   put_conv(&n, "d", "e", 17, 8, &three);
   put_end(&n, "e", 8 * 8 * 8);
   check("branches", &n, "--bits w8a8", 0.06);
-  expect_layers(6);
+  expect_layers("w8a8", 6);
 }
 
 // As in dense networks: what was concatenated is read again, so that it is copied. The parts have
@@ -464,7 +518,7 @@ static void four_functions(const char *name, const char *const ops[4]) {
   put_conv(&n, "c", "d", 32, 8, &three);
   put_end(&n, "d", 8 * 36);
   check(name, &n, "--bits w8a8", 0.05);
-  expect_layers(6);
+  expect_layers("w8a8", 6);
 }
 
 static void functions(void **state) {
@@ -546,7 +600,7 @@ static void fixed_function(void **state) {
   put_quant(&n, "m_w", "m_q", "quarter", "w4", true);
   put_plain(&n, "MatMul", "flat m_q", "y");
   check("fixed function", &n, "", 1e-5);
-  expect_layers(3);
+  expect_layers("w8a8", 3);
 }
 
 // ---- Codebooks
@@ -615,7 +669,7 @@ static void groups(void **state) {
   put_conv(&n, "ct", "d", 28, 7, &odd[2]); // 5 x 7
   put_end(&n, "d", 7 * 35);
   check("groups", &n, "--bits w8a8", 0.06);
-  expect_layers(5);
+  expect_layers("w8a8", 5);
 }
 
 typedef struct {
@@ -669,21 +723,14 @@ int main(void) {
   seed = (uint64_t)time(NULL);
   printf("seed %llu\n", (unsigned long long)seed);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(flat_samples),
-      cmocka_unit_test(branches),
-      cmocka_unit_test(read_twice),
-      cmocka_unit_test(vectors),
-      cmocka_unit_test(fixed_integers),
-      cmocka_unit_test(upsampled),
-      cmocka_unit_test(unequal),
-      cmocka_unit_test(refused_resize),
-      cmocka_unit_test(functions),
-      cmocka_unit_test(few_bits),
-      cmocka_unit_test(functions_in_a_row),
-      cmocka_unit_test(fixed_function),
-      cmocka_unit_test(codebooks),
-      cmocka_unit_test(groups),
-      cmocka_unit_test(pools),
+      cmocka_unit_test(flat_samples),   cmocka_unit_test(projections),
+      cmocka_unit_test(branches),       cmocka_unit_test(read_twice),
+      cmocka_unit_test(vectors),        cmocka_unit_test(fixed_integers),
+      cmocka_unit_test(upsampled),      cmocka_unit_test(unequal),
+      cmocka_unit_test(refused_resize), cmocka_unit_test(functions),
+      cmocka_unit_test(few_bits),       cmocka_unit_test(functions_in_a_row),
+      cmocka_unit_test(fixed_function), cmocka_unit_test(codebooks),
+      cmocka_unit_test(groups),         cmocka_unit_test(pools),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
 }

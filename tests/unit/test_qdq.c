@@ -77,7 +77,8 @@ static void put_qdq(message *graph, const char *in, const char *out, int64_t typ
 
 static bl_quantised lower(const bl_float_graph *graph, bool fuse_adds,
                           const bl_calibration *calibration) {
-  const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0, fuse_adds, NULL, 0};
+  const bl_quantise_options options = {
+      .weight_bits = 8, .activation_bits = 8, .fuse_adds = fuse_adds};
   bl_quantised q;
   bl_error err = {0};
   if (bl_quantise(graph, &options, calibration, &q, &err) != BL_OK) fail_msg("%s", err.text);
@@ -579,7 +580,7 @@ static void models(void **state) {
 // ------------------------------------------------------------------------------------
 
 static void refused(bl_float_graph *graph, const char *node, const char *why) {
-  const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0, false, NULL, 0};
+  const bl_quantise_options options = {.weight_bits = 8, .activation_bits = 8};
   bl_quantised q;
   bl_error err = {0};
   assert_int_equal(bl_quantise(graph, &options, NULL, &q, &err), BL_ERR_UNSUPPORTED);

@@ -106,6 +106,66 @@ static void weights(void **state) {
 
 // ---- Additions
 
+// Both operands have weights. In units of what is added, scale * unit * 2^-raise is what 1 of the
+// accumulator stands for; the projected integers are multiples of a power of two, with it the same
+// scale for a channel, and what is reported is the noise of both.
+static void projections(void **state) {
+  (void)state;
+  enum { CHANNELS = 20, FAN = 18, OTHER = 7 };
+  float w[CHANNELS * FAN], p[CHANNELS * OTHER];
+  int8_t q[CHANNELS * FAN];
+  double scale[CHANNELS], unit[CHANNELS];
+  int32_t ratio[CHANNELS * OTHER];
+  for (unsigned bits = 2; bits <= 8; bits++) {
+    for (int n = 0; n < CHANNELS; n++) {
+      for (int k = 0; k < FAN; k++)
+        w[n * FAN + k] = (float)uniform(-1, 1);
+      for (int k = 0; k < OTHER; k++)
+        p[n * OTHER + k] = n == 5 ? 0 : (float)uniform(-2, 2);
+      scale[n] = bl_quantise_weights(w + n * FAN, FAN, bits, BL_RANGE_MINMAX, q + n * FAN);
+      unit[n] = uniform(0.05, 4) * (next_random() % 4 == 0 ? -1 : 1);
+    }
+    bl_addition a = {.name = "test",
+                     .channels = CHANNELS,
+                     .fan = FAN,
+                     .unit = unit,
+                     .weights = w,
+                     .weight_bits = bits,
+                     .scale = scale,
+                     .integers = q,
+                     .projection = p,
+                     .projection_fan = OTHER,
+                     .square = 0.25,
+                     .ratio = ratio};
+    bl_addition_cost cost;
+    bl_error err = {0};
+    assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_OK);
+    double noise = 0, signal = 0;
+    const int32_t most = (1 << (bits - 1)) - 1;
+    for (int n = 0; n < CHANNELS; n++) {
+      const double step = fabs(scale[n] * unit[n]) / ldexp(1, a.raise); // of the accumulator
+      const double weight = a.square / (unit[n] * unit[n]);
+      int32_t power = 1 << 30, largest = 0;
+      for (int k = 0; k < OTHER; k++) {
+        const int32_t d = ratio[n * OTHER + k];
+        for (; d % power != 0; power /= 2)
+          ;
+        if (abs(d) > largest) largest = abs(d);
+        noise += weight * pow((double)p[n * OTHER + k] - step * d, 2);
+        signal += weight * pow((double)p[n * OTHER + k], 2);
+      }
+      if (n == 5) assert_int_equal(largest, 0);
+      assert_true(largest / power <= most);
+      for (int k = 0; k < FAN; k++) {
+        noise += pow((double)w[n * FAN + k] - scale[n] * q[n * FAN + k], 2);
+        signal += pow((double)w[n * FAN + k], 2);
+      }
+    }
+    assert_true(fabs(cost.sqnr - 10 * log10(signal / noise)) < 1e-6);
+    assert_true(cost.sqnr_alone - cost.sqnr < 6.1);
+  }
+}
+
 // Weights of a few channels with a made scale each; what pulling costs is at most a doubled step
 // (6 dB) where nothing clips, whatever the bits.
 static void additions(void **state) {
@@ -122,7 +182,15 @@ static void additions(void **state) {
       scale[n] = bl_quantise_weights(w + n * FAN, FAN, bits, BL_RANGE_MINMAX, q + n * FAN);
       unit[n] = uniform(0.02, 4) * (next_random() % 4 == 0 ? -1 : 1);
     }
-    bl_addition a = {"test", CHANNELS, FAN, unit, w, bits, NULL, scale, q, ratio, 0};
+    bl_addition a = {.name = "test",
+                     .channels = CHANNELS,
+                     .fan = FAN,
+                     .unit = unit,
+                     .weights = w,
+                     .weight_bits = bits,
+                     .scale = scale,
+                     .integers = q,
+                     .ratio = ratio};
     bl_addition_cost cost;
     bl_error err = {0};
     assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_OK);
@@ -324,8 +392,8 @@ static void trained_float(void **state) {
   const bl_calibration calibration = {read_sample, &set, 20};
   for (size_t w = 0; w < 3; w++)
     for (int method = 0; method < 2; method++) {
-      const bl_quantise_options options = {widths[w], widths[w], (bl_range_method)method, 0, false,
-                                           NULL,      0};
+      const bl_quantise_options options = {
+          .weight_bits = widths[w], .activation_bits = widths[w], .range = (bl_range_method)method};
       bl_quantised q;
       bl_error err = {0};
       if (bl_quantise(graph, &options, &calibration, &q, &err) != BL_OK) fail_msg("%s", err.text);
@@ -388,7 +456,7 @@ static void trained_quantised(void **state) {
   (void)state;
   for (int round = 0; round < 8; round++) {
     bl_float_graph *graph = quantised_network();
-    const bl_quantise_options options = {8, 8, BL_RANGE_MINMAX, 0, false, NULL, 0};
+    const bl_quantise_options options = {.weight_bits = 8, .activation_bits = 8};
     bl_quantised q;
     bl_error err = {0};
     if (bl_quantise(graph, &options, NULL, &q, &err) != BL_OK) fail_msg("%s", err.text);
@@ -409,10 +477,10 @@ static void refusals(void **state) {
   bl_error err = {0};
   static const unsigned bad[][2] = {{0, 4}, {4, 0}, {9, 4}, {4, 9}};
   for (size_t k = 0; k < 4; k++) {
-    const bl_quantise_options options = {bad[k][0], bad[k][1], BL_RANGE_MINMAX, 0, false, NULL, 0};
+    const bl_quantise_options options = {.weight_bits = bad[k][0], .activation_bits = bad[k][1]};
     assert_int_equal(bl_quantise(graph, &options, NULL, &q, &err), BL_ERR_USAGE);
   }
-  const bl_quantise_options options = {4, 4, BL_RANGE_MINMAX, 0, false, NULL, 0};
+  const bl_quantise_options options = {.weight_bits = 4, .activation_bits = 4};
   assert_int_equal(bl_quantise(graph, &options, NULL, &q, &err), BL_ERR_USAGE);
   assert_null(q.graph);
   bl_float_graph_free(graph);
@@ -436,6 +504,7 @@ int main(void) {
       cmocka_unit_test(weights),       cmocka_unit_test(real_scales),
       cmocka_unit_test(thresholds),    cmocka_unit_test(impossible),
       cmocka_unit_test(trained_float), cmocka_unit_test(trained_quantised),
-      cmocka_unit_test(refusals),      cmocka_unit_test(additions)};
+      cmocka_unit_test(refusals),      cmocka_unit_test(additions),
+      cmocka_unit_test(projections)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
