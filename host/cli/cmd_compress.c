@@ -155,13 +155,8 @@ static void print_addition(const bl_addition_cost *cost, cJSON *object, bl_cli_o
   }
 }
 
-// Layers with an addition have no room for codes: theirs are expanded before they are sent.
-static bool has_codes(const bl_int_layer *layer) {
-  return layer->codebook != NULL && layer->addend_weight == NULL;
-}
-
 static const char *weights_name(const bl_int_layer *layer) {
-  return has_codes(layer) ? "codes" : bl_format_name(layer->weight_format);
+  return layer->codebook != NULL ? "codes" : bl_format_name(layer->weight_format);
 }
 
 static void print_layer(const work *w, uint32_t index, cJSON *array, bl_cli_output *output) {
@@ -197,9 +192,8 @@ static uint64_t weight_bits(const bl_int_graph *graph) {
   uint64_t bits = 0;
   for (uint32_t i = 0; i < graph->layer_count; i++) {
     const bl_int_layer *layer = &graph->layers[i];
-    bits += (uint64_t)graph->tensors[layer->output].c * layer->kernel_h * layer->kernel_w *
-            (graph->tensors[layer->input].c / layer->groups) *
-            (has_codes(layer) ? 4u : layer->weight_format.bits);
+    bits +=
+        bl_int_weights(graph, layer) * (layer->codebook != NULL ? 4u : layer->weight_format.bits);
   }
   return bits;
 }

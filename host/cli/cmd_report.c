@@ -48,10 +48,9 @@ static const char *kind_of(const bl_int_graph *graph, const bl_int_layer *layer,
   return bl_arena_strndup(arena, text, (size_t)length);
 }
 
-static uint64_t weights_of(const bl_int_graph *graph, const bl_int_layer *layer) {
-  uint64_t channels = graph->tensors[layer->output].c;
-  return channels * layer->kernel_h * layer->kernel_w *
-         (graph->tensors[layer->input].c / layer->groups);
+// Bits that a weight travels in.
+static unsigned bits_of(const bl_int_layer *layer) {
+  return layer->codebook != NULL ? 4 : layer->weight_format.bits;
 }
 
 static void fill_cycles(bl_report_layer *row, const bl_cost *cost, double images) {
@@ -76,9 +75,10 @@ static void fill_layer(const bl_bloom *bloom, uint32_t index, const bl_cost *cos
                  (unsigned)out->c);
   row->weights = bl_format_name(layer->weight_format);
   row->activations = bl_format_name(in->format);
-  row->macs = (uint64_t)conv_h * conv_w * weights_of(graph, layer);
-  row->weight_bytes = (weights_of(graph, layer) * layer->weight_format.bits + 7) / 8 +
-                      (uint64_t)out->c * BL_CONTRACT_PARAM_BYTES;
+  row->macs = (uint64_t)conv_h * conv_w * bl_int_weights(graph, layer);
+  const unsigned bits = layer->codebook != NULL ? 4u : layer->weight_format.bits;
+  row->weight_bytes =
+      (bl_int_weights(graph, layer) * bits + 7) / 8 + (uint64_t)out->c * BL_CONTRACT_PARAM_BYTES;
   fill_cycles(row, cost, bloom->program->images);
 }
 
@@ -117,9 +117,9 @@ static void fill_figures(const bl_cli_job *job, const bl_cli_args *args, const m
   const bl_config *config = &bloom->program->config;
   uint64_t weights = 0, bits = 0;
   for (uint32_t i = 0; i < bloom->graph->layer_count; i++) {
-    uint64_t count = weights_of(bloom->graph, &bloom->graph->layers[i]);
+    uint64_t count = bl_int_weights(bloom->graph, &bloom->graph->layers[i]);
     weights += count;
-    bits += count * bloom->graph->layers[i].weight_format.bits;
+    bits += count * bits_of(&bloom->graph->layers[i]);
   }
   *report = (bl_report){
       .model = bloom->graph->name,

@@ -198,6 +198,8 @@ BL_MUST_USE bl_status bl_plan_tiles(bl_mapping *m, bl_arena *arena, bl_error *er
 void bl_plan_passes(bl_mapping *m);
 // Weight words of a tile: plane by plane its words, then its terms; COLS columns of LANES/8 bytes.
 void bl_emit_weights(const bl_mapping *m, uint32_t tile, uint8_t *bytes);
+// The weight words of a tile's terms alone: for each plane of a term's factors the term's words.
+void bl_emit_terms(const bl_mapping *m, uint32_t tile, uint8_t *bytes);
 // 4-bit codes of a tile's words, COLS columns of LANES/2 bytes each.
 void bl_emit_codes(const bl_mapping *m, uint32_t tile, uint8_t *bytes);
 

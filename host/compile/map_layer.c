@@ -239,7 +239,6 @@ static bl_status cut_reduction(const mapper *k, bl_mapping m, uint32_t tile0, ui
     return too_long(k, &m);
   m.tile0 = tile0;
   m.tile1 = tile1;
-  m.codes = false; // their planes lie apart, the second source's words have no place there
   for (uint32_t ky = 0; ky < kernel_h; ky += chunk_rows)
     for (uint32_t w = 0; w < words; w += chunk_words) {
       m.first = ky == 0 && w == 0;
@@ -365,8 +364,8 @@ bl_status bl_map_layer(const bl_int_graph *graph, uint32_t index, const bl_confi
   m.pool_stride_w = m.out->w == 1 ? 1 : layer->pool_stride_w;
   m.tile1 = bl_div_up(m.out->c, config->cols);
   map_input(&m);
-  m.codes = layer->codebook != NULL && layer->addend_weight == NULL &&
-            (codebook_has_zero(layer) || (m.groups == 1 && m.in->parent == 0));
+  m.codes =
+      layer->codebook != NULL && (codebook_has_zero(layer) || (m.groups == 1 && m.in->parent == 0));
   read_words(&m, 0, total_words(&m));
   map_formats(&m);
   BL_TRY(check_concatenation(&k, &m));

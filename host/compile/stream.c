@@ -175,22 +175,21 @@ static uint8_t *block(const builder *b, int memory, uint32_t words) {
 
 // ---- Weights -----------------------------------------------------------------------------------
 
-static uint32_t main_words(const bl_mapping *m, const bl_part *part) {
+static uint32_t main_words(const bl_mapping *m, uint32_t tile0, uint32_t tile1) {
   uint32_t words = 0;
-  for (uint32_t t = part->tile0; t < part->tile1; t++)
+  for (uint32_t t = tile0; t < tile1; t++)
     words += bl_tile_at(m, t)->words;
   return words;
 }
 
-static uint32_t part_planes(const bl_mapping *m, const bl_part *part) {
-  uint32_t planes = 0;
-  for (uint32_t t = part->tile0; t < part->tile1; t++)
-    planes |= bl_tile_at(m, t)->plane_mask;
-  return planes;
+// Codes of a whole part travel together, those of a layer with a second source tile by tile, so
+// that a tile's words for it lie behind its own.
+static bool codes_together(const bl_mapping *m) {
+  return m->codes && m->res_region == BL_NONE;
 }
 
+// Keeps a resident block, whose payload is then the builder's.
 static bl_status keep_codes(builder *b, const code_block *c, bl_error *err) {
-  b->places[b->place_at][BL_MEMORY_WEIGHTS] = c->address;
   if (b->code_count == b->code_room) {
     uint32_t room = b->code_room == 0 ? 16 : b->code_room * 2;
     code_block *codes = realloc(b->codes, room * sizeof *codes);
@@ -205,36 +204,74 @@ static bl_status keep_codes(builder *b, const code_block *c, bl_error *err) {
   return BL_OK;
 }
 
-// Codes: the words of all tiles for one plane, then for the next.
-static bl_status place_codes(builder *b, const bl_part *part, uint32_t *address, bl_error *err) {
+// Codes of tiles tile0 .. tile1-1 at an address: the words of all of them for one plane, then for
+// the next.
+static bl_status put_codes(builder *b, uint32_t tile0, uint32_t tile1, uint32_t address,
+                           bl_error *err) {
   const bl_mapping *m = b->m;
-  const bl_config *config = &b->program->config;
-  uint32_t words = main_words(m, part), planes = part_planes(m, part);
-  uint32_t unit = config->cols * config->lanes / 2, total = words * bl_popcount(planes);
-  code_block c = {.words = total, .bytes = BL_CONTRACT_CODEBOOK_BYTES + words * unit};
+  const uint32_t unit = b->program->config.cols * b->program->config.lanes / 2;
+  const uint32_t words = main_words(m, tile0, tile1);
+  uint32_t planes = 0;
+  for (uint32_t t = tile0; t < tile1; t++)
+    planes |= bl_tile_at(m, t)->plane_mask;
+  code_block c = {.address = address,
+                  .words = words * bl_popcount(planes),
+                  .argument = b->program->config.cols << 24 | planes << 16 | words,
+                  .bytes = BL_CONTRACT_CODEBOOK_BYTES + words * unit};
+  if (words == 0) return BL_OK;
   c.payload = calloc(c.bytes, 1);
   if (c.payload == NULL) return no_memory(err);
   memcpy(c.payload, m->layer->codebook, BL_CONTRACT_CODEBOOK_BYTES);
   uint8_t *at = c.payload + BL_CONTRACT_CODEBOOK_BYTES;
-  for (uint32_t t = part->tile0; t < part->tile1; t++) {
+  for (uint32_t t = tile0; t < tile1; at += (size_t)bl_tile_at(m, t)->words * unit, t++)
     bl_emit_codes(m, t, at);
-    at += (size_t)bl_tile_at(m, t)->words * unit;
-  }
-  c.argument = config->cols << 24 | planes << 16 | words;
   if (!b->again) b->program->figures.weight_bytes += c.bytes;
-  bl_status status = BL_OK;
-  if (b->again && !b->streamed[BL_MEMORY_WEIGHTS]) {
-    *address = b->places[b->place_at][BL_MEMORY_WEIGHTS];
-  } else if (b->streamed[BL_MEMORY_WEIGHTS]) {
-    c.address = *address = take_streamed(b, BL_MEMORY_WEIGHTS, total);
-    status = add_codes(b, &b->batch, &c, err);
-  } else if (take_resident(b, BL_MEMORY_WEIGHTS, total, address)) {
-    c.address = *address;
-    return keep_codes(b, &c, err);
-  }
-  b->places[b->place_at][BL_MEMORY_WEIGHTS] = *address;
+  if (!b->streamed[BL_MEMORY_WEIGHTS]) return keep_codes(b, &c, err);
+  bl_status status = add_codes(b, &b->batch, &c, err);
   free(c.payload);
   return status;
+}
+
+// A tile's words for the second source, behind its codes.
+static bl_status put_terms(builder *b, uint32_t t, uint32_t address, bl_error *err) {
+  const size_t unit = bl_word_bytes(&b->program->config, BL_MEMORY_WEIGHTS);
+  const uint32_t words = bl_tile_at(b->m, t)->term_words;
+  uint8_t *bytes = block(b, BL_MEMORY_WEIGHTS, words);
+  if (bytes == NULL) return no_memory(err);
+  bl_emit_terms(b->m, t, bytes);
+  if (!b->again) b->program->figures.weight_bytes += words * unit;
+  bl_status status = BL_OK;
+  if (!b->streamed[BL_MEMORY_WEIGHTS])
+    memcpy(b->image[BL_MEMORY_WEIGHTS] + address * unit, bytes, words * unit);
+  else if (words > 0)
+    status = add_load(b, &b->batch, BL_MEMORY_WEIGHTS, address, words, bytes, err);
+  free(bytes);
+  return status;
+}
+
+static bl_status put_coded_part(builder *b, const bl_part *part, uint32_t address, bl_error *err) {
+  if (codes_together(b->m)) return put_codes(b, part->tile0, part->tile1, address, err);
+  for (uint32_t t = part->tile0; t < part->tile1; t++) {
+    const bl_tile_plan *tile = bl_tile_at(b->m, t);
+    BL_TRY(put_codes(b, t, t + 1, address, err));
+    BL_TRY(put_terms(b, t, address + tile->weight_words - tile->term_words, err));
+    address += tile->weight_words;
+  }
+  return BL_OK;
+}
+
+static bl_status place_codes(builder *b, const bl_part *part, uint32_t words, uint32_t *address,
+                             bl_error *err) {
+  if (b->again && !b->streamed[BL_MEMORY_WEIGHTS]) {
+    *address = b->places[b->place_at][BL_MEMORY_WEIGHTS];
+    return BL_OK;
+  }
+  if (b->streamed[BL_MEMORY_WEIGHTS])
+    *address = take_streamed(b, BL_MEMORY_WEIGHTS, words);
+  else if (!take_resident(b, BL_MEMORY_WEIGHTS, words, address))
+    return BL_OK;
+  b->places[b->place_at][BL_MEMORY_WEIGHTS] = *address;
+  return put_coded_part(b, part, *address, err);
 }
 
 static bl_status place_weights(builder *b, const bl_part *part, uint32_t *address, bl_error *err) {
@@ -242,7 +279,7 @@ static bl_status place_weights(builder *b, const bl_part *part, uint32_t *addres
   for (uint32_t t = part->tile0; t < part->tile1; t++)
     words += bl_tile_at(b->m, t)->weight_words;
   *address = 0;
-  if (b->m->codes && words > 0) return place_codes(b, part, address, err);
+  if (b->m->codes && words > 0) return place_codes(b, part, words, address, err);
   uint8_t *bytes = block(b, BL_MEMORY_WEIGHTS, words), *at = bytes;
   if (bytes == NULL) return no_memory(err);
   const size_t unit = bl_word_bytes(&b->program->config, BL_MEMORY_WEIGHTS);
@@ -292,7 +329,9 @@ static void emit_list(const builder *b, const bl_part *part, uint32_t t, bool pa
   }
   bl_pass list[BL_MAX_PASSES];
   uint8_t post;
-  uint32_t stride = b->m->codes ? main_words(b->m, part) : 0, words[BL_PASS_WORDS];
+  const bool together = codes_together(b->m);
+  uint32_t stride = together ? main_words(b->m, part->tile0, part->tile1) : 0;
+  uint32_t words[BL_PASS_WORDS];
   uint32_t count = bl_list_passes(b->m, t, stride, list, &post);
   for (uint32_t p = 0; p < count; p++) {
     (void)bl_pass_pack(&list[p], words); // every field is as wide as its C type or checked
@@ -354,7 +393,7 @@ static bl_status place_tiles(builder *b, const bl_part *part, const uint32_t bas
     (void)bl_tile_pack(&tile, words);
     for (uint32_t i = 0; i < listings; i++, at += BL_CONTRACT_TILE_BYTES)
       put_words(at, words);
-    weights += b->m->codes ? plan->words : plan->weight_words;
+    weights += codes_together(b->m) ? plan->words : plan->weight_words;
   }
   return place(b, BL_MEMORY_TILES, bytes, count, address, err);
 }

@@ -128,8 +128,7 @@ static void emit_term(const bl_mapping *m, uint32_t t, const bl_term *term, uint
         set_bit(bytes + (size_t)c * lanes / 8, lane);
 }
 
-// The second source's weights: for each plane of each term's factors the term's words.
-static void emit_terms(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
+void bl_emit_terms(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
   const size_t word_bytes = (size_t)m->config->cols * m->config->lanes / 8;
   bl_term terms[BL_MAX_TERMS];
   uint32_t count = bl_tile_terms(m, t, terms);
@@ -143,7 +142,7 @@ void bl_emit_weights(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
   const bl_tile_plan *tile = bl_tile_at(m, t);
   emit_main(m, t, bytes);
   size_t own = tile->weight_words - tile->term_words;
-  emit_terms(m, t, bytes + own * m->config->cols * m->config->lanes / 8);
+  bl_emit_terms(m, t, bytes + own * m->config->cols * m->config->lanes / 8);
 }
 
 static uint32_t code_of(const bl_int_layer *layer, int8_t weight) {

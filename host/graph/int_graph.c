@@ -41,6 +41,14 @@ uint32_t bl_int_addend_fan(const bl_int_graph *graph, const bl_int_layer *layer)
   return layer->project_h > 0 ? graph->tensors[layer->addend].c : 1;
 }
 
+uint64_t bl_int_weights(const bl_int_graph *graph, const bl_int_layer *layer) {
+  const uint64_t channels = graph->tensors[layer->output].c;
+  uint64_t fan = (uint64_t)layer->kernel_h * layer->kernel_w *
+                 (graph->tensors[layer->input].c / layer->groups);
+  if (layer->addend_weight != NULL && layer->project_h > 0) fan += bl_int_addend_fan(graph, layer);
+  return channels * fan;
+}
+
 size_t bl_int_elements(const bl_int_tensor *tensor) {
   return (size_t)tensor->h * tensor->w * tensor->c;
 }

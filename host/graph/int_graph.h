@@ -136,6 +136,8 @@ uint32_t bl_int_completer(const bl_int_graph *graph, uint32_t tensor);
 // Weights of one output channel's addend: 1, or the addend's channels where it is projected. Only
 // for layers that have an addend.
 uint32_t bl_int_addend_fan(const bl_int_graph *graph, const bl_int_layer *layer);
+// Weights of a layer: of its convolution and, where it projects its addend, of that.
+uint64_t bl_int_weights(const bl_int_graph *graph, const bl_int_layer *layer);
 // Elements of one image of a tensor.
 size_t bl_int_elements(const bl_int_tensor *tensor);
 // Smallest and largest integer of a format (b1: -1 and 1; acc: INT32_MIN and INT32_MAX).

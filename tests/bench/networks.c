@@ -170,6 +170,9 @@ static double ideal_layer(const bl_int_graph *graph, uint32_t layer, const bl_co
   if (only_ones(l, weights)) return 0;
   bl_int_conv_size(graph, l, &h, &w);
   double binary = (double)h * w * (double)weights * l->weight_format.bits * in->format.bits;
+  if (l->addend_weight != NULL && l->project_h > 0)
+    binary += (double)h * w * (double)(bl_int_weights(graph, l) - weights) * l->weight_format.bits *
+              graph->tensors[l->addend].format.bits;
   return binary / ((double)config->rows * config->cols * config->lanes);
 }
 

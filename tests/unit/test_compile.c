@@ -260,6 +260,27 @@ static void a_sum_takes_the_place_of_its_addend(void **state) {
   }
 }
 
+// 32 channels, all weights 1, and an addend times 1: expanded, each tile has one plane and a word
+// for the addend; as codes a codebook, a word of codes, which are four bits wide, and that word.
+static void codes_beside_an_addend(void **state) {
+  (void)state;
+  static int8_t codebook[BL_INT_CODES] = {-128, 0,   1,   127, 127, 127, 127, 127,
+                                          127,  127, 127, 127, 127, 127, 127, 127};
+  net n;
+  make(&n, 8, 32, 32, 1, u4, s8, u8);
+  static int32_t all[32];
+  for (int k = 0; k < 32; k++)
+    all[k] = 1;
+  n.layer.addend_weight = all;
+  bl_program *p = compile(&n, BL_CONFIG_DEFAULT, 1);
+  assert_int_equal(p->figures.weight_bytes, 4 * 2 * 8 * 4);
+  bl_program_free(p);
+  n.layer.codebook = codebook;
+  p = compile(&n, BL_CONFIG_DEFAULT, 1);
+  assert_int_equal(p->figures.weight_bytes, 4 * (16 + 8 * 16 + 8 * 4));
+  bl_program_free(p);
+}
+
 static void pack_input_checks_values(void **state) {
   (void)state;
   net n;
@@ -289,6 +310,7 @@ int main(void) {
       cmocka_unit_test(runs_and_planted_faults),
       cmocka_unit_test(large_activations_travel),
       cmocka_unit_test(a_sum_takes_the_place_of_its_addend),
+      cmocka_unit_test(codes_beside_an_addend),
       cmocka_unit_test(pack_input_checks_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
