@@ -60,9 +60,6 @@ module bitloom_row_buffer #(
   logic [GATHER_WORDS*LANES-1:0] rotated;
   logic [IW-1:0]                 here, next;
   always_comb begin
-    rotated = 'x;
-    here    = 'x;
-    next    = 'x;
     if (fills) begin
       rotated = fill_data_i;
       for (int i = 0; i < SW; i++)
@@ -72,6 +69,10 @@ module bitloom_row_buffer #(
                                       (rotated[k*LANES+:LANES] >> (LANES - (8 << i)));
       here = fill_rotated_i ? IW'(fill_addr_i[AW-1:AW-IW] << GROUP_W) : fill_addr_i[AW-1:AW-IW];
       next = fill_rotated_i ? IW'(fill_next_i[AW-1:AW-IW] << GROUP_W) : fill_next_i[AW-1:AW-IW];
+    end else begin
+      rotated = 'x;
+      here    = 'x;
+      next    = 'x;
     end
   end
 
@@ -111,15 +112,16 @@ module bitloom_row_buffer #(
         logic [IW:0] waddr;
         logic [15:0] wdata, data;
         always_comb begin
-          we    = '0;
-          waddr = 'x;
-          wdata = 'x;
+          we = '0;
           if (fills) begin
             if (writes(SW'(p), fill_shift_i))
               we = fill_pair_i ? fill_we_i
                  : (wraps(SW'(p), fill_shift_i) ? fill_next_i[0] : fill_addr_i[0]) ? {fill_we_i[0], 1'b0} : {1'b0, fill_we_i[0]};
             waddr = {fill_half_i, address(SW'(p), fill_shift_i)};
             wdata = {rotated[LANES+p*8+:8], rotated[p*8+:8]};
+          end else begin
+            waddr = 'x;
+            wdata = 'x;
           end
         end
         bitloom_ram #(.WIDTH(16), .DEPTH(ROW_DEPTH), .BYTE(8)) u_ram (
