@@ -23,6 +23,8 @@ typedef enum {
 
 typedef enum { BL_CLI_FUNCTIONAL, BL_CLI_RTL, BL_CLI_NETLIST, BL_CLI_FLOAT } bl_cli_device;
 typedef enum { BL_CLI_MINMAX, BL_CLI_MSE } bl_cli_range;
+typedef enum { BL_CLI_NEAREST, BL_CLI_GPTQ } bl_cli_rounding;
+typedef enum { BL_CLI_NO_BIAS, BL_CLI_EMPIRICAL } bl_cli_bias;
 typedef enum { BL_CLI_TINY, BL_CLI_DEFAULT, BL_CLI_WIDE } bl_cli_config;
 typedef enum { BL_CLI_SGD, BL_CLI_ADAMW } bl_cli_optimizer;
 typedef enum { BL_CLI_CONSTANT, BL_CLI_STEP, BL_CLI_COSINE } bl_cli_schedule;
@@ -40,7 +42,8 @@ typedef struct {
   bool json, help;
 
   const char *output, *bits, *codebook;
-  int device, range, config, layout; // indices of the choices; -1: not given
+  int device, range, rounding, bias_correction, config,
+      layout; // indices of the choices; -1: not given
   const char *data, *array, *labels, *label_array, *calib, *calib_array;
   uint64_t skip, limit, calib_limit, batch, output_bits;
   bl_cli_reals scale, mean, std;

@@ -102,6 +102,9 @@ static bl_status quantise(work *w, bl_error *err) {
       .weight_bits = NOT_GIVEN,
       .activation_bits = NOT_GIVEN,
       .range = w->args->range == BL_CLI_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE,
+      .rounding = w->args->rounding == BL_CLI_GPTQ ? BL_ROUNDING_GPTQ : BL_ROUNDING_NEAREST,
+      .bias_correction =
+          w->args->bias_correction == BL_CLI_EMPIRICAL ? BL_BIAS_EMPIRICAL : BL_BIAS_NONE,
       .output_bits = w->args->output_bits > 0 ? (unsigned)w->args->output_bits : 0,
       .fuse_adds = w->args->fuse_adds,
       .part_channels = config_of(w)->cols,

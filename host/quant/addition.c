@@ -213,6 +213,7 @@ static void set_channel(bl_addition *a, uint32_t n, int32_t d, double other) {
   for (size_t i = n * a->fan; i < (n + 1) * a->fan; i++)
     a->integers[i] = (int8_t)integer_of(a, (double)a->weights[i], a->scale[n]);
   if (a->projection == NULL) a->ratio[n] = d;
+  if (a->projection != NULL && a->step != NULL) a->step[n] = d;
   for (size_t i = n * fan; a->projection != NULL && i < (n + 1) * fan; i++)
     a->ratio[i] = d * (int32_t)integer_of(a, (double)a->projection[i], other);
 }

@@ -26,6 +26,7 @@ typedef struct {
   size_t projection_fan;       // `weights` are not NULL
   double square;               // mean square of r, as a multiple of that of the sum's inputs
   int32_t *ratio;              // [channels] out: d, or [channels][projection_fan] d * q2
+  int32_t *step;               // [channels] out, with a projection: d alone; NULL: not wanted
   uint8_t raise;               // out: 0..24
 } bl_addition;
 

@@ -86,5 +86,8 @@ bl_status bl_quantise_cheapest(bl_quantising *q) {
     if (least < 0) least = q->options->cycles(q->options->device, q->out->graph);
     BL_TRY(try_inside(q, &p, k, &least));
   }
-  return BL_OK;
+  if (!bl_refinement(q->options)) return BL_OK;
+  drop(q->out);
+  q->refining = true;
+  return make(q, &p);
 }

@@ -205,6 +205,13 @@ static bl_status finish(bl_lowering *l) {
   return BL_OK;
 }
 
+static void note_orders(const bl_lowering *l) {
+  for (uint32_t k = 0; k < l->out->stage_count; k++) {
+    bl_stage *s = &l->out->stages[k];
+    s->channels_last = l->views[s->value].order == BL_ORDER_NHWC;
+  }
+}
+
 bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session,
                    const bl_lower_options *options, bl_arena *arena, bl_lowered *lowered,
                    bl_error *err) {
@@ -218,5 +225,7 @@ bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session,
   }
   if (graph->node_count == 0)
     return bl_fail(err, BL_ERR_UNSUPPORTED, "%s: the graph has no nodes", graph->name);
-  return finish(&l);
+  BL_TRY(finish(&l));
+  note_orders(&l);
+  return BL_OK;
 }

@@ -60,7 +60,8 @@ typedef struct {
   // The node whose rule gives the integer: Quant, BipolarQuant, Trunc or MultiThreshold, met for
   // every accumulator; else the nearest one, where the device rounds halves up.
   const bl_node *quant_node;
-  int32_t value; // the float value that the stage's output is
+  int32_t value;      // the float value that the stage's output is
+  bool channels_last; // of that value's axes
   // A table at the end (NULL: none) makes the output of an index; what the graph fixes of that:
   const bl_function *function;
   bool index_quantised;
@@ -77,6 +78,7 @@ typedef struct {
   bl_stage *stages;
   uint32_t stage_count;
   uint32_t in_h, in_w, in_c;   // the network's input as its first stage sees it
+  bool input_channels_last;    // axes of the graph's input
   double input_mul, input_add; // x*mul + add comes before the input's quantiser
   bool input_quantised;
   bl_quantiser input_quantiser;

@@ -16,6 +16,7 @@ bl_status bl_lower_transpose(bl_lowering *l) {
   bool nchw = memcmp(perm->ints, to_nchw, sizeof to_nchw) == 0;
   if (in->producer == BL_STAGE_INPUT && nchw && in->order == BL_ORDER_NCHW) {
     // the file holds pixels with channels innermost
+    l->out->input_channels_last = true;
     const bl_value *v = bl_float_session_value(l->session, l->node->outputs[0]);
     out->c = (uint32_t)v->dims[1];
     out->h = (uint32_t)v->dims[2];

@@ -8,6 +8,7 @@
 #include "host/float/eval.h"
 #include "host/quant/addition.h"
 #include "host/quant/quantise_internal.h"
+#include "host/quant/refine.h"
 #include "host/quant/requant.h"
 #include "host/quant/weights.h"
 
@@ -15,6 +16,14 @@ enum { GRAPH_CAP = 512 << 20 };
 
 bl_status bl_quantise_no_memory(const bl_quantising *q) {
   return bl_fail(q->err, BL_ERR_MEMORY, "quantise: no memory for the integer graph");
+}
+
+bool bl_refines(const bl_stage *s) {
+  return s->part_count == 0 && !s->unit_weights && s->weight_scale == NULL;
+}
+
+bool bl_refinement(const bl_quantise_options *options) {
+  return options->rounding != BL_ROUNDING_NEAREST || options->bias_correction != BL_BIAS_NONE;
 }
 
 bool bl_gives_accumulators(const bl_quantising *q, uint32_t stage) {
@@ -233,10 +242,11 @@ static bl_status set_clamp(bl_quantising *q, const bl_stage *s, const bl_int_ten
   return BL_OK;
 }
 
-// From accumulators to the real value: x = factor * (acc - correction), then the posts. With an
-// addend x is what the posts in front of it make of the sum's part of acc, times a constant.
+// From accumulators to the real value: x = factor * (acc - correction) + offset, then the posts.
+// With an addend x is what the posts in front of it make of the sum's part of acc, times a
+// constant.
 typedef struct {
-  double factor;
+  double factor, offset;
   int64_t correction;
 } dequantiser;
 
@@ -261,10 +271,18 @@ static uint32_t addend_fan(const bl_stage *s) {
   return s->projection == NULL ? 1 : s->projection->in_c;
 }
 
+// What a layer's channels have beside their integers.
+typedef struct {
+  double *weights; // [channels] real size of an integer weight
+  double *offset;  // [channels] to be added to the real sum
+  int32_t *step;   // [channels] of addend weights that are one integer of a projection
+} channel_scales;
+
 static dequantiser dequantiser_of(const bl_stage *s, const bl_int_layer *layer,
                                   const bl_int_tensor *in, const bl_int_tensor *addend,
-                                  double weight_scale, uint32_t n) {
-  dequantiser d = {weight_scale * in->scale, in->zero_point * weight_sum(s, layer, n)};
+                                  const channel_scales *scales, uint32_t n) {
+  dequantiser d = {scales->weights[n] * in->scale, scales->offset[n],
+                   in->zero_point * weight_sum(s, layer, n)};
   if (addend == NULL) return d;
   d.factor *= factor_of(fold_before(s, n)) / (double)(1 << layer->raise);
   d.correction *= 1 << layer->raise;
@@ -275,7 +293,7 @@ static dequantiser dequantiser_of(const bl_stage *s, const bl_int_layer *layer,
 }
 
 static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_graph *g,
-                             bl_int_layer *layer, double *scale) {
+                             bl_int_layer *layer, const channel_scales *scales) {
   const bl_int_tensor *in = &g->tensors[layer->input], *addend = &g->tensors[s->addend + 1];
   layer->addend = (uint32_t)(s->addend + 1);
   const size_t weights = (size_t)s->out_c * addend_fan(s);
@@ -293,7 +311,7 @@ static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_g
                           .weights = fixed ? NULL : s->weights,
                           .weight_bits = q->options->weight_bits,
                           .codebook = codebook_of(q, s),
-                          .scale = scale,
+                          .scale = scales->weights,
                           .integers = layer->weights,
                           .ratio = layer->addend_weight};
   if (s->projection != NULL) {
@@ -301,6 +319,7 @@ static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_g
     layer->project_w = s->projection->stride_w;
     addition.projection = s->projection->weights;
     addition.projection_fan = s->projection->in_c;
+    addition.step = scales->step;
     addition.square = pow(4, addend->format.bits - in->format.bits);
   }
   BL_TRY(bl_addition_fit(&addition, &q->out->additions[layer - g->layers], q->err));
@@ -312,7 +331,7 @@ static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_
                               bl_int_layer *layer, uint32_t n, dequantiser d) {
   affine f = fold_after(s, n);
   double scale = f.scale * d.factor / out->scale;
-  double offset = f.offset / out->scale - scale * (double)d.correction;
+  double offset = (f.offset + f.scale * d.offset) / out->scale - scale * (double)d.correction;
   bl_requant r;
   bool zero;
   if (!bl_requant_real(scale, offset, &r, &zero))
@@ -332,7 +351,7 @@ static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_
 static void accumulator_outputs(const bl_stage *s, bl_int_layer *layer, uint32_t n, dequantiser d) {
   affine f = fold_after(s, n);
   layer->out_scale[n] = f.scale * d.factor;
-  layer->out_bias[n] = f.offset - f.scale * d.factor * (double)d.correction;
+  layer->out_bias[n] = f.offset + f.scale * (d.offset - d.factor * (double)d.correction);
 }
 
 // ---- Requantisation from the graph's own quantisers
@@ -360,7 +379,7 @@ static int32_t reached(const level_context *c, double y) {
 static int32_t graph_level(const void *context, int64_t acc) {
   const level_context *c = context;
   const bl_stage *s = c->stage;
-  double x = c->d.factor * (double)(acc - c->d.correction);
+  double x = c->d.factor * (double)(acc - c->d.correction) + c->d.offset;
   double y = x;
   if (s->addend == BL_STAGE_NONE) {
     y = bl_stage_posts(s, c->channel, x);
@@ -494,6 +513,41 @@ static void shift_index(const bl_int_tensor *index, const bl_int_tensor *out, ui
         ((int64_t)index->zero_point - out->zero_point) * ((int64_t)1 << layer->shift[n]);
 }
 
+static bl_status allocate_scales(bl_quantising *q, const bl_stage *s, channel_scales *scales) {
+  scales->weights = bl_arena_alloc(q->scratch, s->out_c, sizeof *scales->weights);
+  scales->offset = bl_arena_alloc(q->scratch, s->out_c, sizeof *scales->offset);
+  scales->step = bl_arena_alloc(q->scratch, s->out_c, sizeof *scales->step);
+  bool ok = scales->weights != NULL && scales->offset != NULL && scales->step != NULL;
+  return ok ? BL_OK : bl_quantise_no_memory(q);
+}
+
+// Weights and offsets once more, by what the layer does to the calibration samples.
+static bl_status refine_layer(bl_quantising *q, const bl_stage *s, const bl_int_graph *g,
+                              bl_int_layer *layer, const channel_scales *scales) {
+  double *factors = bl_arena_alloc(q->scratch, 4u * s->out_c, sizeof *factors);
+  if (factors == NULL) return bl_quantise_no_memory(q);
+  double *before = factors, *projected = before + s->out_c, *step = projected + s->out_c,
+         *projected_step = step + s->out_c;
+  const double in = g->tensors[layer->input].scale;
+  for (uint32_t n = 0; n < s->out_c; n++) {
+    before[n] = factor_of(fold_before(s, n));
+    projected[n] = factor_of(fold_projection(s, n));
+    step[n] = scales->weights[n] * in * before[n];
+    projected_step[n] = ldexp(step[n] * scales->step[n], -layer->raise);
+  }
+  const bl_refined refined = {.stage = s,
+                              .graph = g,
+                              .layer = layer,
+                              .codebook = codebook_of(q, s),
+                              .before = before,
+                              .projected = s->projection == NULL ? NULL : projected,
+                              .step = step,
+                              .ratio = scales->step,
+                              .projected_step = projected_step,
+                              .offset = scales->offset};
+  return bl_refine(q, &refined);
+}
+
 static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
   const bl_stage *s = &q->lowered.stages[index];
   bl_int_layer *layer = &g->layers[g->layer_count++];
@@ -504,15 +558,16 @@ static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
   BL_TRY(check_padding(q, s, in));
   layer->pad_value = in->format.kind == BL_FORMAT_B1 ? 1 : in->zero_point;
   BL_TRY(allocate_layer(q, s, g->arena, layer));
-  double *scale = bl_arena_alloc(q->scratch, s->out_c, sizeof *scale);
-  if (scale == NULL) return bl_quantise_no_memory(q);
+  channel_scales scales;
+  BL_TRY(allocate_scales(q, s, &scales));
   drop_silent(s);
-  make_weights(q, s, layer, scale);
+  make_weights(q, s, layer, scales.weights);
   const bl_int_tensor *addend = NULL;
   if (s->addend != BL_STAGE_NONE) {
     addend = &g->tensors[s->addend + 1];
-    BL_TRY(make_addend(q, s, g, layer, scale));
+    BL_TRY(make_addend(q, s, g, layer, &scales));
   }
+  if (q->replay != NULL && bl_refines(s)) BL_TRY(refine_layer(q, s, g, layer, &scales));
   bl_stage before;
   bl_int_tensor looked_up = *out;
   if (s->function != NULL) {
@@ -529,7 +584,7 @@ static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
     BL_TRY(set_clamp(q, s, &looked_up, layer));
   }
   for (uint32_t n = 0; n < s->out_c; n++) {
-    dequantiser d = dequantiser_of(s, layer, in, addend, scale[n], n);
+    dequantiser d = dequantiser_of(s, layer, in, addend, &scales, n);
     if (exact)
       BL_TRY(exact_requant(q, s, in, addend, layer, n, d));
     else if (out->format.kind == BL_FORMAT_ACC)
@@ -538,7 +593,8 @@ static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
       BL_TRY(real_requant(q, s, &looked_up, layer, n, d));
   }
   shift_index(&looked_up, out, s->out_c, layer);
-  return keep_codebook(q, s, g->arena, layer);
+  BL_TRY(keep_codebook(q, s, g->arena, layer));
+  return q->replay == NULL ? BL_OK : bl_replay_layer(q->replay, g, layer, q->err);
 }
 
 bl_status bl_quantise_graph(bl_quantising *q) {
@@ -562,6 +618,10 @@ bl_status bl_quantise_graph(bl_quantising *q) {
   if (g->name == NULL || g->tensors == NULL || g->layers == NULL || q->out->additions == NULL)
     return bl_quantise_no_memory(q);
   BL_TRY(make_tensors(q, g));
+  if (q->refining) {
+    BL_TRY(bl_replay_open(q, &q->replay));
+    BL_TRY(bl_replay_input(q->replay, g, q->err));
+  }
   for (uint32_t k = 0; k < q->lowered.stage_count; k++)
     if (q->lowered.stages[k].part_count == 0) BL_TRY(make_layer(q, g, k));
   return bl_int_check(g, q->err);
@@ -598,6 +658,7 @@ bl_status bl_quantise(const bl_float_graph *graph, const bl_quantise_options *op
                      .err = err,
                      .scratch = bl_arena_new(GRAPH_CAP)};
   bl_status status = q.scratch == NULL ? bl_quantise_no_memory(&q) : quantise(&q);
+  bl_replay_close(q.replay);
   bl_float_session_close(q.session);
   bl_arena_free(q.scratch);
   if (status != BL_OK && out->graph != NULL) {

@@ -10,9 +10,23 @@
 #include "host/quant/codebook.h"
 #include "host/quant/lower.h"
 
+// How weights become integers, their scales being known.
+typedef enum {
+  BL_ROUNDING_NEAREST,
+  BL_ROUNDING_GPTQ // of the least error in the layer's sums over the calibration data
+} bl_rounding;
+
+// What is added to the sums of a channel, so that their mean is that of the float network.
+typedef enum {
+  BL_BIAS_NONE,
+  BL_BIAS_EMPIRICAL // from the means over the calibration data, layer by layer
+} bl_bias_correction;
+
 typedef struct {
   unsigned weight_bits, activation_bits; // 1..8, every layer; the network's input has 8
   bl_range_method range;
+  bl_rounding rounding;
+  bl_bias_correction bias_correction;
   unsigned output_bits; // of the network's output, 1..8; 0: int32 accumulators, nothing is lost
   bool fuse_adds;       // see bl_lower
   // What weights may be, in place of all integers of weight_bits; NULL: those. Layers whose weights

@@ -5,6 +5,8 @@
 
 #include "host/quant/quantise.h"
 
+typedef struct bl_replay bl_replay;
+
 typedef struct {
   const bl_float_graph *source;
   const bl_quantise_options *options;
@@ -14,6 +16,8 @@ typedef struct {
   bl_lowered lowered;
   bl_observer *observers; // [stage_count + 1], the network's input first
   bl_observer *indices;   // [stage_count], what goes into a table
+  bl_replay *replay;      // the samples inside the network, while layers are refined; else NULL
+  bool refining;          // the graph that is being made is the last one
   bl_quantised *out;
   bl_error *err;
 } bl_quantising;
@@ -21,6 +25,11 @@ typedef struct {
 bl_status bl_quantise_no_memory(const bl_quantising *q);
 // Is the stage the network's output, and leaves as accumulators?
 bool bl_gives_accumulators(const bl_quantising *q, uint32_t stage);
+
+// Are a stage's weights ours to choose, and so to refine?
+bool bl_refines(const bl_stage *stage);
+// Is any refinement asked for?
+bool bl_refinement(const bl_quantise_options *options);
 
 // calibrate.c: observers and indices, from two passes over the calibration samples.
 BL_MUST_USE bl_status bl_quantise_calibrate(bl_quantising *q);
