@@ -160,12 +160,18 @@ module bitloom_command #(
       end
     endcase
   end
+  // This and what follows is made while it is looked at: otherwise simulation rests.
   // 1 to a power of two
   logic bytes_ok, columns_ok;
-  assign bytes_ok    = upper != '0 && (upper < 8'(WORD_BYTES) || upper == 8'(WORD_BYTES));
-  assign columns_ok  = upper != '0 && (upper < 8'(COLS) || upper == 8'(COLS));
-  assign argument_ok = is_send || memory == 3'd5 ? bytes_ok
-                     : !has_columns || (columns_ok && (!is_codes || planes != '0));
+  always_comb begin
+    {bytes_ok, columns_ok, argument_ok} = 'x;
+    if (state_q == DECIDE) begin
+      bytes_ok    = upper != '0 && (upper < 8'(WORD_BYTES) || upper == 8'(WORD_BYTES));
+      columns_ok  = upper != '0 && (upper < 8'(COLS) || upper == 8'(COLS));
+      argument_ok = is_send || memory == 3'd5 ? bytes_ok
+                  : !has_columns || (columns_ok && (!is_codes || planes != '0));
+    end
+  end
 
   // Words that a load writes: units / columns, and whether that leaves a rest. A load of codes has
   // its codebook in front and reaches further by a stride for each plane but one.
@@ -174,8 +180,13 @@ module bitloom_command #(
   logic [12:0] divisor, rest;
   logic [3:0]  strides;
   logic [18:0] span;
-  assign unit_length = length[23:0] - (is_codes ? 24'(`BITLOOM_CODEBOOK_BYTES) : 24'd0);
-  assign divisor = 13'(unit) * 13'(columns);
+  always_comb begin
+    {unit_length, divisor} = 'x;
+    if (state_q == PACKET || state_q == DIVIDE) begin
+      unit_length = length[23:0] - (is_codes ? 24'(`BITLOOM_CODEBOOK_BYTES) : 24'd0);
+      divisor     = 13'(unit) * 13'(columns);
+    end
+  end
   bitloom_divide #(.WIDTH(24), .DIVISOR_WIDTH(13)) u_divide (
     .clk_i, .rst_i, .start_i(divide), .dividend_i(unit_length), .divisor_i(divisor),
     .done_o(divided), .quotient_o(words), .remainder_o(rest)
@@ -196,9 +207,13 @@ module bitloom_command #(
   assign has_codebook = length[23:$clog2(`BITLOOM_CODEBOOK_BYTES)] != '0;
   logic [23:0] count;
   logic [19:0] last;  // one past the last word, where nothing is left out above
-  assign count = is_send ? argument[23:0] : words;
-  assign last = {3'd0, address[16:0]} + {3'd0, count[16:0]} + {1'b0, span};
-  // The verdict is made while it is looked at: otherwise simulation rests.
+  always_comb begin
+    {count, last} = 'x;
+    if (state_q == DECIDE || state_q == CLOSE) begin
+      count = is_send ? argument[23:0] : words;
+      last  = {3'd0, address[16:0]} + {3'd0, count[16:0]} + {1'b0, span};
+    end
+  end
   logic [7:0] verdict;
   always_comb begin
     {length_ok, address_ok, verdict} = 'x;
@@ -275,20 +290,28 @@ module bitloom_command #(
 
   // A packet is let go of as soon as none of its fields is needed any more: the next one's words
   // push them out.
-  assign take = (state_q == PACKET && bad) ||
-                (state_q == DECIDE && verdict == `BITLOOM_STATUS_OK &&
-                 (is_load || is_run || opcode == `BITLOOM_OP_IDENTIFY)) ||
-                (state_q == DROP && (head || packet_end)) ||
-                (state_q == CLOSE && unpack_idle) ||
-                (state_q == JUDGE && run_verdict != `BITLOOM_STATUS_OK) ||
-                (state_q == RUN && run_take_i) || (state_q == SEND && send_take_i) ||
-                (state_q == SETTLE && all_idle_i && is_fence) ||
-                (state_q == SNAPSHOT && snapshot_done_i);
+  always_comb
+    case (state_q)
+      PACKET: take = bad;
+      DECIDE: take = verdict == `BITLOOM_STATUS_OK && (is_load || is_run || opcode == `BITLOOM_OP_IDENTIFY);
+      DROP: take = head || packet_end;
+      CLOSE: take = unpack_idle;
+      JUDGE: take = run_verdict != `BITLOOM_STATUS_OK;
+      RUN: take = run_take_i;
+      SEND: take = send_take_i;
+      SETTLE: take = all_idle_i && is_fence;
+      SNAPSHOT: take = snapshot_done_i;
+      default: take = 1'b0;
+    endcase
 
   logic [7:0]  run_verdict;
-  assign run_verdict = !sound ? `BITLOOM_STATUS_PAYLOAD
-                     : !desc_ok ? `BITLOOM_STATUS_DESCRIPTOR
-                     : poison_o != '0 ? `BITLOOM_STATUS_POISONED : `BITLOOM_STATUS_OK;
+  always_comb begin
+    run_verdict = 'x;
+    if (state_q == JUDGE)
+      run_verdict = !sound ? `BITLOOM_STATUS_PAYLOAD
+                  : !desc_ok ? `BITLOOM_STATUS_DESCRIPTOR
+                  : poison_o != '0 ? `BITLOOM_STATUS_POISONED : `BITLOOM_STATUS_OK;
+  end
 
   always_ff @(posedge clk_i)
     if (rst_i) begin
@@ -345,7 +368,8 @@ module bitloom_command #(
   assign snapshot_o       = state_q == SNAPSHOT;
   assign snapshot_clear_o = opcode == `BITLOOM_OP_RESET || argument[0];
   always_ff @(posedge clk_i)
-    if (state_q != ANSWER) begin
+    if (state_q == PACKET || state_q == DECIDE || state_q == CLOSE || state_q == JUDGE ||
+        state_q == SETTLE || state_q == SNAPSHOT) begin  // whence it goes to ANSWER
       answer_opcode_o <= state_q == PACKET ? '0 : opcode;
       answer_tag_o    <= state_q == PACKET ? '0 : tag_o;
       answer_info_o   <= state_q == PACKET ? word0

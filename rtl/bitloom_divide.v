@@ -28,8 +28,13 @@ module bitloom_divide #(
   logic                       less;
 
   // A step moves one dividend bit into the remainder and one quotient bit in behind it.
-  assign high = {remainder_o, quotient_o[WIDTH-1]};
-  assign {less, rest} = {1'b0, high} - {2'b00, divisor_i};
+  always_comb begin
+    {high, less, rest} = 'x;
+    if (!done_o) begin  // otherwise nobody looks, and simulation rests
+      high         = {remainder_o, quotient_o[WIDTH-1]};
+      {less, rest} = {1'b0, high} - {2'b00, divisor_i};
+    end
+  end
 
   assign short = dividend_i[WIDTH-1:HALF] == '0;
   assign done_o = left_q == '0;

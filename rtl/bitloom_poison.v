@@ -32,14 +32,18 @@ module bitloom_poison (
   logic        marked;
   logic        later, sooner, fewer;  // this load's edges within the marked rectangle's
 
-  assign first = first_q[memory_i];
-  assign last = end_q[memory_i];
-  assign columns = columns_q[memory_i];
-  assign mask = {1'b0, mask_o};
-  assign marked = mask[memory_i];
-  assign later = first < first_i;
-  assign sooner = end_i < last;
-  assign fewer = columns_i < columns;
+  always_comb begin
+    if (fail_i || sound_i) begin  // otherwise nobody looks, and simulation rests
+      first   = first_q[memory_i];
+      last    = end_q[memory_i];
+      columns = columns_q[memory_i];
+      mask    = {1'b0, mask_o};
+      marked  = mask[memory_i];
+      later   = first < first_i;
+      sooner  = end_i < last;
+      fewer   = columns_i < columns;
+    end else {first, last, columns, mask, marked, later, sooner, fewer} = 'x;
+  end
 
   always_ff @(posedge clk_i) begin
     if (fail_i) begin

@@ -137,12 +137,13 @@ module bitloom_unpack #(
   assign book_full = book_have_q[2];
   assign code_valid = codes_i && payload_valid_i && book_full;
   assign code_taken = code_valid && unit_ready_i;
-  assign rest = todo_q & (todo_q - 8'd1);
-  assign plane = todo_q & ~rest;
-  assign codes_done = rest == '0;  // with the stream word
   always_comb begin
-    bits     = 'x;
-    expanded = 'x;
+    {bits, expanded, rest, plane, codes_done} = 'x;
+    if (codes_i) begin
+      rest       = todo_q & (todo_q - 8'd1);
+      plane      = todo_q & ~rest;
+      codes_done = rest == '0;  // with the stream word
+    end
     if (code_valid) begin
       for (int k = 0; k < 16; k++) bits[k] = |(book_q[k*8 +: 8] & plane);
       for (int l = 0; l < 8; l++) expanded[l] = bits[payload_data_i[l*4 +: 4]];
