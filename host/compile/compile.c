@@ -42,7 +42,7 @@ bool bl_may_pack(const bl_int_graph *graph, const bl_config *config) {
 
 static bl_status map_all(chooser *ch, int mode, bl_error *err) {
   const bl_int_graph *graph = ch->graph;
-  bl_mapped mapped = {.region_count = graph->tensor_count};
+  bl_mapped mapped = {.graph = graph, .region_count = graph->tensor_count, .first_copy = BL_NONE};
   for (uint32_t l = 0; l < graph->layer_count; l++) {
     bool window = mode == 1 && graph->layers[l].input == 0;
     BL_TRY(bl_map_layer(graph, l, ch->config, window, ch->arena, &mapped, err));
@@ -104,7 +104,7 @@ static void consider(chooser *ch, int mode, const bl_cut *cut, uint32_t slots, u
                      bool ahead) {
   const bl_mapped *mapped = &ch->mapped[mode];
   uint32_t used, needed;
-  if (!bl_plan_memory(ch->graph, mapped, cut, images, slots, ahead, ch->regions, &used, &needed)) {
+  if (!bl_plan_memory(mapped, cut, images, slots, ahead, ch->regions, &used, &needed)) {
     if (ch->needed == 0 || needed < ch->needed) ch->needed = needed;
     return;
   }
@@ -137,7 +137,7 @@ static void consider_cuts(chooser *ch, int mode, uint32_t ops, uint32_t images) 
   if (row_bytes > UINT32_MAX) return;
   for (uint32_t pieces = 2; pieces <= MAX_PIECES; pieces++) {
     bl_cut cut = {0, ops, pieces, false};
-    if (bl_cut_possible(mapped, ch->graph, &cut, images, (uint32_t)row_bytes))
+    if (bl_cut_possible(mapped, &cut, images, (uint32_t)row_bytes))
       for (uint32_t slots = 1; slots <= SLOTS && slots <= pieces; slots++) {
         consider(ch, mode, &cut, slots, images, false);
         if (may_load_ahead(mapped, &cut)) consider(ch, mode, &cut, slots, images, true);
@@ -168,7 +168,7 @@ static bl_status consider_stages(chooser *ch, int mode, uint32_t images, bl_erro
     bl_choose_spread(&mapped->ops[i], images);
   ch->spill.stages = bl_arena_alloc(ch->arena, mapped->count, sizeof *ch->spill.stages);
   if (ch->spill.stages == NULL) return no_memory(err);
-  if (!bl_choose_stages(ch->graph, mapped, images, ch->regions, &ch->spill)) return BL_OK;
+  if (!bl_choose_stages(mapped, images, ch->regions, &ch->spill)) return BL_OK;
   uint64_t cost = ch->spill.cycles * 256 / images;
   if (ch->found && cost >= ch->best_cycles) return BL_OK;
   ch->found = true;
@@ -178,7 +178,7 @@ static bl_status consider_stages(chooser *ch, int mode, uint32_t images, bl_erro
   ch->best_spill = ch->spill;
   ch->used = ch->spill.used;
   bl_fill_packing(&mapped->ops[0], &ch->best_input);
-  (void)bl_shape_stages(ch->graph, mapped, ch->best_regions); // it did before
+  (void)bl_shape_stages(mapped, ch->best_regions); // it did before
   return BL_OK;
 }
 
@@ -269,7 +269,7 @@ static bl_status fill_program(chooser *ch, bl_program *p, bl_error *err) {
   p->ahead = ch->best_ahead;
   p->figures.used[BL_MEMORY_ACTIVATIONS] = ch->used;
   if (ch->best_spill.count > 0)
-    BL_TRY(bl_lay_out_stages(graph, &ch->best_spill, mapped, ch->arena, p, err));
+    BL_TRY(bl_lay_out_stages(&ch->best_spill, mapped, ch->arena, p, err));
   else
     lay_out_store(p);
   count_steps(mapped, p);

@@ -115,7 +115,7 @@ static void describe_piece(const bl_program *program, const bl_mapped *mapped, u
   uint32_t h = m->in_h >> up, skip = p.in_row0 << up, ky0 = m->tap0 / m->kernel_w;
   d->images = (uint16_t)p.images;
   if (op < cut.op0 || op >= cut.op1) return;
-  uint32_t first = bl_piece_first_row(mapped, &cut, program->images, m->in_region, h, piece);
+  uint32_t first = bl_held_rows(mapped, &cut, program->images, m->in_region, h, piece).lo;
   const uint32_t slot = cut.spills ? 0 : piece % program->input.slots * program->input.slot_words;
   d->in_base = (uint16_t)(d->in_base + (m->in_region == 0 ? slot : 0) +
                           region_offset(in, &p, p.in_row0, first));
@@ -124,12 +124,12 @@ static void describe_piece(const bl_program *program, const bl_mapped *mapped, u
   d->pad_top = (uint16_t)(d->pad_top + skip);
   d->conv_end_h -= (int32_t)skip;
   d->out_h = (uint16_t)(p.row1 - p.row0);
-  first = bl_piece_first_row(mapped, &cut, program->images, m->out_region, m->out->h, piece);
+  first = bl_held_rows(mapped, &cut, program->images, m->out_region, m->out->h, piece).lo;
   d->out_base = (uint16_t)(d->out_base + region_offset(out, &p, p.row0, first));
   if (m->res_planes == 0) return;
   const bl_region *res = &program->regions[m->res_region];
   h = m->out->h * m->res_down;
-  first = bl_piece_first_row(mapped, &cut, program->images, m->res_region, h, piece);
+  first = bl_held_rows(mapped, &cut, program->images, m->res_region, h, piece).lo;
   d->res_base = (uint16_t)(d->res_base + (m->res_region == 0 ? slot : 0) +
                            region_offset(res, &p, p.row0 * m->res_down, first));
 }

@@ -86,9 +86,12 @@ typedef struct {
 
 // The operations of a network for one way of packing its input, in execution order.
 typedef struct {
+  const bl_int_graph *graph;
   bl_mapping *ops;
   uint32_t count, room;
-  uint32_t region_count; // tensors, then partial sums
+  uint32_t region_count; // tensors, then partial sums, then copies
+  // Regions from first_copy on are those that stages load: copied[k] is what first_copy + k holds.
+  uint32_t *copied, first_copy; // BL_NONE: there are none
 } bl_mapped;
 
 // Channel tiles tile0 .. tile1-1.
@@ -210,11 +213,11 @@ BL_MUST_USE bl_status bl_next_part(const bl_mapping *m, uint32_t tile0,
                                    bl_error *err);
 
 // pieces.c: may the batch be cut so?
-bool bl_cut_possible(const bl_mapped *mapped, const bl_int_graph *graph, const bl_cut *cut,
-                     uint32_t images, uint32_t row_bytes); // row_bytes: of an input row's load
+bool bl_cut_possible(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
+                     uint32_t row_bytes); // row_bytes: of an input row's load
 // May a stage that spills be cut so? Memory is bl_plan_stage's question.
-bool bl_stage_possible(const bl_mapped *mapped, const bl_int_graph *graph, const bl_cut *cut,
-                       uint32_t images, const bl_region *regions);
+bool bl_stage_possible(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
+                       const bl_region *regions);
 // The cut that an operation belongs to: the program's first operations, or its stage.
 bl_cut bl_cut_at(const bl_program *program, uint32_t op);
 // Pieces of operation `op`: 1 beyond the cut.
@@ -222,36 +225,58 @@ uint32_t bl_piece_count(const bl_cut *cut, uint32_t op);
 // What operation `op` computes in piece `piece`.
 bl_piece bl_piece_at(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t op,
                      uint32_t piece);
-// Is region `region` held piece by piece?
-bool bl_in_pieces(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);
-// Most rows (of all a piece's images) that it holds at once, of a tensor of `height` rows, and the
-// first of them in a piece.
-uint32_t bl_piece_rows(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t region,
-                       uint32_t height);
-uint32_t bl_piece_first_row(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
-                            uint32_t region, uint32_t height, uint32_t piece);
 // The load of the input for piece `piece` of a program without stages.
 bl_step bl_input_load(const bl_program *program, const bl_mapped *mapped, uint32_t piece);
-// Images and rows of a region that piece `piece` of a stage holds; `height` rows are all.
-bl_piece bl_held_piece(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t region,
-                       uint32_t height, uint32_t piece);
+
+// rows.c: which rows the operations of a cut make in a piece, and which a region holds. A
+// concatenation and its parts are one region here, that of the concatenation, their *holder*.
+enum { BL_CUT_OPS = 64 }; // most operations of a cut
+
+// Rows lo .. hi-1; hi == lo: none.
+typedef struct {
+  uint32_t lo, hi;
+} bl_rows;
+
+uint32_t bl_holder(const bl_mapped *mapped, uint32_t region);
+// Does an operation of the cut write `region` itself, or its holder or a part of that?
+bool bl_cut_writes(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);
+bool bl_cut_writes_holder(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);
+// Is region `region` held piece by piece?
+bool bl_in_pieces(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);
+// Of a stage that touches `region`: is any of its holder there before, so that it is loaded? Does
+// anything behind the stage need what it writes of it, so that it is sent?
+bool bl_stage_loads(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);
+bool bl_stage_sends(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);
+// What a stage touches: one region for each holder, at most 3 * BL_CUT_OPS. Returns their number.
+uint32_t bl_stage_regions(const bl_mapped *mapped, const bl_cut *cut, uint32_t *regions);
+// Images and rows of the cut's last output that a piece makes at least.
+bl_piece bl_final_piece(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
+                        uint32_t piece);
+// Rows that a piece holds of a region of `height` rows: all where it is whole images.
+bl_rows bl_held_rows(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t region,
+                     uint32_t height, uint32_t piece);
+// Those of them that all operations of the cut that write the region's holder make.
+bl_rows bl_written_rows(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
+                        uint32_t region, uint32_t height, uint32_t piece);
+// Most rows (of all a piece's images) that a region of `height` rows holds at once.
+uint32_t bl_piece_rows(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t region,
+                       uint32_t height);
+// May windows of operation `op` begin where the pieces let them?
+bool bl_origins_fit(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t op);
 
 // memory_plan.c: regions of all tensors for a batch. False when they do not fit; *needed is then
 // the number of words that the plan would take. ahead: the next batch's input loads during this
 // one.
-bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
-                    uint32_t images, uint32_t slots, bool ahead, bl_region *regions, uint32_t *used,
-                    uint32_t *needed);
+bool bl_plan_memory(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t slots,
+                    bool ahead, bl_region *regions, uint32_t *used, uint32_t *needed);
 
 // Strides of all regions, without addresses; false when one image is larger than any memory.
-bool bl_shape_regions(const bl_int_graph *graph, const bl_mapped *mapped, bl_region *regions);
+bool bl_shape_regions(const bl_mapped *mapped, bl_region *regions);
 // Rows of a region whose strides are known.
 uint32_t bl_region_height(const bl_region *region);
-// The region that holds a tensor's words: its concatenation, or itself.
-uint32_t bl_region_holder(const bl_int_graph *graph, uint32_t region);
 // Addresses and words of all regions that a stage touches; otherwise as bl_plan_memory.
-bool bl_plan_stage(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
-                   uint32_t images, bl_region *regions, uint32_t *used);
+bool bl_plan_stage(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, bl_region *regions,
+                   uint32_t *used);
 
 // spill.c: cuts all operations into stages, the cheapest way that fits; false when there is none.
 // blocking is then the first layer that no stage takes.
@@ -263,17 +288,15 @@ typedef struct {
   uint32_t blocking;
 } bl_spill;
 // Shapes as bl_shape_regions does, but rows of whole stream words where full words make them so.
-bool bl_shape_stages(const bl_int_graph *graph, const bl_mapped *mapped, bl_region *regions);
-bool bl_choose_stages(const bl_int_graph *graph, const bl_mapped *mapped, uint32_t images,
-                      bl_region *regions, bl_spill *spill);
+bool bl_shape_stages(const bl_mapped *mapped, bl_region *regions);
+bool bl_choose_stages(const bl_mapped *mapped, uint32_t images, bl_region *regions,
+                      bl_spill *spill);
 // Copies of the tensors that stages load, for the operations that read them; program->stages, its
 // regions and its store. `mapped` is changed.
-BL_MUST_USE bl_status bl_lay_out_stages(const bl_int_graph *graph, const bl_spill *spill,
-                                        bl_mapped *mapped, bl_arena *arena, bl_program *program,
-                                        bl_error *err);
-// Does a stage write region `region`?
-bool bl_stage_writes(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);
-// The load, or the SEND, of what a spilled region holds in piece `piece` of a stage.
+BL_MUST_USE bl_status bl_lay_out_stages(const bl_spill *spill, bl_mapped *mapped, bl_arena *arena,
+                                        bl_program *program, bl_error *err);
+// The load, or the SEND, of what a spilled region holds, or of what of it the stage has written, in
+// piece `piece` of a stage.
 bl_step bl_spill_step(const bl_program *program, const bl_mapped *mapped, const bl_cut *cut,
                       uint32_t region, uint32_t piece, bool load);
 

@@ -69,7 +69,8 @@ static bool shape_output(const bl_mapping *m, bl_region *r) {
   return shape(r, c, m->out->h, m->out->w, lanes, m->out_planes);
 }
 
-bool bl_shape_regions(const bl_int_graph *graph, const bl_mapped *mapped, bl_region *regions) {
+bool bl_shape_regions(const bl_mapped *mapped, bl_region *regions) {
+  const bl_int_graph *graph = mapped->graph;
   const bl_config *config = mapped->ops[0].config;
   bool ok = true;
   memset(regions, 0, mapped->region_count * sizeof *regions);
@@ -126,12 +127,6 @@ uint32_t bl_last_reader(const bl_mapped *mapped) {
 
 // ---- Lifetimes ---------------------------------------------------------------------------------
 
-uint32_t bl_region_holder(const bl_int_graph *graph, uint32_t region) {
-  if (region >= graph->tensor_count) return region;
-  uint32_t parent = graph->tensors[region].parent;
-  return parent == 0 ? region : parent;
-}
-
 static void touch(life *l, uint32_t first, uint32_t last) {
   if (first < l->first) l->first = first;
   if (last > l->last || l->last == BL_NONE) l->last = last;
@@ -140,23 +135,23 @@ static void touch(life *l, uint32_t first, uint32_t last) {
 // The operations of a cut run one after the other for each piece, so what lies between two of them
 // lives as it does without pieces; the cut's output collects all of it, and the input's slots are
 // filled at any time.
-static void lifetimes(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
-                      bool ahead, const bl_region *regions, life *lives) {
+static void lifetimes(const bl_mapped *mapped, const bl_cut *cut, bool ahead,
+                      const bl_region *regions, life *lives) {
   for (uint32_t i = 0; i < mapped->region_count; i++)
-    lives[i] = (life){
-        i, bl_region_holder(graph, i) == i ? regions[i].words : 0, BL_NONE, BL_NONE, 0, 0, 0};
+    lives[i] =
+        (life){i, bl_holder(mapped, i) == i ? regions[i].words : 0, BL_NONE, BL_NONE, 0, 0, 0};
   for (uint32_t i = 0; i < mapped->count; i++) {
     const bl_mapping *m = &mapped->ops[i];
-    touch(&lives[bl_region_holder(graph, m->out_region)], i, i);
-    touch(&lives[bl_region_holder(graph, m->in_region)], i, i);
-    if (m->res_region != BL_NONE) touch(&lives[bl_region_holder(graph, m->res_region)], i, i);
+    touch(&lives[bl_holder(mapped, m->out_region)], i, i);
+    touch(&lives[bl_holder(mapped, m->in_region)], i, i);
+    if (m->res_region != BL_NONE) touch(&lives[bl_holder(mapped, m->res_region)], i, i);
   }
   lives[0].first = 0;
   if (cut->op1 > 0) {
     touch(&lives[0], 0, cut->op1 - 1);
-    touch(&lives[bl_region_holder(graph, mapped->ops[cut->op1 - 1].out_region)], 0, cut->op1 - 1);
+    touch(&lives[bl_holder(mapped, mapped->ops[cut->op1 - 1].out_region)], 0, cut->op1 - 1);
   }
-  lives[bl_region_holder(graph, graph->output)].last = mapped->count;
+  lives[bl_holder(mapped, mapped->graph->output)].last = mapped->count;
   if (ahead) lives[0].last = mapped->count;
 }
 
@@ -169,27 +164,28 @@ static bool same_shape(const bl_region *a, const bl_region *b) {
 // May operation `i` write over its addend? The array reads the addend of a pixel before it writes
 // that pixel, and of other pixels it writes nothing. Its input, which each of its runs reads again,
 // must lie elsewhere: not even be a part of the addend.
-static bool may_overwrite(const bl_int_graph *graph, const bl_mapped *mapped, uint32_t i,
-                          const bl_region *regions, const life *lives) {
+static bool may_overwrite(const bl_mapped *mapped, uint32_t i, const bl_region *regions,
+                          const life *lives) {
   const bl_mapping *m = &mapped->ops[i];
   if (m->addend == NULL || m->res_region == BL_NONE || m->res_region == 0 || !m->first ||
       !m->last || m->layer->project_h > 0)
     return false;
   const bl_region *from = &regions[m->res_region], *to = &regions[m->out_region];
-  return bl_region_holder(graph, m->in_region) != m->res_region && m->addend->parent == 0 &&
-         m->out->parent == 0 && m->res_region != graph->output && !from->pieces && !to->pieces &&
-         same_shape(from, to) && lives[m->res_region].last == i && lives[m->out_region].first == i;
+  return bl_holder(mapped, m->in_region) != m->res_region && m->addend->parent == 0 &&
+         m->out->parent == 0 && m->res_region != mapped->graph->output && !from->pieces &&
+         !to->pieces && same_shape(from, to) && lives[m->res_region].last == i &&
+         lives[m->out_region].first == i;
 }
 
 // home[r]: the region whose place r takes; r itself, or the first of a chain of additions, whose
 // life then covers the chain's.
-static void share_places(const bl_int_graph *graph, const bl_mapped *mapped,
-                         const bl_region *regions, life *lives, uint32_t *home) {
+static void share_places(const bl_mapped *mapped, const bl_region *regions, life *lives,
+                         uint32_t *home) {
   for (uint32_t i = 0; i < mapped->region_count; i++)
     home[i] = i;
   for (uint32_t i = 0; i < mapped->count; i++) {
     const bl_mapping *m = &mapped->ops[i];
-    if (may_overwrite(graph, mapped, i, regions, lives)) home[m->out_region] = home[m->res_region];
+    if (may_overwrite(mapped, i, regions, lives)) home[m->out_region] = home[m->res_region];
   }
   for (uint32_t i = 0; i < mapped->region_count; i++) {
     if (home[i] == i) continue;
@@ -238,60 +234,51 @@ static uint32_t ops_beside_send(const bl_mapped *mapped, uint32_t images, const 
 
 // One way of placing the regions, whose shapes and sizes are known; the output's words last through
 // `over` operations of the next batch. False when they do not fit.
-static bool place_batch(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
-                        uint32_t slots, bool ahead, uint32_t over, bl_region *regions,
-                        uint32_t *used) {
+static bool place_batch(const bl_mapped *mapped, const bl_cut *cut, uint32_t slots, bool ahead,
+                        uint32_t over, bl_region *regions, uint32_t *used) {
   const uint32_t count = mapped->region_count + 1;
   life *lives = calloc(count, sizeof *lives + sizeof(uint32_t));
   *used = UINT32_MAX;
   if (lives == NULL) return false;
   uint32_t *home = (uint32_t *)(lives + count);
   const bool split = ahead && cut->op1 > 0;
-  lifetimes(graph, mapped, cut, ahead, regions, lives);
-  share_places(graph, mapped, regions, lives, home);
-  lives[home[bl_region_holder(graph, graph->output)]].over = over;
+  lifetimes(mapped, cut, ahead, regions, lives);
+  share_places(mapped, regions, lives, home);
+  lives[home[bl_holder(mapped, mapped->graph->output)]].over = over;
   if (split) split_input(mapped, cut, slots, regions, lives);
   bool placed = place_all(lives, split ? count : count - 1, regions, used);
   for (uint32_t t = 1; t < mapped->region_count; t++)
-    regions[t].address = regions[home[bl_region_holder(graph, t)]].address;
+    regions[t].address = regions[home[bl_holder(mapped, t)]].address;
   free(lives);
   if (!placed) *used = UINT32_MAX;
   return placed && *used <= mapped->ops[0].config->act_depth;
 }
 
-bool bl_plan_memory(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
-                    uint32_t images, uint32_t slots, bool ahead, bl_region *regions, uint32_t *used,
-                    uint32_t *needed) {
+bool bl_plan_memory(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, uint32_t slots,
+                    bool ahead, bl_region *regions, uint32_t *used, uint32_t *needed) {
   *needed = UINT32_MAX;
-  if (!bl_shape_regions(graph, mapped, regions)) return false;
+  if (!bl_shape_regions(mapped, regions)) return false;
   size_regions(mapped, cut, images, slots, regions);
-  const uint32_t over = ops_beside_send(mapped, images, &regions[graph->output]);
-  bool placed = place_batch(graph, mapped, cut, slots, ahead, over, regions, used) ||
-                place_batch(graph, mapped, cut, slots, ahead, 0, regions, used);
+  const uint32_t over = ops_beside_send(mapped, images, &regions[mapped->graph->output]);
+  bool placed = place_batch(mapped, cut, slots, ahead, over, regions, used) ||
+                place_batch(mapped, cut, slots, ahead, 0, regions, used);
   *needed = *used;
   return placed;
 }
 
 // ---- Stages ------------------------------------------------------------------------------------
 
-// What a stage reads is there before its first operation, what it sends until after its last.
-static void live_in_stage(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
-                          uint32_t region, uint32_t op, life *lives) {
-  const uint32_t holder = bl_region_holder(graph, region);
-  life *l = &lives[holder];
+// What a stage loads is there before its first operation, what it sends until after its last.
+static void live_in_stage(const bl_mapped *mapped, const bl_cut *cut, uint32_t region, uint32_t op,
+                          life *lives) {
+  life *l = &lives[bl_holder(mapped, region)];
   touch(l, op, op);
-  if (!bl_stage_writes(mapped, cut, region)) touch(l, cut->op0, op);
-  bool sent = holder == graph->output;
-  for (uint32_t i = cut->op1; i < mapped->count && !sent; i++) {
-    const bl_mapping *m = &mapped->ops[i];
-    sent = bl_region_holder(graph, m->in_region) == holder ||
-           (m->res_region != BL_NONE && bl_region_holder(graph, m->res_region) == holder);
-  }
-  if (sent) touch(l, op, cut->op1);
+  if (bl_stage_loads(mapped, cut, region)) touch(l, cut->op0, op);
+  if (bl_stage_sends(mapped, cut, region)) touch(l, op, cut->op1);
 }
 
-bool bl_plan_stage(const bl_int_graph *graph, const bl_mapped *mapped, const bl_cut *cut,
-                   uint32_t images, bl_region *regions, uint32_t *used) {
+bool bl_plan_stage(const bl_mapped *mapped, const bl_cut *cut, uint32_t images, bl_region *regions,
+                   uint32_t *used) {
   life *lives = calloc(mapped->region_count, sizeof *lives);
   uint32_t count = 0;
   if (lives == NULL) return false;
@@ -299,9 +286,9 @@ bool bl_plan_stage(const bl_int_graph *graph, const bl_mapped *mapped, const bl_
     lives[i] = (life){i, 0, BL_NONE, BL_NONE, 0, 0, 0};
   for (uint32_t i = cut->op0; i < cut->op1; i++) {
     const bl_mapping *m = &mapped->ops[i];
-    live_in_stage(graph, mapped, cut, m->in_region, i, lives);
-    live_in_stage(graph, mapped, cut, m->out_region, i, lives);
-    if (m->res_region != BL_NONE) live_in_stage(graph, mapped, cut, m->res_region, i, lives);
+    live_in_stage(mapped, cut, m->in_region, i, lives);
+    live_in_stage(mapped, cut, m->out_region, i, lives);
+    if (m->res_region != BL_NONE) live_in_stage(mapped, cut, m->res_region, i, lives);
   }
   for (uint32_t i = 0; i < mapped->region_count; i++) {
     bl_region *r = &regions[i];
@@ -313,8 +300,8 @@ bool bl_plan_stage(const bl_int_graph *graph, const bl_mapped *mapped, const bl_
   }
   bool placed = place_all(lives, count, regions, used);
   free(lives);
-  for (uint32_t t = 1; t < graph->tensor_count; t++) { // parts of concatenations
-    const bl_region *whole = &regions[bl_region_holder(graph, t)];
+  for (uint32_t t = 1; t < mapped->graph->tensor_count; t++) { // parts of concatenations
+    const bl_region *whole = &regions[bl_holder(mapped, t)];
     regions[t].address = whole->address;
     regions[t].words = whole->words;
     regions[t].pieces = whole->pieces;

@@ -226,6 +226,10 @@ void bl_program_look(const bl_program *program, const bl_int_graph *graph, const
   const bl_region *r = &program->regions[tensor];
   bl_program_send(program, tensor, address, argument, bytes);
   if (!r->pieces) return;
+  // the run's rows need not be the first of those that the region holds
+  bl_descriptor d;
+  bl_descriptor_unpack(step->payload, &d);
+  *address += (d.out_base - r->address) / r->row_stride * r->row_stride;
   uint32_t words = (step->images - 1) * r->image_stride + step->rows * r->row_stride;
   *argument = r->load_bytes << 24 | words;
   *bytes = words * r->load_bytes;

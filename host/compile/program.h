@@ -65,13 +65,13 @@ typedef struct {
 
 // Where a tensor lies in activation memory (see docs/reference/device.md) and how to read it. A
 // part of a concatenation has the concatenation's place and strides. A tensor in pieces is never
-// there as a whole: the region holds the rows of one RUN at a time, from the first on.
+// there as a whole: the region holds rows of one piece at a time.
 typedef struct {
   uint32_t address;                                // first word
   uint32_t words;                                  // all images, or the largest piece
   uint32_t image_stride, row_stride, pixel_stride; // words
   bool pieces;
-  bool spilled; // it travels through the store, where byte store_offset is its first
+  bool spilled; // it, or a part of it, travels through the store: byte store_offset is its first
   uint32_t store_offset;
   uint32_t planes;     // 1..8
   uint32_t load_bytes; // bytes of each word that hold channels, argument [31:24] of SEND

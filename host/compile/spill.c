@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Networks whose activations do not fit: all operations are cut into stages, each of which runs
 // piece by piece (whole images, or rows of one) from what it loads to what it sends. Between stages
-// tensors lie in the host's store. The cheapest cutting is found over all of them, from the first
-// operation on: cycles of its operations, rows that pieces share computed again, and a stream word
-// a cycle for what travels.
+// tensors lie in the host's store, concatenations also while parts are missing: a stage that makes
+// another part loads what is there, writes its channels beside it and sends both. The cheapest
+// cutting is found over all of them, from the first operation on: cycles of its operations, rows
+// that pieces share computed again, and a stream word a cycle for what travels.
 #include "host/compile/internal.h"
 
 #include <stdlib.h>
@@ -18,14 +19,16 @@ static uint64_t pixels_of(const bl_piece *p, const bl_mapping *m) {
   return (uint64_t)p->images * (p->row1 - p->row0) * m->out->w;
 }
 
-// Stream words of a region in all pieces.
+// Stream words of a region in all pieces: what they load, or send.
 static uint64_t travel(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
-                       const bl_region *regions, uint32_t region) {
+                       const bl_region *regions, uint32_t region, bool load) {
   const bl_region *r = &regions[region];
+  const uint32_t h = bl_region_height(r);
   uint64_t bytes = 0;
   for (uint32_t k = 0; k < cut->pieces; k++) {
-    bl_piece p = bl_held_piece(mapped, cut, images, region, bl_region_height(r), k);
-    bytes += (uint64_t)(p.row1 - p.row0) * r->row_stride * r->load_bytes;
+    const bl_rows rows = load ? bl_held_rows(mapped, cut, images, region, h, k)
+                              : bl_written_rows(mapped, cut, images, region, h, k);
+    bytes += (uint64_t)(rows.hi - rows.lo) * r->row_stride * r->load_bytes;
   }
   return bytes / 4;
 }
@@ -33,34 +36,38 @@ static uint64_t travel(const bl_mapped *mapped, const bl_cut *cut, uint32_t imag
 static uint64_t cycles(const bl_mapped *mapped, const bl_cut *cut, uint32_t images,
                        const bl_region *regions) {
   uint64_t sum = (uint64_t)cut->pieces * PIECE_CYCLES, issue;
+  uint32_t touched[3 * BL_CUT_OPS];
   for (uint32_t i = cut->op0; i < cut->op1; i++) {
     const bl_mapping *m = &mapped->ops[i];
     for (uint32_t k = 0; k < cut->pieces; k++) {
       bl_piece p = bl_piece_at(mapped, cut, images, i, k);
       sum += bl_estimate(m, pixels_of(&p, m), &issue);
     }
-    if (!bl_stage_writes(mapped, cut, m->in_region))
-      sum += travel(mapped, cut, images, regions, m->in_region);
-    if (m->res_region != BL_NONE && !bl_stage_writes(mapped, cut, m->res_region))
-      sum += travel(mapped, cut, images, regions, m->res_region);
   }
-  return sum + travel(mapped, cut, images, regions, mapped->ops[cut->op1 - 1].out_region);
+  const uint32_t count = bl_stage_regions(mapped, cut, touched);
+  for (uint32_t i = 0; i < count; i++) {
+    if (bl_stage_loads(mapped, cut, touched[i]))
+      sum += travel(mapped, cut, images, regions, touched[i], true);
+    if (bl_stage_sends(mapped, cut, touched[i]))
+      sum += travel(mapped, cut, images, regions, touched[i], false);
+  }
+  return sum;
 }
 
 // Operations op0 .. op1-1 as one stage, in as few pieces as fit.
-static bool stage_fits(const bl_int_graph *graph, const bl_mapped *mapped, uint32_t images,
-                       bl_region *regions, bl_cut *cut, uint32_t *used) {
+static bool stage_fits(const bl_mapped *mapped, uint32_t images, bl_region *regions, bl_cut *cut,
+                       uint32_t *used) {
   const uint32_t h = mapped->ops[cut->op1 - 1].out->h;
   for (uint32_t stripes = 1; stripes <= h; stripes += 1 + stripes / 4) {
     cut->pieces = images * stripes;
     if (cut->pieces > BL_MAX_PIECES) return false;
-    if (bl_stage_possible(mapped, graph, cut, images, regions) &&
-        bl_plan_stage(graph, mapped, cut, images, regions, used))
+    if (bl_stage_possible(mapped, cut, images, regions) &&
+        bl_plan_stage(mapped, cut, images, regions, used))
       return true;
   }
   cut->pieces = images * h;
-  return cut->pieces <= BL_MAX_PIECES && bl_stage_possible(mapped, graph, cut, images, regions) &&
-         bl_plan_stage(graph, mapped, cut, images, regions, used);
+  return cut->pieces <= BL_MAX_PIECES && bl_stage_possible(mapped, cut, images, regions) &&
+         bl_plan_stage(mapped, cut, images, regions, used);
 }
 
 // The best way to reach an operation.
@@ -69,11 +76,10 @@ typedef struct {
   uint32_t op0, pieces, used;
 } way;
 
-static void try_stage(const bl_int_graph *graph, const bl_mapped *mapped, uint32_t images,
-                      bl_region *regions, bl_cut cut, way *ways) {
+static void try_stage(const bl_mapped *mapped, uint32_t images, bl_region *regions, bl_cut cut,
+                      way *ways) {
   uint32_t used;
-  if (ways[cut.op0].cycles == UINT64_MAX ||
-      !stage_fits(graph, mapped, images, regions, &cut, &used))
+  if (ways[cut.op0].cycles == UINT64_MAX || !stage_fits(mapped, images, regions, &cut, &used))
     return;
   uint64_t total = ways[cut.op0].cycles + cycles(mapped, &cut, images, regions);
   if (total >= ways[cut.op1].cycles) return;
@@ -108,24 +114,24 @@ static void align_rows(bl_region *r, uint32_t word_bytes) {
   r->image_stride = h * r->row_stride;
 }
 
-bool bl_shape_stages(const bl_int_graph *graph, const bl_mapped *mapped, bl_region *regions) {
-  if (!bl_shape_regions(graph, mapped, regions)) return false;
+bool bl_shape_stages(const bl_mapped *mapped, bl_region *regions) {
+  if (!bl_shape_regions(mapped, regions)) return false;
   for (uint32_t i = 0; i < mapped->region_count; i++)
     align_rows(&regions[i], mapped->ops[0].config->lanes / 8);
   return true;
 }
 
-bool bl_choose_stages(const bl_int_graph *graph, const bl_mapped *mapped, uint32_t images,
-                      bl_region *regions, bl_spill *spill) {
+bool bl_choose_stages(const bl_mapped *mapped, uint32_t images, bl_region *regions,
+                      bl_spill *spill) {
   spill->blocking = 0;
-  if (!bl_shape_stages(graph, mapped, regions)) return false;
+  if (!bl_shape_stages(mapped, regions)) return false;
   way *ways = malloc((mapped->count + 1) * sizeof *ways);
   if (ways == NULL) return false;
   for (uint32_t i = 0; i <= mapped->count; i++)
     ways[i] = (way){i == 0 ? 0 : UINT64_MAX, 0, 0, 0};
   for (uint32_t op0 = 0; op0 < mapped->count; op0++) {
     for (uint32_t op1 = op0 + 1; op1 <= mapped->count && op1 - op0 <= MAX_STAGE_OPS; op1++)
-      try_stage(graph, mapped, images, regions, (bl_cut){op0, op1, 0, true}, ways);
+      try_stage(mapped, images, regions, (bl_cut){op0, op1, 0, true}, ways);
     if (ways[op0].cycles != UINT64_MAX) spill->blocking = mapped->ops[op0].index;
   }
   bool found = ways[mapped->count].cycles != UINT64_MAX;
@@ -147,52 +153,50 @@ static bool give_room(bl_program *p, bl_region *r) {
   return true;
 }
 
-// What an operation of a stage reads: where the stage does not make it, a copy that it loads.
-static bool take_copy(const bl_int_graph *graph, const bl_cut *cut, bl_mapped *mapped,
-                      const bl_region *planned, uint32_t first_copy, uint32_t *region,
-                      bl_program *p) {
-  if (*region == BL_NONE || *region >= first_copy || bl_stage_writes(mapped, cut, *region))
+// What an operation of a stage reads: where the stage does not make it, a copy of its own, for the
+// tensor's own region says where it was made.
+static bool take_copy(const bl_cut *cut, bl_mapped *mapped, const bl_region *planned,
+                      uint32_t *region, bl_program *p) {
+  if (*region == BL_NONE || *region >= mapped->first_copy || bl_cut_writes(mapped, cut, *region))
     return true;
-  bl_region *whole = &p->regions[bl_region_holder(graph, *region)];
-  if (!give_room(p, whole)) return false;
   const uint32_t from = *region, copy = mapped->region_count++;
+  mapped->copied[copy - mapped->first_copy] = from;
   p->regions[copy] = planned[from];
-  p->regions[copy].spilled = true;
-  p->regions[copy].store_offset = whole->store_offset;
   for (uint32_t i = cut->op0; i < cut->op1; i++) {
     if (mapped->ops[i].in_region == from) mapped->ops[i].in_region = copy;
     if (mapped->ops[i].res_region == from) mapped->ops[i].res_region = copy;
   }
-  return true;
+  return !bl_stage_loads(mapped, cut, copy) || give_room(p, &p->regions[bl_holder(mapped, from)]);
 }
 
-static bool lay_out_stage(const bl_int_graph *graph, const bl_cut *cut, bl_mapped *mapped,
-                          bl_region *planned, uint32_t first_copy, bl_program *p) {
+static bool lay_out_stage(const bl_cut *cut, bl_mapped *mapped, bl_region *planned, bl_program *p) {
   uint32_t used;
-  if (!bl_plan_stage(graph, mapped, cut, p->images, planned, &used)) return false;
+  if (!bl_plan_stage(mapped, cut, p->images, planned, &used)) return false;
   for (uint32_t i = cut->op0; i < cut->op1; i++) {
-    const uint32_t out = mapped->ops[i].out_region, holder = bl_region_holder(graph, out);
-    const uint32_t made[] = {out, holder};
-    for (int k = 0; k < 2; k++) {
-      p->regions[made[k]].address = planned[made[k]].address;
-      p->regions[made[k]].words = planned[made[k]].words;
-      p->regions[made[k]].pieces = true;
-    }
-  }
-  for (uint32_t i = cut->op0; i < cut->op1; i++)
-    if (!take_copy(graph, cut, mapped, planned, first_copy, &mapped->ops[i].in_region, p) ||
-        !take_copy(graph, cut, mapped, planned, first_copy, &mapped->ops[i].res_region, p))
+    bl_mapping *m = &mapped->ops[i];
+    bl_region *out = &p->regions[m->out_region];
+    out->address = planned[m->out_region].address;
+    out->words = planned[m->out_region].words;
+    out->pieces = true;
+    if (bl_stage_loads(mapped, cut, m->out_region) &&
+        !give_room(p, &p->regions[bl_holder(mapped, m->out_region)]))
       return false;
+    if (!take_copy(cut, mapped, planned, &m->in_region, p) ||
+        !take_copy(cut, mapped, planned, &m->res_region, p))
+      return false;
+  }
   return true;
 }
 
-bl_status bl_lay_out_stages(const bl_int_graph *graph, const bl_spill *spill, bl_mapped *mapped,
-                            bl_arena *arena, bl_program *program, bl_error *err) {
+bl_status bl_lay_out_stages(const bl_spill *spill, bl_mapped *mapped, bl_arena *arena,
+                            bl_program *program, bl_error *err) {
   const uint32_t count = mapped->region_count;
   bl_region *planned = bl_arena_alloc(arena, count, sizeof *planned);
   program->stages = bl_arena_alloc(program->arena, spill->count, sizeof *program->stages);
-  bl_mapping *ops = bl_arena_alloc(arena, mapped->count, sizeof *ops);
-  if (planned == NULL || program->stages == NULL || ops == NULL)
+  // a stage may load two copies for each of its operations
+  mapped->copied = bl_arena_alloc(arena, 2 * (size_t)mapped->count, sizeof *mapped->copied);
+  mapped->first_copy = count;
+  if (planned == NULL || program->stages == NULL || mapped->copied == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "compile: no memory for the stages");
   memcpy(program->stages, spill->stages, spill->count * sizeof *program->stages);
   memcpy(planned, program->regions, count * sizeof *planned);
@@ -201,13 +205,14 @@ bl_status bl_lay_out_stages(const bl_int_graph *graph, const bl_spill *spill, bl
   for (uint32_t s = 0; s < spill->count && ok; s++) {
     const bl_spill_stage *stage = &spill->stages[s];
     const bl_cut cut = {stage->op0, stage->op1, stage->pieces, true};
-    ok = lay_out_stage(graph, &cut, mapped, planned, count, program);
+    ok = lay_out_stage(&cut, mapped, planned, program);
   }
-  ok = ok && give_room(program, &program->regions[graph->output]);
-  program->output_offset = program->regions[graph->output].store_offset;
+  bl_region *output = &program->regions[bl_holder(mapped, mapped->graph->output)];
+  ok = ok && give_room(program, output);
+  program->output_offset = output->store_offset;
   if (ok) return BL_OK;
   return bl_fail(err, BL_ERR_UNSUPPORTED,
                  "network %s: a batch of %u has more activations than the host keeps; use a "
                  "smaller batch",
-                 graph->name, program->images);
+                 mapped->graph->name, program->images);
 }

@@ -33,8 +33,7 @@ typedef struct {
   // Where each part of the cut's operations was placed with the first piece, for the others.
   uint32_t (*places)[BL_LIST_MEMORIES];
   uint32_t place_count, place_room, place_at;
-  bool again;                // not the first piece
-  uint32_t *spilled, spills; // [regions]: the number of the spill that it took part in
+  bool again; // not the first piece
   // Loading ahead: words of the next batch's input that are loaded, and the last reader of this
   // one's.
   uint32_t input_words, input_reader;
@@ -526,42 +525,43 @@ static bl_status emit_cut(builder *b, bl_error *err) {
   return BL_OK;
 }
 
-static bl_status spill_step(builder *b, const bl_cut *cut, uint32_t region, uint32_t piece,
-                            bool load, bl_error *err) {
-  bl_step step = bl_spill_step(b->program, b->mapped, cut, region, piece, load);
-  const bl_region *r = &b->program->regions[region];
-  if (b->spilled[region] == b->spills) return BL_OK; // a part of one that is there
-  b->spilled[region] = b->spills;
-  if (r->store_offset > 0 && region != b->graph->output)
-    b->program->figures.spilled_bytes += load ? step.bytes : 4 * bl_program_answer_words(&step);
-  return add_transfer(b, step, err);
-}
-
 // What a piece of a stage loads, or sends, each once.
 static bl_status spill(builder *b, const bl_cut *cut, uint32_t piece, bool load, bl_error *err) {
-  b->spills++;
-  for (uint32_t i = cut->op0; i < cut->op1; i++) {
-    const bl_mapping *m = &b->mapped->ops[i];
-    const uint32_t read[] = {m->in_region, m->res_region};
-    for (int k = 0; k < 2 && load; k++)
-      if (read[k] != BL_NONE && !bl_stage_writes(b->mapped, cut, read[k]))
-        BL_TRY(spill_step(b, cut, read[k], piece, true, err));
-    const uint32_t made = bl_region_holder(b->graph, m->out_region);
-    if (!load && b->program->regions[made].spilled)
-      BL_TRY(spill_step(b, cut, made, piece, false, err));
+  uint32_t touched[3 * BL_CUT_OPS];
+  const uint32_t count = bl_stage_regions(b->mapped, cut, touched);
+  const uint32_t output = bl_holder(b->mapped, b->graph->output);
+  for (uint32_t i = 0; i < count; i++) {
+    const uint32_t holder = bl_holder(b->mapped, touched[i]);
+    if (load ? !bl_stage_loads(b->mapped, cut, holder) : !bl_stage_sends(b->mapped, cut, holder))
+      continue;
+    const bl_step step = bl_spill_step(b->program, b->mapped, cut, touched[i], piece, load);
+    if (holder != 0 && holder != output)
+      b->program->figures.spilled_bytes += load ? step.bytes : 4 * bl_program_answer_words(&step);
+    BL_TRY(add_transfer(b, step, err));
   }
   return BL_OK;
+}
+
+// Does a stage load rows of a concatenation that it sends with one part more? A piece may load rows
+// that the one before sends: the part that is there has the same bits again, but they must not
+// change under way.
+static bool sends_what_it_loads(const bl_mapped *mapped, const bl_cut *cut) {
+  for (uint32_t i = cut->op0; i < cut->op1; i++)
+    if (bl_stage_loads(mapped, cut, mapped->ops[i].out_region)) return true;
+  return false;
 }
 
 // A piece overwrites what the one before it held, and loads what stages before it sent.
 static bl_status emit_stage(builder *b, const bl_spill_stage *stage, bl_error *err) {
   const bl_cut cut = {stage->op0, stage->op1, stage->pieces, true};
   const uint32_t first_place = b->place_count;
+  const bool waits = sends_what_it_loads(b->mapped, &cut);
   for (uint32_t piece = 0; piece < cut.pieces && b->overflow < 0; piece++) {
     b->again = piece > 0;
     b->place_at = first_place;
     if (piece > 0 || cut.op0 > 0) {
-      bl_step fence = {.opcode = BL_OP_FENCE, .layer = BL_STEP_NO_LAYER, .stored = piece == 0};
+      bl_step fence = {
+          .opcode = BL_OP_FENCE, .layer = BL_STEP_NO_LAYER, .stored = piece == 0 || waits};
       BL_TRY(bl_add_step(&b->batch, fence, NULL, err));
     }
     BL_TRY(spill(b, &cut, piece, true, err));
@@ -666,8 +666,6 @@ static bl_status attempt(builder *b, bl_error *err) {
     b->image[i] = block(b, i, bl_memory_depth(&p->config, (bl_memory_kind)i));
     if (b->image[i] == NULL) return no_memory(err);
   }
-  b->spilled = calloc(b->mapped->region_count, sizeof *b->spilled);
-  if (b->spilled == NULL) return no_memory(err);
   p->figures.weight_bytes = p->figures.streamed_bytes = p->figures.spilled_bytes = 0;
   memset(p->layer_parts, 0, b->graph->layer_count * sizeof *p->layer_parts);
   BL_TRY(emit_batch(b, err));
@@ -685,7 +683,6 @@ static void free_builder(builder *b) {
     free(b->codes[i].payload);
   free(b->codes);
   free(b->places);
-  free(b->spilled);
   bl_free_steps(&b->setup);
   bl_free_steps(&b->batch);
 }

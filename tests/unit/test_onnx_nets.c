@@ -330,6 +330,49 @@ static void read_twice(void **state) {
   check("read twice", &n, "--bits w8a8", 0.06);
 }
 
+// The largest of each size x size pixels.
+static void put_largest(net *n, const char *in, const char *out, int64_t size) {
+  message pool = new_node("MaxPool", out, in, out);
+  put_ints(&pool, "kernel_shape", (const int64_t[]){size, size}, 2);
+  put_ints(&pool, "strides", (const int64_t[]){size, size}, 2);
+  put_message(&n->graph, 1, &pool);
+}
+
+// Two levels down and up again, each beside the map that it came from, over images whose maps do
+// not fit: they travel, the concatenations also while only the first of their parts is there.
+static void levels(void **state) {
+  (void)state;
+  net n = new_net(1, 64, 64);
+  put_conv(&n, "x", "a", 1, 8, &three);
+  put_plain(&n, "Relu", "a", "ar");
+  put_conv(&n, "ar", "b", 8, 8, &three);
+  put_plain(&n, "Relu", "b", "br");
+  put_largest(&n, "br", "p", 2);
+  put_conv(&n, "p", "c", 8, 16, &three);
+  put_plain(&n, "Relu", "c", "cr");
+  put_largest(&n, "cr", "q", 2);
+  put_conv(&n, "q", "d", 16, 16, &three);
+  put_plain(&n, "Relu", "d", "dr");
+  put_resize(&n, "dr", "u", 2, 2);
+  put_concat(&n, "cr u", "v");
+  put_conv(&n, "v", "e", 32, 8, &three);
+  put_plain(&n, "Relu", "e", "er");
+  put_resize(&n, "er", "w", 2, 2);
+  put_concat(&n, "br w", "z");
+  put_conv(&n, "z", "f", 16, 8, &three);
+  put_plain(&n, "Relu", "f", "fr");
+  put_largest(&n, "fr", "g", 8);
+  put_end(&n, "g", 8 * 64);
+  check("levels", &n, "--bits w4a4", 0.9);
+  (void)snprintf(line, sizeof line,
+                 "compress @net.onnx --bits w4a4 --config tiny --calib @in.npy "
+                 "--output @net.bloom --json");
+  bl_command_expect(line, 0);
+  cJSON *object = bl_command_json();
+  assert_true(cJSON_GetNumberValue(cJSON_GetObjectItem(object, "spilled_bytes")) > 0);
+  cJSON_Delete(object);
+}
+
 // Vectors side by side, the same branch twice.
 static void vectors(void **state) {
   (void)state;
@@ -723,14 +766,23 @@ int main(void) {
   seed = (uint64_t)time(NULL);
   printf("seed %llu\n", (unsigned long long)seed);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(flat_samples),   cmocka_unit_test(projections),
-      cmocka_unit_test(branches),       cmocka_unit_test(read_twice),
-      cmocka_unit_test(vectors),        cmocka_unit_test(fixed_integers),
-      cmocka_unit_test(upsampled),      cmocka_unit_test(unequal),
-      cmocka_unit_test(refused_resize), cmocka_unit_test(functions),
-      cmocka_unit_test(few_bits),       cmocka_unit_test(functions_in_a_row),
-      cmocka_unit_test(fixed_function), cmocka_unit_test(codebooks),
-      cmocka_unit_test(groups),         cmocka_unit_test(pools),
+      cmocka_unit_test(flat_samples),
+      cmocka_unit_test(projections),
+      cmocka_unit_test(branches),
+      cmocka_unit_test(read_twice),
+      cmocka_unit_test(levels),
+      cmocka_unit_test(vectors),
+      cmocka_unit_test(fixed_integers),
+      cmocka_unit_test(upsampled),
+      cmocka_unit_test(unequal),
+      cmocka_unit_test(refused_resize),
+      cmocka_unit_test(functions),
+      cmocka_unit_test(few_bits),
+      cmocka_unit_test(functions_in_a_row),
+      cmocka_unit_test(fixed_function),
+      cmocka_unit_test(codebooks),
+      cmocka_unit_test(groups),
+      cmocka_unit_test(pools),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
 }

@@ -16,10 +16,11 @@
 #include "tests/regress/random_graph.h"
 #include "tests/regress/run_case.h"
 
-enum { SEEDS = 3, NETWORKS = 40, PATIENCE = 1000, LEAST_DEPTH = 8 };
+enum { SEEDS = 3, NETWORKS = 40, CONCATENATIONS = 120, PATIENCE = 1000, LEAST_DEPTH = 8 };
 
 typedef struct {
   uint32_t programs, streamed, pieces, spilled; // that ran; stream lists; run in pieces; spill
+  uint32_t refused, halved;                     // networks at their full memory; programs at less
 } tally;
 
 static void run(const bl_random_case *made, const bl_config *config, const bl_program *program,
@@ -99,6 +100,34 @@ static void halve_memories(uint64_t seed) {
   }
 }
 
+// Concatenations alone, in less and less activation memory, down to what a few rows take.
+static void halve_concatenations(uint64_t seed) {
+  tally t = {0};
+  uint32_t networks = 0;
+  for (uint32_t number = 0; number < CONCATENATIONS; number++) {
+    bl_random_case made;
+    if (!bl_random_network(seed, number, 0, BL_RANDOM_ALL, &made)) fail_msg("no memory");
+    bl_config config = *made.config;
+    if (bl_int_concatenations(&made.graph) > 0) {
+      networks++;
+      const uint32_t before = t.programs;
+      while (compile_and_run(&made, &config, seed, number, &t) &&
+             config.act_depth / 2 >= LEAST_DEPTH)
+        config.act_depth /= 2;
+      if (t.programs == before)
+        t.refused++;
+      else
+        t.halved += t.programs - before - 1;
+    }
+    bl_random_free(&made);
+  }
+  printf("seed %llu, concatenations: %u networks, %u refused at full size, the others' activation "
+         "memory halved %.2f times; %u spill\n",
+         (unsigned long long)seed, networks, t.refused, (double)t.halved / (networks - t.refused),
+         t.spilled);
+  assert_true(networks > CONCATENATIONS / 4 && t.spilled > networks / 8);
+}
+
 // Networks of a few seeds and of one that changes every day, or of the one that is given.
 static void every_memory_is_halved(void **state) {
   (void)state;
@@ -109,9 +138,19 @@ static void every_memory_is_halved(void **state) {
   if (text == NULL) halve_memories((uint64_t)time(NULL) / (24 * 3600));
 }
 
+static void concatenations_travel(void **state) {
+  (void)state;
+  const char *text = getenv("BITLOOM_SEED");
+  if (text != NULL) halve_concatenations(strtoull(text, NULL, 0));
+  for (uint64_t seed = 1; text == NULL && seed <= SEEDS; seed++)
+    halve_concatenations(seed);
+  if (text == NULL) halve_concatenations((uint64_t)time(NULL) / (24 * 3600));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_memory_is_halved),
+      cmocka_unit_test(concatenations_travel),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

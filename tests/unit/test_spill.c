@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A residual network whose activations are larger than any configuration's memory, whole and one
-// image at a time: every layer's output bits on both devices, with stalls on the RTL, and the bytes
-// that travel. The expected values come from the reference kernels.
+// A residual network and one with a level below and a concatenation above it, whose activations are
+// larger than any configuration's memory, whole and one image at a time: every layer's output bits
+// on both devices, with stalls on the RTL, and the bytes that travel. The expected values come from
+// the reference kernels.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,13 +18,13 @@
 #include "sim/rtl_device.h"
 #include "tests/regress/run_case.h"
 
-enum { SIDE = 56, CHANNELS = 32, LAYERS = 4, IMAGES = 2, PATIENCE = 100000 };
+enum { SIDE = 56, CHANNELS = 32, LAYERS = 4, LEVEL_LAYERS = 5, IMAGES = 2, PATIENCE = 100000 };
 
 typedef struct {
-  bl_int_tensor tensors[LAYERS + 1];
-  bl_int_layer layers[LAYERS];
+  bl_int_tensor tensors[LEVEL_LAYERS + 2];
+  bl_int_layer layers[LEVEL_LAYERS];
   bl_int_graph graph;
-  int8_t weights[LAYERS][CHANNELS * CHANNELS * 9];
+  int8_t weights[LEVEL_LAYERS][2 * CHANNELS * CHANNELS * 9];
   int32_t mult[CHANNELS], addend_weight[CHANNELS];
   int64_t bias[CHANNELS];
   uint8_t shift[CHANNELS];
@@ -36,7 +37,7 @@ static uint32_t draw(uint64_t *state) {
 }
 
 static void make_layer(net *n, uint32_t l, uint32_t kernel, uint64_t *state) {
-  static char names[LAYERS][8] = {"first", "second", "sum", "last"};
+  static char names[LEVEL_LAYERS][8] = {"first", "second", "third", "fourth", "fifth"};
   n->layers[l] = (bl_int_layer){.name = names[l],
                                 .input = l,
                                 .output = l + 1,
@@ -61,35 +62,65 @@ static void make_layer(net *n, uint32_t l, uint32_t kernel, uint64_t *state) {
                                 .pool_w = 1,
                                 .pool_stride_h = 1,
                                 .pool_stride_w = 1};
-  for (uint32_t i = 0; i < CHANNELS * CHANNELS * kernel * kernel; i++)
+  for (uint32_t i = 0; i < sizeof n->weights[l]; i++)
     n->weights[l][i] = (int8_t)(draw(state) & 1);
 }
 
-// t1 = conv3x3(in), t2 = conv3x3(t1), t3 = conv1x1(t2) + t1, t4 = conv3x3(t3).
-static net *make(uint64_t seed) {
+static net *allocate(uint64_t *state) {
   net *n = calloc(1, sizeof *n);
   assert_non_null(n);
-  static char name[] = "t";
-  for (uint32_t t = 0; t <= LAYERS; t++)
-    n->tensors[t] = (bl_int_tensor){name, SIDE, SIDE, CHANNELS, {BL_FORMAT_U, 8}, 1.0, 0, 0, 0};
-  for (uint32_t l = 0; l < LAYERS; l++)
-    make_layer(n, l, l == 2 ? 1 : 3, &seed);
   for (uint32_t c = 0; c < CHANNELS; c++) {
     n->mult[c] = 1 << 15;
-    n->bias[c] = -((int64_t)draw(&seed) % 1024 << 15);
+    n->bias[c] = -((int64_t)draw(state) % 1024 << 15);
     n->shift[c] = 22;
-    n->addend_weight[c] = 16 + (int32_t)(draw(&seed) % 16);
+    n->addend_weight[c] = 16 + (int32_t)(draw(state) % 16);
   }
+  for (size_t i = 0; i < sizeof n->input / sizeof n->input[0]; i++)
+    n->input[i] = (int32_t)(draw(state) & 255);
+  static char name[] = "t";
+  for (uint32_t t = 0; t < LEVEL_LAYERS + 2; t++)
+    n->tensors[t] = (bl_int_tensor){name, SIDE, SIDE, CHANNELS, {BL_FORMAT_U, 8}, 1.0, 0, 0, 0};
+  return n;
+}
+
+// t1 = conv3x3(in), t2 = conv3x3(t1), t3 = conv1x1(t2) + t1, t4 = conv3x3(t3).
+static net *residual(uint64_t seed) {
+  net *n = allocate(&seed);
+  for (uint32_t l = 0; l < LAYERS; l++)
+    make_layer(n, l, l == 2 ? 1 : 3, &seed);
   n->layers[2].addend = 1;
   n->layers[2].addend_weight = n->addend_weight;
-  for (size_t i = 0; i < sizeof n->input / sizeof n->input[0]; i++)
-    n->input[i] = (int32_t)(draw(&seed) & 255);
   n->graph = (bl_int_graph){.name = "residual",
                             .tensors = n->tensors,
                             .tensor_count = LAYERS + 1,
                             .layers = n->layers,
                             .layer_count = LAYERS,
                             .output = LAYERS};
+  return n;
+}
+
+// t1 = conv3x3(in), t2 = conv3x3(t1) of stride 2, t3 = conv3x3(t2), t4 = conv3x3(t3 up-sampled),
+// t5 = t4 and t1 side by side, in this order, t6 = conv3x3(t5).
+static net *levels(uint64_t seed) {
+  enum { WHOLE = LEVEL_LAYERS };
+  net *n = allocate(&seed);
+  for (uint32_t l = 0; l < LEVEL_LAYERS; l++)
+    make_layer(n, l, 3, &seed);
+  for (uint32_t t = 2; t < 4; t++)
+    n->tensors[t].h = n->tensors[t].w = SIDE / 2;
+  n->layers[1].stride_h = n->layers[1].stride_w = 2;
+  n->layers[3].upsample = true;
+  n->tensors[4].parent = n->tensors[1].parent = WHOLE;
+  n->tensors[1].parent_channel = CHANNELS;
+  n->tensors[WHOLE].c = 2 * CHANNELS;
+  n->layers[4].input = WHOLE;
+  n->layers[4].output = WHOLE + 1;
+  n->graph = (bl_int_graph){.name = "levels",
+                            .tensors = n->tensors,
+                            .tensor_count = WHOLE + 2,
+                            .layers = n->layers,
+                            .layer_count = LEVEL_LAYERS,
+                            .output = WHOLE + 1};
   return n;
 }
 
@@ -116,13 +147,8 @@ static uint64_t travelling(const bl_program *p) {
   return bytes;
 }
 
-static void activations_larger_than_memory(void **state) {
-  (void)state;
-  const char *text = getenv("BITLOOM_SEED");
-  const uint64_t seed = text == NULL ? 1 : strtoull(text, NULL, 0);
-  net *n = make(seed);
+static void run_everywhere(net *n, uint64_t seed) {
   uint64_t spilled = 0;
-  printf("seed %llu\n", (unsigned long long)seed);
   for (int config = 0; config < BL_CONFIG_COUNT; config++) {
     const bl_config *c = &BL_CONFIGS[config];
     bl_error err = {0};
@@ -145,9 +171,10 @@ static void activations_larger_than_memory(void **state) {
     assert_non_null(rtl);
     bl_driver_open(&driver, &bl_rtl_transport, rtl, PATIENCE);
     check(n, p, &driver, "rtl", c == &BL_CONFIGS[BL_CONFIG_WIDE] ? 3 : 1, seed);
-    printf("%s: %u stages, the first in %u pieces, %llu bytes of activations travel, %llu cycles\n",
-           c->name, p->stage_count, p->stages[0].pieces, (unsigned long long)travelling(p),
-           (unsigned long long)bl_rtl_cycles(rtl));
+    printf("%s, %s: %u stages, the first in %u pieces, %llu bytes of activations travel, %llu "
+           "cycles\n",
+           n->graph.name, c->name, p->stage_count, p->stages[0].pieces,
+           (unsigned long long)travelling(p), (unsigned long long)bl_rtl_cycles(rtl));
     bl_rtl_close(rtl);
     bl_program_free(p);
   }
@@ -155,9 +182,29 @@ static void activations_larger_than_memory(void **state) {
   free(n);
 }
 
+static uint64_t seed_of(void) {
+  const char *text = getenv("BITLOOM_SEED");
+  const uint64_t seed = text == NULL ? 1 : strtoull(text, NULL, 0);
+  printf("seed %llu\n", (unsigned long long)seed);
+  return seed;
+}
+
+static void activations_larger_than_memory(void **state) {
+  (void)state;
+  const uint64_t seed = seed_of();
+  run_everywhere(residual(seed), seed);
+}
+
+static void concatenations_larger_than_memory(void **state) {
+  (void)state;
+  const uint64_t seed = seed_of();
+  run_everywhere(levels(seed), seed);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(activations_larger_than_memory),
+      cmocka_unit_test(concatenations_larger_than_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
