@@ -109,30 +109,42 @@ static double slope(const rising *r, const thresholds *t) {
   return 0.5 / fmax(1.0, (double)(r->hi - r->lo));
 }
 
-static bool try_mult(const rising *r, const thresholds *t, int64_t mult, int shift,
-                     bl_requant *out) {
+// The multiplier that comes nearest so far, and by how many accumulators a threshold lies beside
+// its place.
+typedef struct {
+  bl_requant requant;
+  double miss;
+} nearest;
+
+// Where no bias meets every threshold, the middle between the bounds misses the worst by least.
+static bool try_mult(const rising *r, const thresholds *t, int64_t mult, int shift, nearest *best) {
   if (mult < MULT_LO || mult >= MULT_HI || shift < 1 || shift > 40) return false;
   int64_t lo, hi;
   bias_bounds(r, t, mult, shift, &lo, &hi);
-  if (lo > hi) return false;
-  out->mult = (int32_t)(r->mirrored ? -mult : mult);
-  out->bias = lo + (hi - lo) / 2;
-  out->shift = (uint8_t)shift;
-  return true;
+  const int64_t bias = lo + (hi - lo) / 2;
+  const double miss = (double)(lo - hi) / (double)mult;
+  if (miss >= best->miss || bias < -BIAS_LIMIT || bias >= BIAS_LIMIT) return false;
+  best->miss = miss;
+  best->requant = (bl_requant){
+      .mult = (int32_t)(r->mirrored ? -mult : mult), .bias = bias, .shift = (uint8_t)shift};
+  return lo <= hi;
 }
 
 // Every multiplier of the shift that the slope asks for, then of its neighbours, nearest first.
+// The first that meets all thresholds, or the one that misses them by least.
 static bool search(const rising *r, const thresholds *t, bl_requant *out) {
+  nearest best = {.miss = INFINITY};
   int32_t ideal;
   int base;
+  bool met = false;
   if (!split_scale(slope(r, t), &ideal, &base)) return false;
-  for (int64_t away = 0; away < MULT_HI; away++) {
+  for (int64_t away = 0; away < MULT_HI && !met; away++) {
     int64_t above = ideal + away, below = ideal - away;
-    if (try_mult(r, t, above, base, out) || try_mult(r, t, below, base, out) ||
-        try_mult(r, t, above / 2, base - 1, out) || try_mult(r, t, below * 2, base + 1, out))
-      return true;
+    met = try_mult(r, t, above, base, &best) || try_mult(r, t, below, base, &best) ||
+          try_mult(r, t, above / 2, base - 1, &best) || try_mult(r, t, below * 2, base + 1, &best);
   }
-  return false;
+  *out = best.requant;
+  return isfinite(best.miss);
 }
 
 static int64_t clamped(const bl_levels *levels, const bl_requant *requant, int64_t acc) {
