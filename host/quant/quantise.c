@@ -419,6 +419,24 @@ static void accumulator_range(const bl_stage *s, const bl_int_layer *layer, cons
   }
 }
 
+// The graph's quantiser clamps; so does what lies in front of it, where that is the same for all
+// channels, and it may be within the quantiser's range, where no line over accumulators would stop.
+static void exact_clamp(const bl_stage *s, bl_int_layer *layer) {
+  const double scale = s->quantiser.scale, zero = s->quantiser.zero_point;
+  const affine first = fold_after(s, 0);
+  layer->lo = (int32_t)s->q_lo;
+  layer->hi = (int32_t)s->q_hi;
+  if (s->quant_node->op != BL_FLOAT_QUANT) return;
+  for (uint32_t n = 1; n < s->out_c; n++) {
+    const affine f = fold_after(s, n);
+    if (f.lo != first.lo || f.hi != first.hi) return;
+  }
+  const double lo = fmax(s->q_lo, fmin(s->q_hi, first.lo / scale + zero));
+  const double hi = fmax(s->q_lo, fmin(s->q_hi, first.hi / scale + zero));
+  layer->lo = (int32_t)bl_qonnx_round(s->quant_node, lo);
+  layer->hi = (int32_t)bl_qonnx_round(s->quant_node, hi);
+}
+
 static bl_status exact_requant(bl_quantising *q, const bl_stage *s, const bl_int_tensor *in,
                                const bl_int_tensor *addend, bl_int_layer *layer, uint32_t n,
                                dequantiser d) {
@@ -427,8 +445,8 @@ static bl_status exact_requant(bl_quantising *q, const bl_stage *s, const bl_int
   int32_t zp = s->quantiser.zero_point;
   bl_levels levels = {.level = graph_level,
                       .context = &context,
-                      .level_lo = bipolar ? -1 : (int32_t)s->q_lo - zp,
-                      .level_hi = bipolar ? 0 : (int32_t)s->q_hi - zp};
+                      .level_lo = bipolar ? -1 : layer->lo - zp,
+                      .level_hi = bipolar ? 0 : layer->hi - zp};
   accumulator_range(s, layer, in, addend, n, &levels.acc_lo, &levels.acc_hi);
   bl_requant r;
   uint64_t wrong = bl_requant_fit(&levels, &r);
@@ -578,8 +596,7 @@ static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
   q->out->graph_was_quantised = q->out->graph_was_quantised || s->quantised || s->dynamic;
   q->out->linear_count += s->quantised && !exact;
   if (exact) {
-    layer->lo = (int32_t)s->q_lo;
-    layer->hi = (int32_t)s->q_hi;
+    exact_clamp(s, layer);
   } else if (out->format.kind != BL_FORMAT_ACC) {
     BL_TRY(set_clamp(q, s, &looked_up, layer));
   }
