@@ -14,6 +14,7 @@ enum { MAX_PULL = 20, MOST_POWER = 12, LEAST_RATIO_BITS = 9, MAX_RAISE = 24, GRO
 // 2^(-1 .. 1), in steps of a quarter.
 enum { MAX_PULL_PROJECTED = 16, SCALES = 9 };
 #define NEAR 1.25 // 1 dB
+#define FLOAT_NOISE 1e-6
 
 // The scale of a channel's projected weights on their own; 1 for what is added as it is.
 static double other_scale(const bl_addition *a, uint32_t n, int8_t *integers) {
@@ -252,11 +253,22 @@ static bl_status pull_scales(bl_addition *a, bl_addition_cost *cost, bl_error *e
   return status;
 }
 
+// Are all ratios powers of two, but for the rounding of scales that are floats in their file?
+static bool are_powers(const bl_addition *a) {
+  for (uint32_t n = 0; n < a->channels; n++) {
+    const double exact = fabs(a->scale[n] * a->unit[n]);
+    if (fabs(exact / exp2(rint(log2(exact))) - 1) > FLOAT_NOISE) return false;
+  }
+  return true;
+}
+
+// Powers of two need no more bits than they have.
 static bl_status round_ratios(bl_addition *a, bl_addition_cost *cost, bl_error *err) {
   double least = INFINITY;
   for (uint32_t n = 0; n < a->channels; n++)
     least = fmin(least, fabs(1 / (a->scale[n] * a->unit[n])));
-  double raise = fmax(0, LEAST_RATIO_BITS - floor(log2(least)));
+  double raise =
+      fmax(0, are_powers(a) ? -rint(log2(least)) : LEAST_RATIO_BITS - floor(log2(least)));
   a->raise = (uint8_t)fmin(raise, MAX_RAISE);
   for (uint32_t n = 0; n < a->channels; n++) {
     double exact = ldexp(1 / (a->scale[n] * a->unit[n]), a->raise), d = rint(exact);

@@ -206,7 +206,18 @@ static void additions(void **state) {
     }
     assert_true(fabs(cost.sqnr - 10 * log10(signal / noise)) < 1e-6);
     assert_true(cost.sqnr_alone - cost.sqnr < 6.1);
-    a.weights = NULL; // fixed integers: the ratio is rounded to nine bits or more
+    a.weights = NULL; // fixed integers: powers of two stay, from scales that are floats too
+    for (int n = 0; n < CHANNELS; n++)
+      scale[n] = (double)(float)scale[n];
+    assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_OK);
+    int32_t least = INT32_MAX;
+    for (int n = 0; n < CHANNELS; n++) {
+      assert_true(ratio[n] > 0 && (ratio[n] & (ratio[n] - 1)) == 0);
+      least = ratio[n] < least ? ratio[n] : least;
+      assert_true(fabs(scale[n] * unit[n] * ratio[n] / ldexp(1, a.raise) - 1) < 1e-6);
+    }
+    assert_true(least == 1 || a.raise == 0);
+    scale[2] *= 1.1; // the others are rounded to nine bits or more
     assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_OK);
     for (int n = 0; n < CHANNELS; n++) {
       double exact = ldexp(1, a.raise) / (scale[n] * unit[n]);
