@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Quantisation-aware training: a transform for every tensor that the device will hold in integers,
+// so that the network learns with their rounding, and the trained graph with Quant and BipolarQuant
+// nodes (QONNX), which `compress` takes literally.
+//
+// Quantised are, by what lowering makes of the graph: weights of convolutions and products, one
+// step an output channel, symmetric (-(2^(bits-1) - 1) up; one bit: sign times the mean magnitude);
+// the output of each future layer, one step a tensor, unsigned where calibration sees nothing
+// negative, else symmetric; not the network's output, whose accumulators leave as they are. Steps
+// are learned (LSQ). The network's input has 8 bits and a fixed range, as have the indices of
+// tables. Where a sum is taken inside a layer's accumulators, the steps of that layer's weights
+// follow from those of its two operands, so that the ratio of scales stays the power of two that
+// post-training quantisation would choose, and no gradient flows through them; not for 1-bit
+// weights, whose ratio is rounded to nine bits when the graph is compressed.
+#ifndef BITLOOM_HOST_TRAIN_QUANT_AWARE_H
+#define BITLOOM_HOST_TRAIN_QUANT_AWARE_H
+
+#include "host/quant/quantise.h"
+#include "host/train/train_net.h"
+
+typedef struct bl_quant_aware bl_quant_aware;
+
+typedef struct {
+  unsigned weight_bits, activation_bits; // 1..8, all layers
+} bl_quant_aware_options;
+
+// `graph` is the one to be trained; `one` is the same file imported with a batch of 1, and ends as
+// the graph that bl_quant_aware_store would make of it now. Calibration gives the first steps of
+// activations. `graph` must outlive *aware. Errors: USAGE (bits, no calibration), UNSUPPORTED names
+// the node that is no integer layer, FORMAT, MEMORY.
+BL_MUST_USE bl_status bl_quant_aware_open(const bl_float_graph *graph, bl_float_graph *one,
+                                          const bl_quant_aware_options *options,
+                                          const bl_calibration *calibration, bl_quant_aware **aware,
+                                          bl_error *err);
+void bl_quant_aware_close(bl_quant_aware *aware);
+// For bl_train_options; *aware must outlive the net.
+const bl_train_transform *bl_quant_aware_transforms(const bl_quant_aware *aware, uint32_t *count);
+// After bl_train_open, before the first forward: what steps follow from is the net's from now on.
+// `relative`: the optimiser's steps do not grow with the gradient (AdamW), so each learned step
+// gets a rate in proportion to its own size.
+void bl_quant_aware_attach(bl_quant_aware *aware, bl_train_net *net, bool relative);
+// After bl_train_store into the same graph: adds the nodes. Errors: MISMATCH, MEMORY.
+BL_MUST_USE bl_status bl_quant_aware_store(const bl_quant_aware *aware, bl_float_graph *graph,
+                                           bl_error *err);
+
+#endif

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of quantisation-aware training share: the tensors that are quantised.
+#ifndef BITLOOM_HOST_TRAIN_QUANT_AWARE_INTERNAL_H
+#define BITLOOM_HOST_TRAIN_QUANT_AWARE_INTERNAL_H
+
+#include "host/train/fake_quant.h"
+#include "host/train/quant_aware.h"
+
+// An element-wise factor of channel n between a product and the sum that it goes into: a batch
+// norm's gamma / sqrt(variance + epsilon), or a constant that multiplies or divides.
+typedef struct {
+  bl_float_op op;
+  int32_t value, variance; // in the training graph
+  const float *data, *variances;
+  size_t count; // 1 or the channels
+  double epsilon;
+} bl_quant_factor;
+
+enum { BL_QUANT_MAX_FACTORS = BL_LOWER_MAX_POSTS };
+
+// A quantised tensor.
+typedef struct bl_quant_point {
+  bl_fake_quant quant;
+  unsigned bits;
+  char *value;   // name
+  int32_t index; // in the training graph
+  int32_t one;   // in the graph of batch 1
+  bool weight;   // else data
+  bool learns;   // its steps are parameters
+  float *first;  // [channels] steps at the start
+  float *steps;  // [channels] steps of the last forward
+  const float *learned;
+  // Weights in front of a sum: step[n] = addend / (in * product of factors * ratio[n]).
+  const struct bl_quant_point *in, *addend; // NULL: not tied
+  double *ratio;
+  bl_quant_factor factors[BL_QUANT_MAX_FACTORS];
+  uint32_t factor_count;
+} bl_quant_point;
+
+struct bl_quant_aware {
+  bl_arena *arena;
+  const bl_float_graph *graph;
+  bl_quant_aware_options options;
+  bl_quant_point *points;
+  uint32_t point_count;
+  bl_train_transform *transforms; // [point_count]
+};
+
+// While points are found.
+typedef struct {
+  bl_quant_aware *aware;
+  bl_float_graph *one;
+  const bl_calibration *calibration;
+  bl_float_session *session;
+  bl_lowered lowered;
+  bl_arena *scratch;
+  bl_error *err;
+} bl_quant_finding;
+
+bl_status bl_quant_no_memory(bl_error *err);
+// The steps that a point's tensor has now: step[channels]. `x` is the tensor, of `count` elements.
+void bl_quant_steps(const bl_quant_point *point, const float *x, size_t count, float *step);
+// The value of that name, -1: none.
+int32_t bl_quant_value(const bl_float_graph *graph, const char *name);
+// quant_points.c: all points, from the stages of the graph of batch 1.
+BL_MUST_USE bl_status bl_quant_find(bl_quant_finding *finding);
+// quant_tie.c: ties the weights of stage `stage` where it takes a sum. `in` and `addend` are the
+// points of its operands.
+BL_MUST_USE bl_status bl_quant_tie(const bl_quant_finding *finding, const bl_stage *stage,
+                                   bl_quant_point *point, const bl_quant_point *in,
+                                   const bl_quant_point *addend);
+
+#endif

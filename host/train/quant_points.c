@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is quantised: the tensors behind the stages of lowering, and their first steps.
+#include <math.h>
+#include <string.h>
+
+#include "host/train/quant_aware_internal.h"
+
+enum { INPUT_BITS = 8 };
+
+// ---- Which
+
+static bool is_product(bl_float_op op) {
+  return op == BL_FLOAT_CONV || op == BL_FLOAT_GEMM || op == BL_FLOAT_MATMUL;
+}
+
+// The node whose weights a stage has; NULL: it has none of a graph's.
+static const bl_node *product_of(const bl_float_graph *g, const bl_stage *s) {
+  for (uint32_t n = 0; n < g->node_count; n++)
+    if (g->nodes[n].name == s->name)
+      return is_product(g->nodes[n].op) && !s->unit_weights ? &g->nodes[n] : NULL;
+  return NULL;
+}
+
+static bl_quant_point *point_at(const bl_quant_aware *a, int32_t one) {
+  for (uint32_t k = 0; k < a->point_count; k++)
+    if (a->points[k].one == one) return &a->points[k];
+  return NULL;
+}
+
+static bl_status add_point(bl_quant_finding *f, int32_t one, size_t channels,
+                           bl_quant_point **point) {
+  bl_quant_aware *a = f->aware;
+  const char *name = f->one->values[one].name;
+  bl_quant_point *p = *point = &a->points[a->point_count];
+  *p = (bl_quant_point){.one = one, .index = bl_quant_value(a->graph, name)};
+  p->quant.channels = channels;
+  if (p->index < 0)
+    return bl_fail(f->err, BL_ERR_UNSUPPORTED,
+                   "--bits: value %s is there with a batch of 1 only; export the model otherwise",
+                   name == NULL ? "without a name" : name);
+  p->value = bl_arena_strndup(a->arena, name, strlen(name));
+  p->first = bl_arena_alloc(a->arena, channels, sizeof *p->first);
+  if (p->value == NULL || p->first == NULL) return bl_quant_no_memory(f->err);
+  p->learned = p->first;
+  a->point_count++;
+  return BL_OK;
+}
+
+static bl_status add_weights(bl_quant_finding *f, const bl_node *node) {
+  const bl_value *w = bl_node_weights(f->one, node);
+  const int32_t one = (int32_t)(w - f->one->values);
+  const bool last = node->op != BL_FLOAT_CONV &&
+                    (node->op == BL_FLOAT_MATMUL || bl_node_int(node, "transB", 0) == 0);
+  const size_t channels = (size_t)w->dims[last ? w->rank - 1 : 0];
+  bl_quant_point *p;
+  if (point_at(f->aware, one) != NULL) return BL_OK; // weights that two nodes share
+  BL_TRY(add_point(f, one, channels, &p));
+  p->weight = true;
+  p->bits = f->aware->options.weight_bits;
+  p->quant.binary = p->quant.mean_step = p->bits == 1;
+  p->learns = p->bits > 1;
+  p->quant.hi = (1 << (p->bits - 1)) - 1;
+  p->quant.lo = -p->quant.hi;
+  p->quant.channels_last = last;
+  if (p->quant.mean_step) return BL_OK;
+  p->quant.gradient_scale = 1 / sqrt((double)(w->count / channels) * p->quant.hi);
+  bl_fake_quant_means(&p->quant, w->f, w->count, 2 / sqrt(p->quant.hi), p->first);
+  return BL_OK;
+}
+
+// The network's input behind the scaling that moves into the preprocessing.
+static int32_t input_value(const bl_float_graph *g) {
+  int32_t at = g->inputs[0], scaled = at;
+  for (uint32_t n = 0; n < g->node_count; n++) {
+    const bl_node *node = &g->nodes[n];
+    const bool same = node->op == BL_FLOAT_IDENTITY || node->op == BL_FLOAT_TRANSPOSE ||
+                      node->op == BL_FLOAT_RESHAPE || node->op == BL_FLOAT_FLATTEN;
+    const bool affine = node->op == BL_FLOAT_ADD || node->op == BL_FLOAT_SUB ||
+                        node->op == BL_FLOAT_MUL || node->op == BL_FLOAT_DIV;
+    const bool second = node->input_count == 2 && node->inputs[1] == at;
+    if (node->input_count == 0 || (node->inputs[0] != at && !second)) continue;
+    const bl_value *other = affine ? bl_node_input(g, node, second ? 0 : 1) : NULL;
+    if (!same && (other == NULL || other->f == NULL || other->count != 1)) break;
+    at = node->outputs[0];
+    if (affine) scaled = at;
+  }
+  return scaled;
+}
+
+// Does only one node read everything up to the scaled input? Else each reader takes it as it is.
+static bool one_reader(const bl_float_graph *g, int32_t value) {
+  uint32_t readers = 0;
+  for (uint32_t n = 0; n < g->node_count; n++)
+    for (uint32_t k = 0; k < g->nodes[n].input_count; k++)
+      readers += g->nodes[n].inputs[k] == value;
+  return readers == 1;
+}
+
+// A maximum of integers is one of them: nothing to be rounded.
+static bool only_pools(const bl_stage *s) {
+  return s->unit_weights && s->pooled && s->post_count == 0 && s->addend == BL_STAGE_NONE &&
+         s->window.kernel_h == 1 && s->window.kernel_w == 1 && s->function == NULL;
+}
+
+// A stage whose integers are those of the concatenation that its copy goes into.
+static bool is_tied(const bl_lowered *l, uint32_t stage) {
+  for (uint32_t k = 0; k < l->stage_count; k++)
+    if (l->stages[k].ties_input && l->stages[k].input == (int32_t)stage) return true;
+  return false;
+}
+
+static bool has_own_integers(const bl_quant_finding *f, uint32_t k) {
+  const bl_stage *s = &f->lowered.stages[k];
+  return k + 1 < f->lowered.stage_count && !s->is_part && !only_pools(s) &&
+         !is_tied(&f->lowered, k) && s->value != bl_train_logits(f->one) &&
+         s->value != f->one->outputs[0];
+}
+
+static bl_status add_data(bl_quant_finding *f, int32_t value, bool learns) {
+  bl_quant_point *p;
+  if (point_at(f->aware, value) != NULL) return BL_OK;
+  BL_TRY(add_point(f, value, 1, &p));
+  p->learns = learns;
+  p->bits = learns ? f->aware->options.activation_bits : INPUT_BITS;
+  return BL_OK;
+}
+
+static bl_status add_points(bl_quant_finding *f) {
+  const bl_lowered *l = &f->lowered;
+  int32_t input = input_value(f->one);
+  if (!one_reader(f->one, f->one->inputs[0])) input = f->one->inputs[0];
+  BL_TRY(add_data(f, input, false));
+  for (uint32_t k = 0; k < l->stage_count; k++) {
+    const bl_stage *s = &l->stages[k];
+    const bl_node *node = product_of(f->one, s);
+    if (node != NULL) BL_TRY(add_weights(f, node));
+    if (s->function != NULL) BL_TRY(add_data(f, s->index_value, false));
+    if (has_own_integers(f, k)) BL_TRY(add_data(f, s->value, true));
+  }
+  return BL_OK;
+}
+
+// ---- First steps of data
+
+static bl_status observe(const bl_quant_finding *f, bl_observer *observers, bool second) {
+  const bl_quant_aware *a = f->aware;
+  float *in = bl_float_session_input(f->session, 0)->f;
+  for (size_t i = 0; i < f->calibration->count; i++) {
+    BL_TRY(f->calibration->read(f->calibration->context, i, in, f->err));
+    BL_TRY(bl_float_session_run(f->session, f->err));
+    for (uint32_t k = 0; k < a->point_count; k++) {
+      if (a->points[k].weight) continue;
+      const bl_value *v = bl_float_session_value(f->session, a->points[k].one);
+      if (second)
+        bl_observer_count(&observers[k], v->f, v->count);
+      else
+        BL_TRY(bl_observer_range(&observers[k], v->f, v->count, f->err));
+    }
+  }
+  return BL_OK;
+}
+
+// The table that a value is the index of, or the result of.
+static const bl_function *table_at(const bl_lowered *l, int32_t value, bool index) {
+  for (uint32_t k = 0; k < l->stage_count; k++) {
+    const bl_stage *s = &l->stages[k];
+    if (s->function != NULL && (index ? s->index_value : s->value) == value) return s->function;
+  }
+  return NULL;
+}
+
+static bl_quantiser quantiser_of(const bl_quant_finding *f, bl_quant_point *p,
+                                 const bl_observer *o) {
+  const bl_function *indexed = table_at(&f->lowered, p->one, true);
+  if (!p->learns && indexed != NULL) return bl_function_index(indexed, o, BL_RANGE_MSE);
+  if (!p->learns) return bl_observer_input(o);
+  // what a table gives has two bits where it has a sign
+  if (p->bits == 1 && o->min < 0 && table_at(&f->lowered, p->one, false) != NULL) p->bits = 2;
+  return bl_observer_activation(o, p->bits, BL_RANGE_MSE);
+}
+
+static void set_quantiser(const bl_quant_finding *f, bl_quant_point *p, bl_quantiser q) {
+  const double elements = (double)f->one->values[p->one].count;
+  p->quant.binary = q.format.kind == BL_FORMAT_B1;
+  p->quant.hi = bl_format_max(q.format);
+  p->quant.lo = q.format.kind != BL_FORMAT_S ? 0 : p->learns ? -p->quant.hi : -p->quant.hi - 1;
+  p->quant.zero = q.zero_point;
+  p->first[0] = (float)q.scale;
+  p->quant.gradient_scale = 1 / sqrt(elements * p->quant.hi);
+}
+
+static bl_status calibrate(bl_quant_finding *f) {
+  const bl_quant_aware *a = f->aware;
+  bl_observer *observers = bl_arena_alloc(f->scratch, a->point_count, sizeof *observers);
+  if (observers == NULL) return bl_quant_no_memory(f->err);
+  for (uint32_t k = 0; k < a->point_count; k++)
+    bl_observer_init(&observers[k]);
+  BL_TRY(observe(f, observers, false));
+  BL_TRY(observe(f, observers, true));
+  for (uint32_t k = 0; k < a->point_count; k++)
+    if (!a->points[k].weight)
+      set_quantiser(f, &a->points[k], quantiser_of(f, &a->points[k], &observers[k]));
+  return BL_OK;
+}
+
+// ---- Sums
+
+// The point whose integers a stage's output has; NULL: they are not of one.
+static const bl_quant_point *integers_of(const bl_quant_finding *f, int32_t stage) {
+  const bl_lowered *l = &f->lowered;
+  while (stage >= 0 && only_pools(&l->stages[stage]))
+    stage = l->stages[stage].input;
+  if (stage == BL_STAGE_INPUT) return &f->aware->points[0];
+  return stage < 0 ? NULL : point_at(f->aware, l->stages[stage].value);
+}
+
+static bl_status tie_sums(bl_quant_finding *f) {
+  for (uint32_t k = 0; k < f->lowered.stage_count; k++) {
+    const bl_stage *s = &f->lowered.stages[k];
+    const bl_node *node = product_of(f->one, s);
+    if (s->addend == BL_STAGE_NONE || node == NULL) continue;
+    const bl_value *w = bl_node_weights(f->one, node);
+    bl_quant_point *p = point_at(f->aware, (int32_t)(w - f->one->values));
+    const bl_quant_point *in = integers_of(f, s->input), *addend = integers_of(f, s->addend);
+    if (p->learns && in != NULL && addend != NULL) BL_TRY(bl_quant_tie(f, s, p, in, addend));
+  }
+  return BL_OK;
+}
+
+bl_status bl_quant_find(bl_quant_finding *f) {
+  bl_quant_aware *a = f->aware;
+  const size_t most = 3 * (size_t)f->lowered.stage_count + 1;
+  a->points = bl_arena_alloc(a->arena, most, sizeof *a->points);
+  if (a->points == NULL) return bl_quant_no_memory(f->err);
+  BL_TRY(add_points(f));
+  BL_TRY(calibrate(f));
+  return tie_sums(f);
+}
