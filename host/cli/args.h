@@ -22,7 +22,6 @@ typedef enum {
 } bl_cli_command;
 
 typedef enum { BL_CLI_FUNCTIONAL, BL_CLI_RTL, BL_CLI_NETLIST, BL_CLI_FLOAT } bl_cli_device;
-typedef enum { BL_CLI_MINMAX, BL_CLI_MSE } bl_cli_range;
 typedef enum { BL_CLI_NEAREST, BL_CLI_GPTQ } bl_cli_rounding;
 typedef enum { BL_CLI_NO_BIAS, BL_CLI_EMPIRICAL } bl_cli_bias;
 typedef enum { BL_CLI_TINY, BL_CLI_DEFAULT, BL_CLI_WIDE } bl_cli_config;
@@ -49,7 +48,7 @@ typedef struct {
   bl_cli_reals scale, mean, std;
   const char *trace, *profile, *plant_fault, *outputs;
   int64_t trace_layer; // -1: not given
-  double stalls, clock_mhz;
+  double stalls, clock_mhz, percentile; // percentile 0: not given
   uint64_t seed, shards;
   bool fuse_adds, no_compare;
 

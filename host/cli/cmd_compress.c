@@ -95,13 +95,20 @@ static const bl_config *config_of(const work *w) {
   return &BL_CONFIGS[w->args->config < 0 ? BL_CLI_DEFAULT : w->args->config];
 }
 
+static bl_range_method range_of(const bl_cli_args *args) {
+  static const bl_range_method methods[] = {BL_RANGE_MINMAX, BL_RANGE_MSE, BL_RANGE_PERCENTILE,
+                                            BL_RANGE_ENTROPY, BL_RANGE_AVERAGE};
+  return args->range < 0 ? BL_RANGE_MSE : methods[args->range];
+}
+
 static bl_status quantise(work *w, bl_error *err) {
   // One device for all, so that a network's integers do not depend on where it is to run.
   bl_compile_options device = {&BL_CONFIGS[BL_CLI_DEFAULT], 0};
   bl_quantise_options options = {
       .weight_bits = NOT_GIVEN,
       .activation_bits = NOT_GIVEN,
-      .range = w->args->range == BL_CLI_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE,
+      .range = range_of(w->args),
+      .percentage = w->args->percentile,
       .rounding = w->args->rounding == BL_CLI_GPTQ ? BL_ROUNDING_GPTQ : BL_ROUNDING_NEAREST,
       .bias_correction =
           w->args->bias_correction == BL_CLI_EMPIRICAL ? BL_BIAS_EMPIRICAL : BL_BIAS_NONE,

@@ -63,8 +63,10 @@ bl_status bl_quantise_calibrate(bl_quantising *q) {
   float *scaled =
       bl_arena_alloc(q->scratch, bl_float_session_input(q->session, 0)->count, sizeof *scaled);
   if (q->observers == NULL || q->indices == NULL || scaled == NULL) return bl_quantise_no_memory(q);
-  for (size_t k = 0; k < count; k++)
+  for (size_t k = 0; k < count; k++) {
     bl_observer_init(&q->observers[k]);
+    if (q->options->percentage > 0) q->observers[k].percentage = q->options->percentage;
+  }
   for (size_t k = 0; k < count; k++)
     bl_observer_init(&q->indices[k]);
   if (!needs_calibration(q)) return BL_OK;

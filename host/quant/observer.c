@@ -4,12 +4,16 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/quant/range.h"
+
 enum { CLIP_STEPS = 100 };
+#define PERCENTAGE 99.99
 
 void bl_observer_init(bl_observer *observer) {
   memset(observer, 0, sizeof *observer);
   observer->min = INFINITY;
   observer->max = -INFINITY;
+  observer->percentage = PERCENTAGE;
 }
 
 bl_status bl_observer_range(bl_observer *observer, const float *values, size_t count,
@@ -26,12 +30,16 @@ bl_status bl_observer_range(bl_observer *observer, const float *values, size_t c
 
 void bl_observer_count(bl_observer *observer, const float *values, size_t count) {
   double span = observer->max - observer->min;
-  double factor = span > 0 ? BL_OBSERVER_BINS / span : 0;
+  double factor = span > 0 ? BL_OBSERVER_BINS / span : 0, peak = 0;
   for (size_t i = 0; i < count; i++) {
     double at = ((double)values[i] - observer->min) * factor;
     size_t bin = at > 0 ? (size_t)at : 0;
     observer->bins[bin < BL_OBSERVER_BINS ? bin : BL_OBSERVER_BINS - 1]++;
+    peak = fmax(peak, fabs((double)values[i]));
   }
+  const double largest = fmax(observer->max, -observer->min);
+  observer->samples++;
+  if (largest > 0) observer->peaks += (uint64_t)rint(ldexp(peak / largest, BL_OBSERVER_PEAK_BITS));
 }
 
 static double bin_centre(const bl_observer *observer, size_t bin) {
@@ -73,6 +81,20 @@ static double mean_magnitude(const bl_observer *observer) {
   return count > 0 && sum > 0 ? sum / count : 1.0;
 }
 
+// The largest magnitude that integers up to `top` are to reach.
+static double reach_of(const bl_observer *o, double largest, double top, bl_range_method method) {
+  switch (method) {
+  case BL_RANGE_PERCENTILE:
+    return bl_range_percentile(o, o->percentage);
+  case BL_RANGE_ENTROPY:
+    return bl_range_entropy(o, (unsigned)top + 1);
+  case BL_RANGE_AVERAGE:
+    return bl_range_average(o);
+  default:
+    return largest;
+  }
+}
+
 bl_quantiser bl_observer_activation(const bl_observer *observer, unsigned bits,
                                     bl_range_method method) {
   bl_quantiser q = {{BL_FORMAT_U, (uint8_t)bits}, 1.0, 0};
@@ -85,7 +107,12 @@ bl_quantiser bl_observer_activation(const bl_observer *observer, unsigned bits,
   if (!(largest > 0) || isinf(largest)) return q;
   double hi = bl_format_max(q.format);
   double lo = q.format.kind == BL_FORMAT_S ? -hi : 0;
-  q.scale = method == BL_RANGE_MSE ? best_scale(observer, largest, lo, hi) : largest / hi;
+  if (method == BL_RANGE_MSE) {
+    q.scale = best_scale(observer, largest, lo, hi);
+    return q;
+  }
+  double reach = reach_of(observer, largest, hi, method);
+  q.scale = (reach > 0 ? reach : largest) / hi;
   return q;
 }
 

@@ -10,23 +10,29 @@
 #include "host/base/error.h"
 #include "host/graph/int_graph.h"
 
-enum { BL_OBSERVER_BINS = 2048 };
+enum { BL_OBSERVER_BINS = 2048, BL_OBSERVER_PEAK_BITS = 32 };
 
 typedef enum {
-  BL_RANGE_MINMAX, // the whole observed range
-  BL_RANGE_MSE     // the clipping that minimises the mean squared error over the histogram
+  BL_RANGE_MINMAX,     // the whole observed range
+  BL_RANGE_MSE,        // the clipping that minimises the mean squared error over the histogram
+  BL_RANGE_PERCENTILE, // see range.h for this and what follows
+  BL_RANGE_ENTROPY,
+  BL_RANGE_AVERAGE
 } bl_range_method;
 
 typedef struct {
   double min, max;                 // of everything observed; min > max while nothing was
   uint64_t bins[BL_OBSERVER_BINS]; // equal parts of min..max
+  uint64_t samples, peaks; // calls of bl_observer_count, and the sum of their largest magnitudes
+                           // in units of 2^-BL_OBSERVER_PEAK_BITS of the largest of all
+  double percentage;       // of BL_RANGE_PERCENTILE
 } bl_observer;
 
 void bl_observer_init(bl_observer *observer);
 // First pass. Errors: FORMAT for a value that is not finite.
 BL_MUST_USE bl_status bl_observer_range(bl_observer *observer, const float *values, size_t count,
                                         bl_error *err);
-// Second pass, over the same values.
+// Second pass, over the same values, a sample a call.
 void bl_observer_count(bl_observer *observer, const float *values, size_t count);
 
 // A tensor's quantisation: real = scale * (q - zero_point), q of `format`.

@@ -130,6 +130,11 @@ static bl_status keep_codebook(const bl_quantising *q, const bl_stage *s, bl_are
   return BL_OK;
 }
 
+// The rule for ranges that do not follow from a histogram of magnitudes.
+static bl_range_method own_range(const bl_quantising *q) {
+  return q->options->range == BL_RANGE_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE;
+}
+
 // Integers and their scale for each channel.
 static void make_weights(const bl_quantising *q, const bl_stage *s, bl_int_layer *layer,
                          double *scale) {
@@ -143,11 +148,11 @@ static void make_weights(const bl_quantising *q, const bl_stage *s, bl_int_layer
     const float *w = s->weights + n * fan;
     int8_t *out = layer->weights + n * fan;
     if (codebook != NULL) {
-      scale[n] = bl_codebook_quantise(codebook, w, fan, q->options->range, out);
+      scale[n] = bl_codebook_quantise(codebook, w, fan, own_range(q), out);
       continue;
     }
     if (!s->unit_weights && s->weight_scale == NULL) {
-      scale[n] = bl_quantise_weights(w, fan, q->options->weight_bits, q->options->range, out);
+      scale[n] = bl_quantise_weights(w, fan, q->options->weight_bits, own_range(q), out);
       continue;
     }
     scale[n] = s->unit_weights ? 1.0 : s->weight_scale[n];
@@ -500,7 +505,7 @@ static bl_status make_table(const bl_quantising *q, const bl_stage *s, bl_int_gr
   const bl_quantiser i =
       s->index_quantised
           ? s->index_quantiser
-          : bl_function_index(s->function, &q->indices[s - q->lowered.stages], q->options->range);
+          : bl_function_index(s->function, &q->indices[s - q->lowered.stages], own_range(q));
   const int32_t top = bl_format_max(out->format);
   bl_function_output output = {
       {out->format, out->scale, out->zero_point}, bl_format_min(out->format), top, s->quant_node};

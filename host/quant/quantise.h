@@ -24,7 +24,9 @@ typedef enum {
 
 typedef struct {
   unsigned weight_bits, activation_bits; // 1..8, every layer; the network's input has 8
-  bl_range_method range;
+  bl_range_method range; // of activations; weights: minmax with minmax, else mse, and so where a
+                         // function is tabulated
+  double percentage;     // of BL_RANGE_PERCENTILE, 0..100; 0: 99.99
   bl_rounding rounding;
   bl_bias_correction bias_correction;
   unsigned output_bits; // of the network's output, 1..8; 0: int32 accumulators, nothing is lost

@@ -36,7 +36,7 @@ static void good_lines(void **state) {
   assert_string_equal(a.bits, "w4a4");
   assert_string_equal(a.calib, "d.npz");
   assert_string_equal(a.output, "o");
-  assert_int_equal(a.range, BL_CLI_MSE);
+  assert_int_equal(a.range, 1);
   assert_int_equal(a.config, BL_CLI_WIDE);
   assert_int_equal(a.layout, BL_CLI_NHWC);
   assert_int_equal(a.device, -1);

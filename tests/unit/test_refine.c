@@ -3,6 +3,7 @@
 // bias correction against means computed here, whole networks for order and for bad input; and,
 // where the data is there, what it makes of ResNet-8.
 #include "host/quant/gptq.h"
+#include "host/quant/range.h"
 #include "tests/support/run_command.h"
 #include "tests/unit/small_net.h"
 
@@ -109,6 +110,54 @@ static void bad_moments(void **state) {
   assert_null(gptq);
 }
 
+// ---- Ranges
+
+// Sixteen steps over a quarter of the range, each of its own height, and one value at the far end:
+// sixteen levels lose nothing but that value where they end with the steps. Half of that range is
+// as fine, but cuts off half of the values; more of it mixes steps.
+static void entropy(void **state) {
+  (void)state;
+  static bl_observer o;
+  bl_observer_init(&o);
+  o.min = 0;
+  o.max = 8;
+  for (int b = 0; b < BL_OBSERVER_BINS / 4; b++)
+    o.bins[b] = (uint64_t)(1000 + 300 * (b / 32 * 7 % 16));
+  o.bins[BL_OBSERVER_BINS - 1] = 1;
+  assert_true(fabs(bl_range_entropy(&o, 16) - 2) < 1e-12);
+  const bl_quantiser q = bl_observer_activation(&o, 4, BL_RANGE_ENTROPY);
+  assert_true(fabs(q.scale - 2.0 / 15) < 1e-12);
+  // the same of negative values too: eight magnitudes of four bits with a sign
+  bl_observer_init(&o);
+  o.min = -8;
+  o.max = 8;
+  for (int b = 0; b < BL_OBSERVER_BINS / 8; b++) {
+    const uint64_t count = (uint64_t)(1000 + 300 * (b / 32 * 3 % 8));
+    o.bins[BL_OBSERVER_BINS / 2 + b] = o.bins[BL_OBSERVER_BINS / 2 - 1 - b] = count;
+  }
+  o.bins[0] = 1;
+  assert_true(fabs(bl_range_entropy(&o, 8) - 2) < 1e-12);
+}
+
+static void percentile_and_average(void **state) {
+  (void)state;
+  static bl_observer o;
+  static float v[1000];
+  bl_error err = {0};
+  bl_observer_init(&o);
+  for (int i = 0; i < 1000; i++)
+    v[i] = (float)(i % 2 == 0 ? i + 1 : -i - 1) / 1000; // every magnitude up to 1
+  assert_int_equal(bl_observer_range(&o, v, 1000, &err), BL_OK);
+  for (int i = 0; i < 1000; i += 100)
+    bl_observer_count(&o, v + i, 100); // peaks of 0.1 .. 1, of mean 0.55
+  assert_true(fabs(bl_range_percentile(&o, 90) - 0.9) < 0.003);
+  assert_true(bl_range_percentile(&o, 100) == 1);
+  assert_true(fabs(bl_range_average(&o) - 0.55) < 1e-6);
+  o.percentage = 50;
+  const bl_quantiser q = bl_observer_activation(&o, 8, BL_RANGE_PERCENTILE);
+  assert_true(fabs(q.scale * 127 - 0.5) < 0.003);
+}
+
 // ---- Whole networks
 
 enum { SAMPLES = 40, INPUTS = 2 * 6 * 6, OUTPUTS = 4 };
@@ -161,10 +210,10 @@ static bl_float_graph *network(void) {
 }
 
 static bl_quantised quantised(const bl_float_graph *graph, sample_set *set, bl_rounding rounding,
-                              bl_bias_correction bias) {
+                              bl_bias_correction bias, bl_range_method range) {
   const bl_quantise_options options = {.weight_bits = 3,
                                        .activation_bits = 8,
-                                       .range = BL_RANGE_MSE,
+                                       .range = range,
                                        .rounding = rounding,
                                        .bias_correction = bias};
   const bl_calibration calibration = {read_sample, set, SAMPLES};
@@ -204,7 +253,7 @@ static void whole_network(void **state) {
     bl_float_graph *graph = network();
     for (int k = 0; k < 4; k++) {
       bl_quantised q = quantised(graph, &set, k % 2 == 0 ? BL_ROUNDING_NEAREST : BL_ROUNDING_GPTQ,
-                                 k < 2 ? BL_BIAS_NONE : BL_BIAS_EMPIRICAL);
+                                 k < 2 ? BL_BIAS_NONE : BL_BIAS_EMPIRICAL, BL_RANGE_MSE);
       sums[k] += error_of(graph, &q, &set, &bias);
       if (k >= 2) assert_true(bias < 1e-4);
       bl_arena_free(q.graph->arena);
@@ -270,18 +319,20 @@ static void any_order(void **state) {
   static sample_set set;
   random_samples(&set);
   bl_float_graph *graph = network();
-  bl_quantised first = quantised(graph, &set, BL_ROUNDING_GPTQ, BL_BIAS_EMPIRICAL);
-  for (int round = 0; round < 5; round++) {
+  for (int range = BL_RANGE_MINMAX; range <= BL_RANGE_AVERAGE; range++) {
+    bl_quantised first =
+        quantised(graph, &set, BL_ROUNDING_GPTQ, BL_BIAS_EMPIRICAL, (bl_range_method)range);
     for (size_t k = SAMPLES - 1; k > 0; k--) {
       const size_t other = next_random() % (k + 1), held = set.order[k];
       set.order[k] = set.order[other];
       set.order[other] = held;
     }
-    bl_quantised again = quantised(graph, &set, BL_ROUNDING_GPTQ, BL_BIAS_EMPIRICAL);
+    bl_quantised again =
+        quantised(graph, &set, BL_ROUNDING_GPTQ, BL_BIAS_EMPIRICAL, (bl_range_method)range);
     same_graph(first.graph, again.graph);
+    bl_arena_free(first.graph->arena);
     bl_arena_free(again.graph->arena);
   }
-  bl_arena_free(first.graph->arena);
   bl_float_graph_free(graph);
 }
 
@@ -341,10 +392,16 @@ static void resnet8(void **state) {
 int main(void) {
   take_seed();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(by_hand),         cmocka_unit_test(against_all_integers),
-      cmocka_unit_test(bad_moments),     cmocka_unit_test(known_bias),
-      cmocka_unit_test(whole_network),   cmocka_unit_test(any_order),
-      cmocka_unit_test(bad_calibration), cmocka_unit_test(resnet8),
+      cmocka_unit_test(by_hand),
+      cmocka_unit_test(against_all_integers),
+      cmocka_unit_test(bad_moments),
+      cmocka_unit_test(entropy),
+      cmocka_unit_test(percentile_and_average),
+      cmocka_unit_test(known_bias),
+      cmocka_unit_test(whole_network),
+      cmocka_unit_test(any_order),
+      cmocka_unit_test(bad_calibration),
+      cmocka_unit_test(resnet8),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
 }
