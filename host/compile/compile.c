@@ -47,6 +47,7 @@ static bl_status map_all(chooser *ch, int mode, bl_error *err) {
     bool window = mode == 1 && graph->layers[l].input == 0;
     BL_TRY(bl_map_layer(graph, l, ch->config, window, ch->arena, &mapped, err));
   }
+  if (!bl_link_readers(&mapped, ch->arena)) return no_memory(err);
   ch->mapped[mode] = mapped;
   return BL_OK;
 }

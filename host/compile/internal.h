@@ -48,6 +48,12 @@ typedef struct {
   uint64_t steps; // cycles of one pixel tile at one pooling offset (once, also for acc bytes)
 } bl_tile_plan;
 
+// An operation that reads, as its input or as its second source, what another one makes.
+typedef struct {
+  uint32_t op;
+  bool second;
+} bl_reads;
+
 typedef struct {
   const bl_config *config;
   const bl_int_layer *layer;
@@ -82,6 +88,8 @@ typedef struct {
   uint32_t tile0, tile1;          // channel tiles of the layer
   bl_tile_plan *tiles;            // [tile1 - tile0], index tile - tile0
   int64_t *constant;              // [out c]: accumulator - what the array computes
+  bl_reads *readers;              // of its output or of the concatenation that it is a part of
+  uint32_t reader_count;
 } bl_mapping;
 
 // The operations of a network for one way of packing its input, in execution order.
@@ -238,6 +246,8 @@ typedef struct {
 } bl_rows;
 
 uint32_t bl_holder(const bl_mapped *mapped, uint32_t region);
+// Notes the readers of every operation's output, once all operations are there. False: no memory.
+BL_MUST_USE bool bl_link_readers(bl_mapped *mapped, bl_arena *arena);
 // Does an operation of the cut write `region` itself, or its holder or a part of that?
 bool bl_cut_writes(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);
 bool bl_cut_writes_holder(const bl_mapped *mapped, const bl_cut *cut, uint32_t region);

@@ -20,6 +20,32 @@ uint32_t bl_holder(const bl_mapped *mapped, uint32_t region) {
   return parent == 0 ? tensor : parent;
 }
 
+// Does reading region `read` take what an operation writes to region `made`?
+static bool takes(const bl_mapped *mapped, uint32_t read, uint32_t made) {
+  const uint32_t tensor = original(mapped, read), parent = parent_of(mapped, made);
+  return tensor == made || (parent != 0 && parent == tensor);
+}
+
+bool bl_link_readers(bl_mapped *mapped, bl_arena *arena) {
+  for (uint32_t i = 0; i < mapped->count; i++) {
+    bl_mapping *m = &mapped->ops[i];
+    for (int pass = 0; pass < 2; pass++) { // counts them, then notes them
+      m->reader_count = 0;
+      for (uint32_t k = i + 1; k < mapped->count; k++)
+        for (int second = 0; second < 2; second++) {
+          const bl_mapping *reader = &mapped->ops[k];
+          const uint32_t read = second ? reader->res_region : reader->in_region;
+          if (!takes(mapped, read, m->out_region)) continue;
+          if (pass > 0) m->readers[m->reader_count] = (bl_reads){k, second};
+          m->reader_count++;
+        }
+      if (pass == 0) m->readers = bl_arena_alloc(arena, m->reader_count + 1u, sizeof *m->readers);
+      if (m->readers == NULL) return false;
+    }
+  }
+  return true;
+}
+
 bool bl_cut_writes(const bl_mapped *mapped, const bl_cut *cut, uint32_t region) {
   for (uint32_t i = cut->op0; i < cut->op1; i++)
     if (mapped->ops[i].out_region == region) return true;
@@ -117,12 +143,6 @@ static bool origin_fits(const bl_mapping *m, bl_rows out) {
   return origin + ((uint64_t)rows_needed(m, out).lo << up) >= out.lo * step;
 }
 
-// Does reading region `read` take what an operation writes to region `made`?
-static bool takes(const bl_mapped *mapped, uint32_t read, uint32_t made) {
-  const uint32_t tensor = original(mapped, read), parent = parent_of(mapped, made);
-  return tensor == made || (parent != 0 && parent == tensor);
-}
-
 // Output rows of every operation of the cut, for `final` of the last one's. More where windows
 // would begin amiss.
 static void make_rows(const bl_mapped *mapped, const bl_cut *cut, bl_rows final, bl_rows *out) {
@@ -132,13 +152,11 @@ static void make_rows(const bl_mapped *mapped, const bl_cut *cut, bl_rows final,
     const bl_mapping *m = &ops[i];
     out[i] = (bl_rows){0, 0};
     if (bl_holder(mapped, m->out_region) == last) out[i] = final;
-    for (uint32_t k = i + 1; k < count; k++) {
-      const bl_mapping *reader = &ops[k];
+    for (uint32_t r = 0; r < m->reader_count && m->readers[r].op < cut->op1; r++) {
+      const uint32_t k = m->readers[r].op - cut->op0;
       if (out[k].lo == out[k].hi) continue;
-      if (takes(mapped, reader->in_region, m->out_region))
-        widen(&out[i], rows_needed(reader, out[k]));
-      if (takes(mapped, reader->res_region, m->out_region))
-        widen(&out[i], second_rows(reader, out[k]));
+      widen(&out[i],
+            m->readers[r].second ? second_rows(&ops[k], out[k]) : rows_needed(&ops[k], out[k]));
     }
     while (out[i].lo > 0 && out[i].lo < out[i].hi && !origin_fits(m, out[i]))
       out[i].lo--;
