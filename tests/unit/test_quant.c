@@ -166,6 +166,34 @@ static void projections(void **state) {
   }
 }
 
+// Fixed integers: powers of two stay, from scales that are floats too; others are rounded to nine
+// bits or more. A factor of 0 is refused.
+static void fixed_ratios(bl_addition *a, double *unit) {
+  bl_addition_cost cost;
+  bl_error err = {0};
+  a->weights = NULL;
+  for (uint32_t n = 0; n < a->channels; n++)
+    a->scale[n] = (double)(float)a->scale[n];
+  assert_int_equal(bl_addition_fit(a, &cost, &err), BL_OK);
+  int32_t least = INT32_MAX;
+  for (uint32_t n = 0; n < a->channels; n++) {
+    assert_true(a->ratio[n] > 0 && (a->ratio[n] & (a->ratio[n] - 1)) == 0);
+    least = a->ratio[n] < least ? a->ratio[n] : least;
+    assert_true(fabs(a->scale[n] * unit[n] * a->ratio[n] / ldexp(1, a->raise) - 1) < 1e-6);
+  }
+  assert_true(least == 1 || a->raise == 0);
+  a->scale[2] *= 1.1;
+  assert_int_equal(bl_addition_fit(a, &cost, &err), BL_OK);
+  for (uint32_t n = 0; n < a->channels; n++) {
+    double exact = ldexp(1, a->raise) / (a->scale[n] * unit[n]);
+    assert_true(abs(a->ratio[n]) >= 512 && fabs(a->ratio[n] - exact) <= 0.5);
+  }
+  assert_true(cost.ratio_error <= 0.5 / 511);
+  unit[3] = 0;
+  assert_int_equal(bl_addition_fit(a, &cost, &err), BL_ERR_UNSUPPORTED);
+  assert_non_null(strstr(err.text, "node test channel 3"));
+}
+
 // Weights of a few channels with a made scale each; what pulling costs is at most a doubled step
 // (6 dB) where nothing clips, whatever the bits.
 static void additions(void **state) {
@@ -206,27 +234,7 @@ static void additions(void **state) {
     }
     assert_true(fabs(cost.sqnr - 10 * log10(signal / noise)) < 1e-6);
     assert_true(cost.sqnr_alone - cost.sqnr < 6.1);
-    a.weights = NULL; // fixed integers: powers of two stay, from scales that are floats too
-    for (int n = 0; n < CHANNELS; n++)
-      scale[n] = (double)(float)scale[n];
-    assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_OK);
-    int32_t least = INT32_MAX;
-    for (int n = 0; n < CHANNELS; n++) {
-      assert_true(ratio[n] > 0 && (ratio[n] & (ratio[n] - 1)) == 0);
-      least = ratio[n] < least ? ratio[n] : least;
-      assert_true(fabs(scale[n] * unit[n] * ratio[n] / ldexp(1, a.raise) - 1) < 1e-6);
-    }
-    assert_true(least == 1 || a.raise == 0);
-    scale[2] *= 1.1; // the others are rounded to nine bits or more
-    assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_OK);
-    for (int n = 0; n < CHANNELS; n++) {
-      double exact = ldexp(1, a.raise) / (scale[n] * unit[n]);
-      assert_true(abs(ratio[n]) >= 512 && fabs(ratio[n] - exact) <= 0.5);
-    }
-    assert_true(cost.ratio_error <= 0.5 / 511);
-    unit[3] = 0;
-    assert_int_equal(bl_addition_fit(&a, &cost, &err), BL_ERR_UNSUPPORTED);
-    assert_non_null(strstr(err.text, "node test channel 3"));
+    fixed_ratios(&a, unit);
   }
 }
 
