@@ -47,7 +47,7 @@ typedef struct {
   uint64_t skip, limit, calib_limit, batch, output_bits;
   bl_cli_reals scale, mean, std;
   const char *trace, *profile, *plant_fault, *outputs;
-  int64_t trace_layer; // -1: not given
+  int64_t trace_layer;                  // -1: not given
   double stalls, clock_mhz, percentile; // percentile 0: not given
   uint64_t seed, shards;
   bool fuse_adds, no_compare;

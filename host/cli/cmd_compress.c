@@ -12,18 +12,6 @@
 
 enum { CALIBRATION_SAMPLES = 512, NOT_GIVEN = 0 };
 
-// "w4a4". Left out, both stay NOT_GIVEN.
-static bl_status read_bits(const char *text, bl_quantise_options *options, bl_error *err) {
-  if (text == NULL) return BL_OK;
-  bool sound = strlen(text) == 4 && text[0] == 'w' && text[1] >= '1' && text[1] <= '8' &&
-               text[2] == 'a' && text[3] >= '1' && text[3] <= '8';
-  if (!sound)
-    return bl_fail(err, BL_ERR_USAGE, "--bits %s: expected wNaM with N and M from 1 to 8", text);
-  options->weight_bits = (unsigned)(text[1] - '0');
-  options->activation_bits = (unsigned)(text[3] - '0');
-  return BL_OK;
-}
-
 // The codebook that was asked for, if any, is kept in *codebook.
 static bl_status read_codebook(const char *text, bl_codebook *codebook,
                                bl_quantise_options *options, bl_error *err) {
@@ -118,7 +106,7 @@ static bl_status quantise(work *w, bl_error *err) {
       .cycles = bl_cost_graph,
       .device = &device};
   bl_codebook codebook;
-  BL_TRY(read_bits(w->args->bits, &options, err));
+  BL_TRY(bl_cli_bits(w->args->bits, &options.weight_bits, &options.activation_bits, err));
   BL_TRY(read_codebook(w->args->codebook, &codebook, &options, err));
   bool given = options.weight_bits != NOT_GIVEN;
   if (!given) options.weight_bits = options.activation_bits = 8;
@@ -283,7 +271,7 @@ static bl_status compile_and_save(work *w, bl_cli_output *output, bl_error *err)
 bl_status bl_cmd_compress(const bl_cli_args *args, bl_cli_output *output, bl_error *err) {
   bl_quantise_options bits;
   if (args->output == NULL) return bl_fail(err, BL_ERR_USAGE, "compress needs --output FILE.bloom");
-  BL_TRY(read_bits(args->bits, &bits, err));
+  BL_TRY(bl_cli_bits(args->bits, &bits.weight_bits, &bits.activation_bits, err));
   work w = {.args = args};
   bl_status status = prepare(&w, err);
   if (status == BL_OK) status = quantise(&w, err);

@@ -84,6 +84,7 @@ static void print_result(const bl_cli_args *args, bl_train_job *job, const bl_tr
     numbers += p[k].gradient != NULL ? p[k].count : 0;
   (void)cJSON_AddStringToObject(o, "model", job->graph->name);
   (void)cJSON_AddStringToObject(o, "output", args->output);
+  if (job->aware != NULL) (void)cJSON_AddStringToObject(o, "bits", args->bits);
   (void)cJSON_AddNumberToObject(o, "samples", (double)job->data.count);
   (void)cJSON_AddNumberToObject(o, "batch", (double)bl_train_batch_size(job->net));
   (void)cJSON_AddNumberToObject(o, "epochs", (double)job->options.epochs);

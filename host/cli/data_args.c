@@ -55,6 +55,17 @@ bl_status bl_cli_open_data(const bl_cli_args *args, bl_dataset *dataset, bl_erro
   return status;
 }
 
+bl_status bl_cli_bits(const char *text, unsigned *weights, unsigned *activations, bl_error *err) {
+  if (text == NULL) return BL_OK;
+  bool sound = strlen(text) == 4 && text[0] == 'w' && text[1] >= '1' && text[1] <= '8' &&
+               text[2] == 'a' && text[3] >= '1' && text[3] <= '8';
+  if (!sound)
+    return bl_fail(err, BL_ERR_USAGE, "--bits %s: expected wNaM with N and M from 1 to 8", text);
+  *weights = (unsigned)(text[1] - '0');
+  *activations = (unsigned)(text[3] - '0');
+  return BL_OK;
+}
+
 const char *bl_cli_data_name(const bl_cli_args *args) {
   if (args->data == NULL) return "random inputs";
   const char *slash = strrchr(args->data, '/');

@@ -14,6 +14,9 @@ BL_MUST_USE bl_status bl_cli_check_layout(const bl_cli_args *args, const bl_data
                                           bl_error *err);
 // Opens --data with --labels, --skip and --limit. Errors: USAGE without --data, bl_dataset_open's.
 BL_MUST_USE bl_status bl_cli_open_data(const bl_cli_args *args, bl_dataset *dataset, bl_error *err);
+// "w4a4"; NULL leaves both numbers as they are. Errors: USAGE.
+BL_MUST_USE bl_status bl_cli_bits(const char *text, unsigned *weights, unsigned *activations,
+                                  bl_error *err);
 // Name of the data for people.
 const char *bl_cli_data_name(const bl_cli_args *args);
 

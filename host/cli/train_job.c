@@ -11,7 +11,7 @@
 #include "host/run/float_run.h"
 #include "host/train/initialise.h"
 
-enum { DEFAULT_BATCH = 64, DEFAULT_EPOCHS = 10 };
+enum { DEFAULT_BATCH = 64, DEFAULT_EPOCHS = 10, CALIBRATION_SAMPLES = 512 };
 
 // "flip", "shift=4", or both with a comma between.
 static bl_status read_augment(const char *text, bl_augment *augment, bl_error *err) {
@@ -34,14 +34,23 @@ static bl_status read_augment(const char *text, bl_augment *augment, bl_error *e
 
 // Numbers are compared with what the network gives; the other losses with what a final Softmax or
 // Sigmoid reads.
-static bl_status open_network(const char *path, uint64_t batch, bl_loss_kind loss,
-                              bl_train_options options, bl_float_graph **graph, bl_train_net **net,
-                              bl_error *err) {
-  bl_onnx_options import = {.batch = (int64_t)batch, .rebatch = true};
-  BL_TRY(bl_onnx_import(path, &import, graph, err));
-  options.outputs = (*graph)->outputs;
+static bl_status open_net(const bl_float_graph *graph, bl_loss_kind loss, bl_train_options options,
+                          bl_train_net **net, bl_error *err) {
+  options.outputs = graph->outputs;
   options.output_count = loss == BL_LOSS_SQUARED ? 1 : 0;
-  return bl_train_open(*graph, &options, net, err);
+  return bl_train_open(graph, &options, net, err);
+}
+
+static bl_status import(const char *path, uint64_t batch, bl_float_graph **graph, bl_error *err) {
+  bl_onnx_options options = {.batch = (int64_t)batch, .rebatch = true};
+  return bl_onnx_import(path, &options, graph, err);
+}
+
+// Numbers that the network gives for one sample.
+static size_t outputs_of(const bl_float_graph *graph) {
+  const bl_value *in = &graph->values[graph->inputs[0]];
+  size_t batch = in->rank > 0 && in->dims[0] > 0 ? (size_t)in->dims[0] : 1;
+  return graph->values[bl_train_logits(graph)].count / batch;
 }
 
 static bl_status load(const bl_cli_args *args, const bl_dataset_source *source, bl_float_io io,
@@ -63,7 +72,7 @@ static bl_status load_data(const bl_cli_args *args, bl_train_job *job, bl_error 
   BL_TRY(bl_cli_preprocess(args, &preprocess, err));
   BL_TRY(bl_float_describe(job->graph, &io, err));
   bool classes = job->options.loss == BL_LOSS_CROSS_ENTROPY || args->teacher != NULL;
-  size_t outputs = bl_train_output_count(job->net, 0) / bl_train_batch_size(job->net);
+  size_t outputs = outputs_of(job->graph);
   bl_dataset_source train = {args->data,        args->array, args->labels,
                              args->label_array, args->skip,  args->limit};
   bl_dataset_source test = {
@@ -109,6 +118,51 @@ static bl_status check_args(const bl_cli_args *args, bl_error *err) {
   return BL_OK;
 }
 
+static bl_status read_sample(void *context, size_t index, float *out, bl_error *err) {
+  (void)err;
+  bl_train_sample(context, NULL, 0, 0, index, out);
+  return BL_OK;
+}
+
+static bl_status open_aware(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
+  bl_quant_aware_options bits = {0};
+  bl_float_graph *one;
+  size_t count = args->calib_limit > 0 ? args->calib_limit : CALIBRATION_SAMPLES;
+  bl_calibration calibration = {read_sample, &job->data,
+                                count < job->data.count ? count : job->data.count};
+  BL_TRY(bl_cli_bits(args->bits, &bits.weight_bits, &bits.activation_bits, err));
+  if (args->fresh >= 0)
+    return bl_fail(err, BL_ERR_USAGE,
+                   "--bits: steps begin at the sizes of trained weights; train --fresh ones first");
+  BL_TRY(import(args->model, 1, &one, err));
+  bl_status status = bl_quant_aware_open(job->graph, one, &bits, &calibration, &job->aware, err);
+  bl_float_graph_free(one);
+  return status;
+}
+
+static bl_status open_student(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
+  bl_train_options options = {.fixed_statistics = args->fixed_statistics, .seed = args->seed};
+  if (args->bits != NULL) {
+    BL_TRY(open_aware(args, job, err));
+    options.transforms = bl_quant_aware_transforms(job->aware, &options.transform_count);
+  }
+  BL_TRY(open_net(job->graph, job->options.loss, options, &job->net, err));
+  if (job->aware != NULL)
+    bl_quant_aware_attach(job->aware, job->net, args->optimizer == BL_CLI_ADAMW);
+  if (args->fresh >= 0) bl_train_initialise(job->net, (bl_initialise_kind)args->fresh, args->seed);
+  return BL_OK;
+}
+
+static bl_status open_teacher(const bl_cli_args *args, uint64_t batch, bl_train_job *job,
+                              bl_error *err) {
+  const bl_train_options frozen = {.frozen = true};
+  if (args->teacher == NULL) return BL_OK;
+  BL_TRY(import(args->teacher, batch, &job->teacher_graph, err));
+  BL_TRY(open_net(job->teacher_graph, BL_LOSS_CROSS_ENTROPY, frozen, &job->teacher, err));
+  job->options.teacher = job->teacher;
+  return BL_OK;
+}
+
 bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
   *job = (bl_train_job){0};
   BL_TRY(check_args(args, err));
@@ -124,22 +178,18 @@ bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error
   read_optimiser(args, &o->optimiser);
   if (args->threads > 0) bl_train_threads((uint32_t)args->threads);
   uint64_t batch = args->batch > 0 ? args->batch : DEFAULT_BATCH;
-  bl_train_options student = {.fixed_statistics = args->fixed_statistics, .seed = args->seed};
-  bl_train_options frozen = {.frozen = true};
-  BL_TRY(open_network(args->model, batch, o->loss, student, &job->graph, &job->net, err));
-  if (args->teacher != NULL)
-    BL_TRY(open_network(args->teacher, batch, BL_LOSS_CROSS_ENTROPY, frozen, &job->teacher_graph,
-                        &job->teacher, err));
-  o->teacher = job->teacher;
+  BL_TRY(import(args->model, batch, &job->graph, err));
+  BL_TRY(open_teacher(args, batch, job, err));
   BL_TRY(load_data(args, job, err));
+  BL_TRY(open_student(args, job, err));
   read_schedule(args, job);
-  if (args->fresh >= 0) bl_train_initialise(job->net, (bl_initialise_kind)args->fresh, args->seed);
   return BL_OK;
 }
 
 void bl_train_job_close(bl_train_job *job) {
   bl_train_close(job->net);
   bl_train_close(job->teacher);
+  bl_quant_aware_close(job->aware);
   bl_float_graph_free(job->graph);
   bl_float_graph_free(job->teacher_graph);
   bl_train_data_free(&job->data);
@@ -171,6 +221,7 @@ bl_status bl_train_job_write(const bl_cli_args *args, const bl_train_job *job, b
   BL_TRY(bl_onnx_import(args->model, NULL, &graph, err));
   bl_onnx_export_options options = {.free_batch = batch_is_free(args->model, graph)};
   bl_status status = bl_train_store(job->net, graph, err);
+  if (status == BL_OK && job->aware != NULL) status = bl_quant_aware_store(job->aware, graph, err);
   if (status == BL_OK) status = bl_onnx_export(args->output, graph, &options, err);
   bl_float_graph_free(graph);
   return status;

@@ -5,11 +5,13 @@
 #define BITLOOM_HOST_CLI_TRAIN_JOB_H
 
 #include "host/cli/args.h"
+#include "host/train/quant_aware.h"
 #include "host/train/trainer.h"
 
 typedef struct {
   bl_float_graph *graph, *teacher_graph;
   bl_train_net *net, *teacher;
+  bl_quant_aware *aware; // NULL: float
   bl_train_data data, test;
   bool has_test;
   bl_trainer_options options;
@@ -18,7 +20,8 @@ typedef struct {
 // Opens everything; to be closed in any case. Errors: those of its parts, USAGE.
 BL_MUST_USE bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error *err);
 void bl_train_job_close(bl_train_job *job);
-// Writes the trained network to --output: the file's own batch, free where it was free. Errors:
+// Writes the trained network to --output: the file's own batch, free where it was free; with --bits
+// its integers fixed. Errors:
 // IO, those of the import.
 BL_MUST_USE bl_status bl_train_job_write(const bl_cli_args *args, const bl_train_job *job,
                                          bl_error *err);

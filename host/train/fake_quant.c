@@ -111,13 +111,12 @@ void bl_fake_quant_backward(const bl_fake_quant *quant, const float *x, const fl
   }
 }
 
-void bl_fake_quant_means(const bl_fake_quant *quant, const float *x, size_t count, double factor,
-                         float *step) {
+void bl_fake_quant_means(const bl_fake_quant *quant, const float *x, size_t count, float *step) {
   const size_t run = count / quant->channels;
   for (size_t n = 0; n < quant->channels; n++) {
     double sum = 0;
     for (size_t k = 0; k < run; k++)
       sum += fabs((double)x[quant->channels_last ? k * quant->channels + n : n * run + k]);
-    step[n] = sum > 0 ? (float)(factor * sum / (double)run) : 1;
+    step[n] = sum > 0 ? (float)(sum / (double)run) : 1;
   }
 }

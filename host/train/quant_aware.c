@@ -47,7 +47,7 @@ static float tied_step(const bl_quant_point *p, size_t n) {
 
 void bl_quant_steps(const bl_quant_point *point, const float *x, size_t count, float *step) {
   if (point->quant.mean_step) {
-    bl_fake_quant_means(&point->quant, x, count, 1, step);
+    bl_fake_quant_means(&point->quant, x, count, step);
     return;
   }
   for (size_t n = 0; n < point->quant.channels; n++)

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/quant/weights.h"
 #include "host/train/quant_aware_internal.h"
 
 enum { INPUT_BITS = 8 };
@@ -46,13 +47,26 @@ static bl_status add_point(bl_quant_finding *f, int32_t one, size_t channels,
   return BL_OK;
 }
 
-static bl_status add_weights(bl_quant_finding *f, const bl_node *node) {
+// Those of post-training quantisation, so that training begins where that ends.
+static bl_status first_steps(const bl_quant_finding *f, const bl_stage *s, size_t fan,
+                             bl_quant_point *p) {
+  int8_t *integers = bl_arena_alloc(f->scratch, fan, sizeof *integers);
+  if (integers == NULL) return bl_quant_no_memory(f->err);
+  for (size_t n = 0; n < p->quant.channels; n++)
+    p->first[n] =
+        (float)bl_quantise_weights(s->weights + n * fan, fan, p->bits, BL_RANGE_MSE, integers);
+  return BL_OK;
+}
+
+static bl_status add_weights(bl_quant_finding *f, const bl_stage *s, const bl_node *node) {
   const bl_value *w = bl_node_weights(f->one, node);
   const int32_t one = (int32_t)(w - f->one->values);
   const bool last = node->op != BL_FLOAT_CONV &&
                     (node->op == BL_FLOAT_MATMUL || bl_node_int(node, "transB", 0) == 0);
   const size_t channels = (size_t)w->dims[last ? w->rank - 1 : 0];
   bl_quant_point *p;
+  if (channels == 0)
+    return bl_fail(f->err, BL_ERR_UNSUPPORTED, "--bits: node %s has no weights", node->name);
   if (point_at(f->aware, one) != NULL) return BL_OK; // weights that two nodes share
   BL_TRY(add_point(f, one, channels, &p));
   p->weight = true;
@@ -63,9 +77,9 @@ static bl_status add_weights(bl_quant_finding *f, const bl_node *node) {
   p->quant.lo = -p->quant.hi;
   p->quant.channels_last = last;
   if (p->quant.mean_step) return BL_OK;
-  p->quant.gradient_scale = 1 / sqrt((double)(w->count / channels) * p->quant.hi);
-  bl_fake_quant_means(&p->quant, w->f, w->count, 2 / sqrt(p->quant.hi), p->first);
-  return BL_OK;
+  const size_t fan = w->count / channels;
+  p->quant.gradient_scale = 1 / sqrt((double)fan * p->quant.hi);
+  return first_steps(f, s, fan, p);
 }
 
 // The network's input behind the scaling that moves into the preprocessing.
@@ -133,7 +147,7 @@ static bl_status add_points(bl_quant_finding *f) {
   for (uint32_t k = 0; k < l->stage_count; k++) {
     const bl_stage *s = &l->stages[k];
     const bl_node *node = product_of(f->one, s);
-    if (node != NULL) BL_TRY(add_weights(f, node));
+    if (node != NULL) BL_TRY(add_weights(f, s, node));
     if (s->function != NULL) BL_TRY(add_data(f, s->index_value, false));
     if (has_own_integers(f, k)) BL_TRY(add_data(f, s->value, true));
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The trained graph with its integers fixed: a Quant or BipolarQuant node behind each quantised
 // tensor.
+#include <stdio.h>
 #include <string.h>
 
 #include "host/train/quant_aware_internal.h"
@@ -17,11 +18,9 @@ static bl_status no_memory(const storing *s) {
 }
 
 static char *joined(bl_arena *arena, const char *a, const char *b) {
-  const size_t first = strlen(a), second = strlen(b);
-  char *text = bl_arena_alloc(arena, first + second + 1, 1);
-  if (text == NULL) return NULL;
-  memcpy(text, a, first);
-  memcpy(text + first, b, second + 1);
+  const size_t room = strlen(a) + strlen(b) + 1;
+  char *text = bl_arena_alloc(arena, room, 1);
+  if (text != NULL) (void)snprintf(text, room, "%s%s", a, b);
   return text;
 }
 

@@ -130,6 +130,28 @@ static void distils(void **state) {
                     0);
 }
 
+// What was trained with three bits is what the device answers, without calibration.
+static void quantises(void **state) {
+  (void)state;
+  bl_command_expect("train @net.onnx" DATA "--epochs 60 --optimizer adamw --lr 0.03 "
+                    "--fresh he --output @f.onnx",
+                    0);
+  bl_command_expect("train @f.onnx" DATA "--test @x.npy --test-labels @l.npy --epochs 20 "
+                    "--optimizer adamw --lr 0.01 --bits w3a3 --calib-limit 32 --output @o.onnx "
+                    "--json",
+                    0);
+  cJSON *o = bl_command_json();
+  assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(o, "bits")), "w3a3");
+  const double trained = bl_command_number(o, "test_accuracy");
+  assert_true(trained >= 0.95);
+  cJSON_Delete(o);
+  bl_command_expect("compress @o.onnx --output @o.bloom", 0);
+  bl_command_expect("run @o.bloom --data @x.npy --labels @l.npy --json", 0);
+  o = bl_command_json();
+  assert_true(fabs(bl_command_number(o, "accuracy") - trained) < 1e-12);
+  cJSON_Delete(o);
+}
+
 static void fails(void **state) {
   (void)state;
   static const struct {
@@ -146,6 +168,8 @@ static void fails(void **state) {
       {"train @net.onnx" DATA "--output @q.onnx --schedule often", 2, "--schedule often"},
       {"train @net.onnx" DATA "--output @q.onnx --teacher @three.onnx", 2, "teacher"},
       {"train @net.onnx" DATA "--output @q.onnx --test @x.npy", 2, "--test-labels"},
+      {"train @net.onnx" DATA "--output @q.onnx --bits w4", 2, "--bits w4"},
+      {"train @net.onnx" DATA "--output @q.onnx --bits w4a4 --fresh he", 2, "--fresh"},
       {"train @net.onnx --data @x.npy --labels @wrong.npy --output @q.onnx", 1, "label 9"},
       {"train @sign.onnx" DATA "--output @q.onnx", 1, "(Sign)"},
       {"train @net.onnx" DATA "--output @q.onnx --lr 1e6 --epochs 50", 1, "not finite"},
@@ -172,8 +196,8 @@ static int open_all(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(trains),  cmocka_unit_test(speaks), cmocka_unit_test(resumes),
-      cmocka_unit_test(distils), cmocka_unit_test(fails),
+      cmocka_unit_test(trains),  cmocka_unit_test(speaks),    cmocka_unit_test(resumes),
+      cmocka_unit_test(distils), cmocka_unit_test(quantises), cmocka_unit_test(fails),
   };
   return cmocka_run_group_tests(tests, open_all, bl_command_close);
 }
