@@ -89,6 +89,11 @@ static bl_range_method range_of(const bl_cli_args *args) {
   return args->range < 0 ? BL_RANGE_MSE : methods[args->range];
 }
 
+static bl_bias_correction bias_of(const bl_cli_args *args) {
+  static const bl_bias_correction methods[] = {BL_BIAS_NONE, BL_BIAS_ANALYTIC, BL_BIAS_EMPIRICAL};
+  return args->bias_correction < 0 ? BL_BIAS_NONE : methods[args->bias_correction];
+}
+
 static bl_status quantise(work *w, bl_error *err) {
   // One device for all, so that a network's integers do not depend on where it is to run.
   bl_compile_options device = {&BL_CONFIGS[BL_CLI_DEFAULT], 0};
@@ -98,8 +103,7 @@ static bl_status quantise(work *w, bl_error *err) {
       .range = range_of(w->args),
       .percentage = w->args->percentile,
       .rounding = w->args->rounding == BL_CLI_GPTQ ? BL_ROUNDING_GPTQ : BL_ROUNDING_NEAREST,
-      .bias_correction =
-          w->args->bias_correction == BL_CLI_EMPIRICAL ? BL_BIAS_EMPIRICAL : BL_BIAS_NONE,
+      .bias_correction = bias_of(w->args),
       .output_bits = w->args->output_bits > 0 ? (unsigned)w->args->output_bits : 0,
       .fuse_adds = w->args->fuse_adds,
       .part_channels = config_of(w)->cols,

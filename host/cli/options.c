@@ -90,7 +90,7 @@ static const option options[] = {
      "of the magnitudes that --range percentile covers (default 99.99)"},
     {"--rounding", CHOICE, COM, AT(rounding), "nearest|gptq", 0, 0,
      "how weights become integers (default nearest); see docs/reference/refinement.md"},
-    {"--bias-correction", CHOICE, COM, AT(bias_correction), "none|empirical", 0, 0,
+    {"--bias-correction", CHOICE, COM, AT(bias_correction), "none|analytic|empirical", 0, 0,
      "move each channel's mean to that of the float network (default none)"},
     {"--config", CHOICE, COM | DEV, AT(config), "tiny|default|wide", 0, 0,
      "device configuration (default: default)"},

@@ -590,7 +590,7 @@ static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
     addend = &g->tensors[s->addend + 1];
     BL_TRY(make_addend(q, s, g, layer, &scales));
   }
-  if (q->replay != NULL && bl_refines(s)) BL_TRY(refine_layer(q, s, g, layer, &scales));
+  if (q->refining && bl_refines(s)) BL_TRY(refine_layer(q, s, g, layer, &scales));
   bl_stage before;
   bl_int_tensor looked_up = *out;
   if (s->function != NULL) {
@@ -619,6 +619,17 @@ static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
   return q->replay == NULL ? BL_OK : bl_replay_layer(q->replay, g, layer, q->err);
 }
 
+static bl_status start_refining(bl_quantising *q, const bl_int_graph *g) {
+  const bl_quantise_options *o = q->options;
+  if (o->bias_correction == BL_BIAS_ANALYTIC) {
+    q->statistics = bl_analytic_statistics(&q->lowered, q->scratch);
+    if (q->statistics == NULL) return bl_quantise_no_memory(q);
+  }
+  if (o->rounding == BL_ROUNDING_NEAREST && o->bias_correction != BL_BIAS_EMPIRICAL) return BL_OK;
+  BL_TRY(bl_replay_open(q, &q->replay));
+  return bl_replay_input(q->replay, g, q->err);
+}
+
 bl_status bl_quantise_graph(bl_quantising *q) {
   bl_arena *arena = bl_arena_new(GRAPH_CAP);
   bl_int_graph *g = arena == NULL ? NULL : bl_arena_alloc(arena, 1, sizeof *g);
@@ -641,8 +652,7 @@ bl_status bl_quantise_graph(bl_quantising *q) {
     return bl_quantise_no_memory(q);
   BL_TRY(make_tensors(q, g));
   if (q->refining) {
-    BL_TRY(bl_replay_open(q, &q->replay));
-    BL_TRY(bl_replay_input(q->replay, g, q->err));
+    BL_TRY(start_refining(q, g));
   }
   for (uint32_t k = 0; k < q->lowered.stage_count; k++)
     if (q->lowered.stages[k].part_count == 0) BL_TRY(make_layer(q, g, k));

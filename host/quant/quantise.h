@@ -19,6 +19,7 @@ typedef enum {
 // What is added to the sums of a channel, so that their mean is that of the float network.
 typedef enum {
   BL_BIAS_NONE,
+  BL_BIAS_ANALYTIC, // from what batch normalisations say of each layer's inputs, without data
   BL_BIAS_EMPIRICAL // from the means over the calibration data, layer by layer
 } bl_bias_correction;
 

@@ -3,6 +3,7 @@
 #ifndef BITLOOM_HOST_QUANT_QUANTISE_INTERNAL_H
 #define BITLOOM_HOST_QUANT_QUANTISE_INTERNAL_H
 
+#include "host/quant/analytic.h"
 #include "host/quant/quantise.h"
 
 typedef struct bl_replay bl_replay;
@@ -17,7 +18,8 @@ typedef struct {
   bl_observer *observers; // [stage_count + 1], the network's input first
   bl_observer *indices;   // [stage_count], what goes into a table
   bl_replay *replay;      // the samples inside the network, while layers are refined; else NULL
-  bool refining;          // the graph that is being made is the last one
+  bl_channel_statistics *statistics; // of stages, for the analytic bias correction; else NULL
+  bool refining;                     // the graph that is being made is the last one
   bl_quantised *out;
   bl_error *err;
 } bl_quantising;

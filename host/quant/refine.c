@@ -140,6 +140,24 @@ static void correct_bias(const refining *f) {
   }
 }
 
+// The same from what batch normalisations say of the inputs, where they say something.
+static bl_status correct_analytically(const bl_quantising *q, const refining *f, bl_arena *arena) {
+  const size_t columns = f->m.columns;
+  double *means = bl_arena_alloc(arena, columns, sizeof *means);
+  if (means == NULL) return bl_quantise_no_memory(q);
+  for (uint32_t n = 0; n < f->r->stage->out_c; n++) {
+    const uint32_t group = n / f->m.rows;
+    if (!bl_analytic_means(q->statistics, f->r->stage, group, means)) return BL_OK;
+    steps_of(f, n, f->steps);
+    double sum = 0;
+    for (size_t k = 0; k < columns; k++)
+      sum += means[k] * (f->real[n * columns + k] -
+                         f->steps[k] / unit_of(f, k) * f->integers[n * columns + k]);
+    f->r->offset[n] = sum;
+  }
+  return BL_OK;
+}
+
 static bl_status refine(bl_quantising *q, const bl_refined *r, bl_arena *arena) {
   const size_t columns = bl_moments_columns(r->stage), count = columns * r->stage->out_c;
   refining f = {.r = r,
@@ -153,7 +171,9 @@ static bl_status refine(bl_quantising *q, const bl_refined *r, bl_arena *arena) 
   read_weights(&f, columns);
   const bool rounds = q->options->rounding == BL_ROUNDING_GPTQ && columns <= MOST_COLUMNS;
   const bl_moments_of of = {r->stage, r->graph, r->layer, f.real, rounds};
-  BL_TRY(bl_moments_take(&of, q->replay, arena, &f.m, q->err));
+  f.m.columns = (uint32_t)columns;
+  f.m.rows = r->stage->out_c / r->stage->window.groups;
+  if (q->replay != NULL) BL_TRY(bl_moments_take(&of, q->replay, arena, &f.m, q->err));
   for (size_t i = 0; i < count; i++)
     f.weights[i] = f.real[i] * unit_of(&f, i % columns);
   read_integers(&f);
@@ -162,6 +182,7 @@ static bl_status refine(bl_quantising *q, const bl_refined *r, bl_arena *arena) 
     BL_TRY(round_group(&f, g, q->err));
   write_integers(&f);
   if (f.joint) correct_bias(&f);
+  if (q->statistics != NULL) return correct_analytically(q, &f, arena);
   return BL_OK;
 }
 

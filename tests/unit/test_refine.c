@@ -2,6 +2,7 @@
 // Post-training refinement: rounding against hand-computed and exhaustively searched integers,
 // bias correction against means computed here, whole networks for order and for bad input; and,
 // where the data is there, what it makes of ResNet-8.
+#include "host/quant/analytic.h"
 #include "host/quant/gptq.h"
 #include "host/quant/range.h"
 #include "tests/support/run_command.h"
@@ -298,6 +299,77 @@ static void known_bias(void **state) {
   bl_float_graph_free(imported);
 }
 
+// Mean and variance of a clamped normal variable by adding up its density.
+static void clipped_normal(void **state) {
+  (void)state;
+  enum { PARTS = 40000 };
+  for (int round = 0; round < 30; round++) {
+    const double mean = uniform(-2, 2), deviation = uniform(0.1, 2);
+    const double lo = round % 3 == 0 ? -INFINITY : uniform(-1, 0);
+    const double hi = round % 2 == 0 ? INFINITY : uniform(0.5, 3);
+    double weight = 0, first = 0, second = 0;
+    for (int i = 0; i < PARTS; i++) {
+      const double z = -9 + 18 * (i + 0.5) / PARTS, p = exp(-z * z / 2);
+      const double x = fmax(lo, fmin(hi, mean + deviation * z));
+      weight += p;
+      first += p * x;
+      second += p * x * x;
+    }
+    first /= weight;
+    double m = mean, v = deviation * deviation;
+    bl_clipped_normal(lo, hi, &m, &v);
+    assert_true(fabs(m - first) < 1e-5);
+    assert_true(fabs(v - (second / weight - first * first)) < 1e-5);
+  }
+}
+
+// x[1,2,1,1]: convolution, batch norm, ReLU, matrix. The last layer's offsets move by what its
+// weights lose in rounding, times the mean of what a normal variable of mean beta and deviation
+// gamma is above 0: beta Phi(beta / gamma) + gamma phi(beta / gamma).
+static void analytic_bias(void **state) {
+  (void)state;
+  static sample_set set;
+  random_samples(&set);
+  set.elements = 2;
+  message graph = {0};
+  message nodes[] = {new_node("Conv", "conv", "x w", "a"),
+                     new_node("BatchNormalization", "bn", "a g be me va", "n"),
+                     new_node("Relu", "relu", "n", "r"), new_node("Flatten", "flat", "r", "f"),
+                     new_node("Gemm", "fc", "f v", "y")};
+  static const float gamma[3] = {0.5F, 1, -2}, beta[3] = {0.25F, -1, 0};
+  static const float v[3] = {1, 0.3F, -0.4F}, lost[3] = {0, 0.3F, -0.4F}; // of steps of 1
+  for (size_t k = 0; k < 5; k++)
+    put_message(&graph, 1, &nodes[k]);
+  put_random(&graph, "w", (const int64_t[]){3, 2, 1, 1}, 4, -1, 1);
+  put_tensor(&graph, 5, "g", 1, (const int64_t[]){3}, 1, gamma, sizeof gamma);
+  put_tensor(&graph, 5, "be", 1, (const int64_t[]){3}, 1, beta, sizeof beta);
+  put_random(&graph, "me", (const int64_t[]){3}, 1, -0.5, 0.5);
+  put_random(&graph, "va", (const int64_t[]){3}, 1, 0.5, 2);
+  put_tensor(&graph, 5, "v", 1, (const int64_t[]){3, 1}, 2, v, sizeof v);
+  put_value(&graph, 11, "x", 1, (const int64_t[]){1, 2, 1, 1}, 4);
+  put_value(&graph, 12, "y", 1, (const int64_t[]){1, 1}, 2);
+  bl_float_graph *imported = import(&graph, 13);
+  const bl_calibration calibration = {read_sample, &set, SAMPLES};
+  double moved = 0, want = 0;
+  for (int corrected = 0; corrected < 2; corrected++) {
+    bl_quantise_options options = {.weight_bits = 2, .activation_bits = 8};
+    options.bias_correction = corrected ? BL_BIAS_ANALYTIC : BL_BIAS_NONE;
+    bl_quantised q;
+    bl_error err = {0};
+    assert_int_equal(bl_quantise(imported, &options, &calibration, &q, &err), BL_OK);
+    moved += (corrected ? 1 : -1) * q.graph->layers[q.graph->layer_count - 1].out_bias[0];
+    bl_arena_free(q.graph->arena);
+  }
+  for (int k = 0; k < 3; k++) {
+    const double m = (double)beta[k], s = fabs((double)gamma[k]);
+    const double mean =
+        m * 0.5 * erfc(-m / s / sqrt(2)) + s * exp(-m * m / s / s / 2) / sqrt(2 * 3.14159265358979);
+    want += (double)lost[k] * mean;
+  }
+  assert_true(fabs(moved - want) < 1e-6);
+  bl_float_graph_free(imported);
+}
+
 static void same_graph(const bl_int_graph *a, const bl_int_graph *b) {
   assert_int_equal(a->layer_count, b->layer_count);
   for (uint32_t k = 0; k < a->layer_count; k++) {
@@ -398,6 +470,8 @@ int main(void) {
       cmocka_unit_test(entropy),
       cmocka_unit_test(percentile_and_average),
       cmocka_unit_test(known_bias),
+      cmocka_unit_test(clipped_normal),
+      cmocka_unit_test(analytic_bias),
       cmocka_unit_test(whole_network),
       cmocka_unit_test(any_order),
       cmocka_unit_test(bad_calibration),
