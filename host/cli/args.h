@@ -49,7 +49,7 @@ typedef struct {
   int64_t trace_layer;                  // -1: not given
   double stalls, clock_mhz, percentile; // percentile 0: not given
   uint64_t seed, shards;
-  bool fuse_adds, no_compare;
+  bool fuse_adds, equalise, no_compare;
 
   // train
   const char *test, *test_array, *test_labels, *test_label_array;

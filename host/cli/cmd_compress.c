@@ -7,6 +7,7 @@
 #include "host/cli/data_args.h"
 #include "host/compile/bloom.h"
 #include "host/onnx/onnx_import.h"
+#include "host/quant/equalise.h"
 #include "host/quant/quantise.h"
 #include "host/run/float_run.h"
 
@@ -72,6 +73,8 @@ static bl_status prepare(work *w, bl_error *err) {
                    w->args->model, w->io.images);
   w->preprocess = bl_preprocess_identity();
   BL_TRY(bl_cli_preprocess(w->args, &w->preprocess, err));
+  uint32_t pairs;
+  if (w->args->equalise) BL_TRY(bl_equalise(w->graph, &pairs, err));
   BL_TRY(open_calibration(w, err));
   // What "as the network's input" means must be in the file: devices have an order of their own.
   bool vector = w->io.shape.h == 1 && w->io.shape.w == 1;

@@ -88,6 +88,8 @@ static const option options[] = {
      "how activation ranges follow from calibration (default mse)"},
     {"--percentile", REAL, COM, AT(percentile), "P", 50, 100,
      "of the magnitudes that --range percentile covers (default 99.99)"},
+    {"--equalise", FLAG, COM, AT(equalise), NULL, 0, 0,
+     "equalise the weights of convolutions that follow each other"},
     {"--rounding", CHOICE, COM, AT(rounding), "nearest|gptq", 0, 0,
      "how weights become integers (default nearest); see docs/reference/refinement.md"},
     {"--bias-correction", CHOICE, COM, AT(bias_correction), "none|analytic|empirical", 0, 0,

@@ -3,6 +3,7 @@
 // bias correction against means computed here, whole networks for order and for bad input; and,
 // where the data is there, what it makes of ResNet-8.
 #include "host/quant/analytic.h"
+#include "host/quant/equalise.h"
 #include "host/quant/gptq.h"
 #include "host/quant/range.h"
 #include "tests/support/run_command.h"
@@ -429,6 +430,88 @@ static void bad_calibration(void **state) {
   bl_float_graph_free(graph);
 }
 
+// ---- Equalisation
+
+// x[1,2,6,6]: convolution, batch norm, ReLU, depthwise convolution, ReLU, convolution, matrix; the
+// channels of the first two differ by up to a factor of 200.
+static bl_float_graph *unequal(float *wide) {
+  message graph = {0};
+  message nodes[] = {new_node("Conv", "conv", "x w b", "a"),
+                     new_node("BatchNormalization", "bn", "a g be me va", "n"),
+                     new_node("Relu", "relu", "n", "r"),
+                     new_node("Conv", "deep", "r d e", "i"),
+                     new_node("Relu", "relu2", "i", "j"),
+                     new_node("Conv", "mix", "j m", "k"),
+                     new_node("Flatten", "flat", "k", "f"),
+                     new_node("Gemm", "fc", "f v c", "y")};
+  put_ints(&nodes[0], "strides", (const int64_t[]){2, 2}, 2);
+  put_int(&nodes[3], "group", 8);
+  put_int(&nodes[7], "transB", 1);
+  for (size_t k = 0; k < 8; k++)
+    put_message(&graph, 1, &nodes[k]);
+  for (size_t k = 0; k < 8 * 18; k++)
+    wide[k] = (float)(uniform(-1, 1) * exp2((double)(k / 18)));
+  put_tensor(&graph, 5, "w", 1, (const int64_t[]){8, 2, 3, 3}, 4, wide, 8 * 18 * sizeof *wide);
+  put_random(&graph, "b", (const int64_t[]){8}, 1, -1, 1);
+  put_random(&graph, "g", (const int64_t[]){8}, 1, 0.5, 2);
+  put_random(&graph, "be", (const int64_t[]){8}, 1, -0.5, 0.5);
+  put_random(&graph, "me", (const int64_t[]){8}, 1, -0.5, 0.5);
+  put_random(&graph, "va", (const int64_t[]){8}, 1, 0.5, 2);
+  put_random(&graph, "d", (const int64_t[]){8, 1, 2, 2}, 4, -1, 1);
+  put_random(&graph, "e", (const int64_t[]){8}, 1, -1, 1);
+  put_random(&graph, "m", (const int64_t[]){6, 8, 1, 1}, 4, -1, 1);
+  put_random(&graph, "v", (const int64_t[]){OUTPUTS, 6}, 2, -1, 1);
+  put_random(&graph, "c", (const int64_t[]){OUTPUTS}, 1, -1, 1);
+  put_value(&graph, 11, "x", 1, (const int64_t[]){1, 2, 6, 6}, 4);
+  put_value(&graph, 12, "y", 1, (const int64_t[]){1, OUTPUTS}, 2);
+  return import(&graph, 13);
+}
+
+static const bl_value *named(const bl_float_graph *graph, const char *name) {
+  for (uint32_t v = 0; v < graph->value_count; v++)
+    if (strcmp(graph->values[v].name, name) == 0) return &graph->values[v];
+  fail_msg("no value %s", name);
+  return NULL;
+}
+
+// The largest magnitude of `count` weights, `stride` apart.
+static double largest(const float *w, size_t count, size_t stride) {
+  double most = 0;
+  for (size_t k = 0; k < count; k++)
+    most = fmax(most, fabs((double)w[k * stride]));
+  return most;
+}
+
+static void equalised(void **state) {
+  (void)state;
+  static sample_set set;
+  random_samples(&set);
+  float wide[8 * 18];
+  bl_float_graph *graph = unequal(wide);
+  float before[SAMPLES][OUTPUTS];
+  for (size_t k = 0; k < SAMPLES; k++)
+    run_floats(graph, set.samples[k], before[k]);
+  uint32_t pairs = 0;
+  bl_error err = {0};
+  assert_int_equal(bl_equalise(graph, &pairs, &err), BL_OK);
+  assert_int_equal(pairs, 2);
+  for (size_t k = 0; k < SAMPLES; k++) {
+    float y[OUTPUTS];
+    run_floats(graph, set.samples[k], y);
+    for (size_t n = 0; n < OUTPUTS; n++)
+      assert_true(fabs((double)(y[n] - before[k][n])) < 1e-4 * (1 + fabs((double)before[k][n])));
+  }
+  const float *w = named(graph, "w")->f, *g = named(graph, "g")->f, *va = named(graph, "va")->f;
+  const float *d = named(graph, "d")->f, *m = named(graph, "m")->f;
+  for (size_t c = 0; c < 8; c++) {
+    const double first = largest(w + c * 18, 18, 1) * (double)g[c] / sqrt((double)va[c] + 1e-5);
+    const double middle = largest(d + c * 4, 4, 1), last = largest(m + c, 6, 8);
+    assert_true(fabs(first / middle - 1) < 1e-2);
+    assert_true(fabs(middle / last - 1) < 1e-2);
+  }
+  bl_float_graph_free(graph);
+}
+
 // ---- Real networks
 
 // W4A8 without training, calibrated on training images: at most 2.5 points of the 1,000 below
@@ -471,6 +554,7 @@ int main(void) {
       cmocka_unit_test(percentile_and_average),
       cmocka_unit_test(known_bias),
       cmocka_unit_test(clipped_normal),
+      cmocka_unit_test(equalised),
       cmocka_unit_test(analytic_bias),
       cmocka_unit_test(whole_network),
       cmocka_unit_test(any_order),
