@@ -19,6 +19,19 @@ static inline float quantise(const bl_fake_quant *q, float x, double step) {
   return (float)((nearest(v) - q->zero) * step);
 }
 
+// Whole activations, in single precision: x / step is then rounded once more, by a part in 2^24.
+static void forward_data(const bl_fake_quant *q, const float *x, size_t count, float step,
+                         float *y) {
+  const float lo = (float)q->lo, hi = (float)q->hi, big = 12582912.0F; // 1.5 * 2^23
+#pragma omp parallel for simd if (count > BLOCK)
+  for (size_t k = 0; k < count; k++) {
+    float v = x[k] / step;
+    v = v < lo ? lo : v;
+    v = v > hi ? hi : v;
+    y[k] = ((v + big) - big) * step;
+  }
+}
+
 static void forward_run(const bl_fake_quant *q, const float *x, size_t count, double step,
                         float *y) {
   const bl_fake_quant own = *q;
@@ -27,7 +40,6 @@ static void forward_run(const bl_fake_quant *q, const float *x, size_t count, do
       y[k] = (float)(x[k] >= 0 ? step : -step);
     return;
   }
-#pragma omp parallel for simd if (count > BLOCK)
   for (size_t k = 0; k < count; k++)
     y[k] = quantise(&own, x[k], step);
 }
@@ -37,6 +49,10 @@ void bl_fake_quant_forward(const bl_fake_quant *quant, const float *x, size_t co
   if (quant->channels_last) {
     for (size_t k = 0; k < count; k++)
       forward_run(quant, x + k, 1, (double)step[k % quant->channels], y + k);
+    return;
+  }
+  if (quant->channels == 1 && !quant->binary && quant->zero == 0) {
+    forward_data(quant, x, count, step[0], y);
     return;
   }
   const size_t run = count / quant->channels;
@@ -70,6 +86,24 @@ static double backward_block(const bl_fake_quant *q, const float *x, const float
   return sum;
 }
 
+// The same in single precision, but for the sum.
+static double data_block(const bl_fake_quant *q, const float *x, const float *dy, size_t count,
+                         float step, float *dx) {
+  const float lo = (float)q->lo, hi = (float)q->hi, zero = (float)q->zero, big = 12582912.0F;
+  const float inverse = 1 / step;
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (size_t k = 0; k < count; k++) {
+    const float v = x[k] * inverse + zero;
+    const float inside = (float)((v > lo) & (v < hi)); // no branches: they would be mispredicted
+    float edge = v < lo ? lo : v;
+    edge = edge > hi ? hi : edge;
+    sum += (double)(dy[k] * ((edge + big) - big - zero - inside * (v - zero)));
+    if (dx != NULL) dx[k] = dy[k] * inside;
+  }
+  return sum;
+}
+
 // In blocks whose sums are added in their order, so that threads change nothing.
 static double backward_run(const bl_fake_quant *q, const float *x, const float *dy, size_t count,
                            double step, float *dx) {
@@ -79,7 +113,9 @@ static double backward_run(const bl_fake_quant *q, const float *x, const float *
 #pragma omp parallel for if (blocks > 1)
   for (size_t b = 0; b < blocks; b++) {
     const size_t at = b * size, length = count - at < size ? count - at : size;
-    sums[b] = backward_block(q, x + at, dy + at, length, step, dx == NULL ? NULL : dx + at);
+    float *to = dx == NULL ? NULL : dx + at;
+    sums[b] = q->binary ? backward_block(q, x + at, dy + at, length, step, to)
+                        : data_block(q, x + at, dy + at, length, (float)step, to);
   }
   for (size_t b = 0; b < blocks; b++)
     sum += sums[b];

@@ -24,7 +24,8 @@ typedef struct {
   double gradient_scale;
 } bl_fake_quant;
 
-// The same bits as QONNX's Quant and BipolarQuant give. step[channels] is above 0; y may be x.
+// The same bits as QONNX's Quant and BipolarQuant give; with one step and no zero point, but where
+// x / step lies within a part in 2^24 of a half. step[channels] is above 0; y may be x.
 void bl_fake_quant_forward(const bl_fake_quant *quant, const float *x, size_t count,
                            const float *step, float *y);
 // dx and dstep may be NULL. Sums are in double; the same bits whatever the threads.
