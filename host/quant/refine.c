@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/quant/refine.h"
 
+#include <cblas.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,6 +188,7 @@ static bl_status refine(bl_quantising *q, const bl_refined *r, bl_arena *arena) 
 }
 
 bl_status bl_refine(bl_quantising *q, const bl_refined *r) {
+  openblas_set_num_threads(1); // how sums of floats are split must not depend on the machine
   bl_arena *arena = bl_arena_new(MOMENTS_CAP);
   bl_status status = arena == NULL ? bl_quantise_no_memory(q) : refine(q, r, arena);
   bl_arena_free(arena);
