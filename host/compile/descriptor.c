@@ -6,18 +6,18 @@
 
 static void describe_input(const bl_region *in, const bl_mapping *m, bl_descriptor *d) {
   const uint32_t up = m->layer->upsample && !m->host_windows ? 1 : 0;
-  const uint32_t ky0 = m->tap0 / m->kernel_w; // only without padding at the top
   d->in_base =
       (uint16_t)(in->address + (in->first_lane / m->config->lanes + m->in_word0) * in->planes +
-                 (ky0 * m->dilation_h >> up) * in->row_stride);
+                 (m->ky0 * m->dilation_h >> up) * in->row_stride +
+                 (m->kx0 * m->dilation_w >> up) * in->pixel_stride);
   d->in_planes = (uint8_t)m->in_planes;
   d->in_last_lanes = (uint8_t)m->in_last_lanes;
   // A window of one tap takes whole words, so that no zeros need to follow: what stands above its
   // channels meets no weight, and is zero where the row sum counts it.
   const uint32_t bytes = bl_div_up(m->in_last_lanes, 8), whole = m->config->lanes / 8;
   d->in_last_bytes = (uint8_t)(m->taps == 1 && m->gather != BL_GATHER_ROTATED ? whole : bytes);
-  d->in_h = (uint16_t)(m->in_h - ky0 * m->dilation_h);
-  d->in_w = (uint16_t)m->in_w;
+  d->in_h = (uint16_t)(m->in_h - m->ky0 * m->dilation_h);
+  d->in_w = (uint16_t)(m->in_w - m->kx0 * m->dilation_w);
   d->in_words = (uint16_t)m->in_words;
   d->pad_value = (uint8_t)(m->in_bipolar ? m->layer->pad_value > 0 : m->layer->pad_value);
   d->in_pixel_stride = (uint16_t)in->pixel_stride;
@@ -112,14 +112,14 @@ static void describe_piece(const bl_program *program, const bl_mapped *mapped, u
   const uint32_t up = d->in_up;
   bl_piece p = bl_piece_at(mapped, &cut, program->images, op, piece);
   const bl_region *in = &program->regions[m->in_region], *out = &program->regions[m->out_region];
-  uint32_t h = m->in_h >> up, skip = p.in_row0 << up, ky0 = m->tap0 / m->kernel_w;
+  uint32_t h = m->in_h >> up, skip = p.in_row0 << up;
   d->images = (uint16_t)p.images;
   if (op < cut.op0 || op >= cut.op1) return;
   uint32_t first = bl_held_rows(mapped, &cut, program->images, m->in_region, h, piece).lo;
   const uint32_t slot = cut.spills ? 0 : piece % program->input.slots * program->input.slot_words;
   d->in_base = (uint16_t)(d->in_base + (m->in_region == 0 ? slot : 0) +
                           region_offset(in, &p, p.in_row0, first));
-  d->in_h = (uint16_t)(((p.in_row1 - p.in_row0) << up) - ky0 * m->dilation_h);
+  d->in_h = (uint16_t)(((p.in_row1 - p.in_row0) << up) - m->ky0 * m->dilation_h);
   d->origin_h = (uint16_t)(d->origin_h + skip - p.row0 * d->step_h);
   d->pad_top = (uint16_t)(d->pad_top + skip);
   d->conv_end_h -= (int32_t)skip;

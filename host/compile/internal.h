@@ -71,6 +71,7 @@ typedef struct {
   int32_t in_channel0;
   bool in_bipolar, in_signed;
   uint32_t groups, group_in, taps, tap0; // tap0: of the layer's taps, the first one here
+  uint32_t ky0, kx0;                     // its row and column; not 0 only without padding there
   uint32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   uint32_t conv_h, conv_w, pool_stride_h, pool_stride_w;
   bl_gather gather;

@@ -192,64 +192,98 @@ static bl_status too_long(const mapper *k, const bl_mapping *m) {
       m->layer->name, row_words(m), m->config->row_depth, m->config->name);
 }
 
-// A piece of the reduction: channel words word0 .. +words-1 of kernel rows ky0 .. +rows-1.
-static void take_chunk(bl_mapping *m, uint32_t word0, uint32_t words, uint32_t ky0, uint32_t rows) {
-  read_words(m, word0, words);
-  m->kernel_h = rows;
-  m->taps = rows * m->kernel_w;
-  m->tap0 = ky0 * m->kernel_w;
+// A piece of the reduction: at most so many channel words, kernel rows and columns.
+typedef struct {
+  uint32_t words, rows, cols;
+} chunk;
+
+// The piece that begins at a channel word, kernel row and column; `left`: of the layer.
+static void take_chunk(bl_mapping *m, const chunk *size, const chunk *begin, const chunk *left) {
+  read_words(m, begin->words, least_of(size->words, left->words));
+  m->kernel_h = least_of(size->rows, left->rows);
+  m->kernel_w = least_of(size->cols, left->cols);
+  m->taps = m->kernel_h * m->kernel_w;
+  m->ky0 = begin->rows;
+  m->kx0 = begin->cols;
+  m->tap0 = begin->rows * m->layer->kernel_w + begin->cols;
   measure_window(m);
 }
 
-// Longest chunk: whole kernel and as many channel words as fit, else one word and kernel rows.
-// Every chunk begins inside the input. Seen twice as high, the input's rows change under every
-// second kernel row, and chunks begin there.
-static bool chunk_size(bl_mapping m, uint32_t room, uint32_t words, uint32_t *chunk_words,
-                       uint32_t *chunk_rows) {
-  const uint32_t kernel_h = m.kernel_h;
-  *chunk_rows = kernel_h;
-  for (*chunk_words = words; *chunk_words > 0; --*chunk_words) {
-    take_chunk(&m, 0, *chunk_words, 0, kernel_h);
-    if (m.window_words <= room) return true;
-  }
-  *chunk_words = 1;
-  if (m.pad_top > 0 || m.host_windows) return false;
-  for (*chunk_rows = kernel_h; *chunk_rows > 0; --*chunk_rows) {
-    const uint32_t last = (kernel_h - 1) / *chunk_rows * *chunk_rows;
-    if (last * m.dilation_h >= m.in_h) continue;
-    if (m.layer->upsample && *chunk_rows * m.dilation_h % 2 != 0) continue;
-    take_chunk(&m, 0, 1, 0, *chunk_rows);
-    if (m.window_words <= room) return true;
-  }
+// May a kernel of `kernel` positions along an axis be cut into chunks? Every chunk begins inside
+// the input. Seen twice as high or wide, the input changes under every second position, and chunks
+// begin there.
+static bool may_cut(const bl_mapping *m, uint32_t kernel, uint32_t size, uint32_t dilation,
+                    uint32_t in) {
+  const uint32_t last = (kernel - 1) / size * size;
+  return last * dilation < in && !(m->layer->upsample && size < kernel && size * dilation % 2 != 0);
+}
+
+static bool chunk_fits(bl_mapping m, const chunk *size, uint32_t room) {
+  const chunk begin = {0, 0, 0};
+  take_chunk(&m, size, &begin, size);
+  return m.window_words <= room;
+}
+
+// Longest chunk: whole kernel and as many channel words as fit, else one word and kernel rows, else
+// a part of a kernel row.
+static bool chunk_size(const bl_mapping *m, uint32_t room, uint32_t words, chunk *size) {
+  *size = (chunk){words, m->kernel_h, m->kernel_w};
+  for (; size->words > 0; size->words--)
+    if (chunk_fits(*m, size, room)) return true;
+  size->words = 1;
+  if (m->pad_top > 0 || m->host_windows) return false;
+  for (; size->rows > 0; size->rows--)
+    if (may_cut(m, m->kernel_h, size->rows, m->dilation_h, m->in_h) && chunk_fits(*m, size, room))
+      return true;
+  size->rows = 1;
+  if (m->pad_left > 0 || !may_cut(m, m->kernel_h, 1, m->dilation_h, m->in_h)) return false;
+  for (; size->cols > 0; size->cols--)
+    if (may_cut(m, m->kernel_w, size->cols, m->dilation_w, m->in_w) && chunk_fits(*m, size, room))
+      return true;
   return false;
+}
+
+// The chunk behind `begin`: further channel words, then columns, then rows; false at the end.
+static bool next_chunk(const chunk *all, const chunk *size, chunk *begin) {
+  begin->words += size->words;
+  if (begin->words < all->words) return true;
+  begin->words = 0;
+  begin->cols += size->cols;
+  if (begin->cols < all->cols) return true;
+  begin->cols = 0;
+  begin->rows += size->rows;
+  return begin->rows < all->rows;
 }
 
 // The reduction of tiles tile0 .. tile1-1 in several operations; all but the last leave their sums
 // as bytes, which the next one adds.
 static bl_status cut_reduction(const mapper *k, bl_mapping m, uint32_t tile0, uint32_t tile1) {
   const bool pools = m.layer->pool_h != 1 || m.layer->pool_w != 1;
-  const uint32_t kernel_h = m.kernel_h, final = m.out_region;
-  const uint32_t lanes = (tile1 - tile0) * m.config->cols * 4;
-  uint32_t second = bl_div_up(lanes, m.config->lanes) * 8, chunk_words, chunk_rows, word0, words;
+  const uint32_t final = m.out_region, lanes = (tile1 - tile0) * m.config->cols * 4;
+  uint32_t second = bl_div_up(lanes, m.config->lanes) * 8, word0, words;
   if (m.layer->project_h > 0 && projected_words(&m) * m.addend->format.bits > second)
     second = projected_words(&m) * m.addend->format.bits;
   words_of(&m, tile0, tile1, &word0, &words);
+  const chunk all = {words, m.kernel_h, m.kernel_w};
+  chunk size, begin = {0, 0, 0};
+  m.gather = BL_GATHER_PACKED;
   if (pools || second >= m.config->row_depth ||
-      !chunk_size(m, m.config->row_depth - second, words, &chunk_words, &chunk_rows))
+      !chunk_size(&m, m.config->row_depth - second, words, &size))
     return too_long(k, &m);
   m.tile0 = tile0;
   m.tile1 = tile1;
-  for (uint32_t ky = 0; ky < kernel_h; ky += chunk_rows)
-    for (uint32_t w = 0; w < words; w += chunk_words) {
-      m.first = ky == 0 && w == 0;
-      m.last = ky + chunk_rows >= kernel_h && w + chunk_words >= words;
-      take_chunk(&m, word0 + w, least_of(chunk_words, words - w), ky,
-                 least_of(chunk_rows, kernel_h - ky));
-      if (!m.first) m.res_region = m.out_region;
-      m.out_region = m.last ? final : k->mapped->region_count++;
-      m.partial_bytes = m.first ? 0 : k->mapped->ops[k->mapped->count - 1].acc_bytes;
-      BL_TRY(add_op(k, m));
-    }
+  m.first = true;
+  do {
+    const chunk at = {word0 + begin.words, begin.rows, begin.cols};
+    const chunk left = {words - begin.words, all.rows - begin.rows, all.cols - begin.cols};
+    take_chunk(&m, &size, &at, &left);
+    m.last = !next_chunk(&all, &size, &begin);
+    if (!m.first) m.res_region = m.out_region;
+    m.out_region = m.last ? final : k->mapped->region_count++;
+    m.partial_bytes = m.first ? 0 : k->mapped->ops[k->mapped->count - 1].acc_bytes;
+    BL_TRY(add_op(k, m));
+    m.first = false;
+  } while (!m.last);
   return BL_OK;
 }
 
@@ -277,7 +311,6 @@ static bl_status cut_layer(const mapper *k, const bl_mapping *whole) {
       BL_TRY(add_op(k, m));
       continue;
     }
-    if (whole->gather == BL_GATHER_ROTATED) return too_long(k, whole);
     uint32_t most =
         whole->config->row_depth / 4 / 8 * whole->config->lanes / whole->config->cols / 4;
     if (whole->groups == 1) tile1 = least_of(total, tile0 + (most > 0 ? most : 1));

@@ -111,8 +111,8 @@ static bl_rows rows_needed(const bl_mapping *m, bl_rows out) {
   const uint32_t up = l->upsample && !m->host_windows ? 1 : 0;
   int64_t step = (int64_t)m->stride_h * m->pool_stride_h;
   int64_t origin = m->pad_top + (int64_t)m->stride_h * l->pool_pad_top;
-  int64_t reach = (int64_t)(l->pool_h - 1) * m->stride_h +
-                  (int64_t)(m->tap0 / m->kernel_w + m->kernel_h - 1) * m->dilation_h;
+  int64_t reach =
+      (int64_t)(l->pool_h - 1) * m->stride_h + (int64_t)(m->ky0 + m->kernel_h - 1) * m->dilation_h;
   int64_t lo = out.lo * step - origin, hi = (out.hi - 1) * step - origin + reach + 1;
   if (hi < out.hi * step - origin) hi = out.hi * step - origin;
   if (out.hi == m->out->h) hi = m->in_h;

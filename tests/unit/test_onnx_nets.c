@@ -238,6 +238,28 @@ static void flat_samples(void **state) {
   assert_true(error_of("got.npy", "want.npy", SAMPLES) <= 0);
 }
 
+// ---- Long reductions
+
+// Windows of a single pixel that no row buffer holds: an average over a map of 32 x 32, channel by
+// channel, and a kernel of which on `tiny` not even a row fits.
+static void long_reductions(void **state) {
+  (void)state;
+  static const window row = {{2, 300}, {1, 1}, {0, 0}, {0, 0}, 1};
+  net n = new_net(2, 32, 32);
+  put_conv(&n, "x", "a", 2, 12, &one);
+  put_plain(&n, "Relu", "a", "ar");
+  put_plain(&n, "GlobalAveragePool", "ar", "b");
+  put_end(&n, "b", 12);
+  check("average", &n, "--bits w8a8", 0.2);
+  n = new_net(2, 2, 300);
+  put_conv(&n, "x", "a", 2, 2, &one);
+  put_plain(&n, "Relu", "a", "ar");
+  put_conv(&n, "ar", "b", 2, 4, &row);
+  put_plain(&n, "Relu", "b", "br");
+  put_end(&n, "br", 4);
+  check("long rows", &n, "--bits w8a8", 0.2);
+}
+
 // ---- Projection shortcuts
 
 static void put_norm(net *n, const char *in, const char *out, int64_t channels, int silent) {
@@ -766,23 +788,15 @@ int main(void) {
   seed = (uint64_t)time(NULL);
   printf("seed %llu\n", (unsigned long long)seed);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(flat_samples),
-      cmocka_unit_test(projections),
-      cmocka_unit_test(branches),
-      cmocka_unit_test(read_twice),
-      cmocka_unit_test(levels),
-      cmocka_unit_test(vectors),
-      cmocka_unit_test(fixed_integers),
-      cmocka_unit_test(upsampled),
-      cmocka_unit_test(unequal),
-      cmocka_unit_test(refused_resize),
-      cmocka_unit_test(functions),
-      cmocka_unit_test(few_bits),
-      cmocka_unit_test(functions_in_a_row),
-      cmocka_unit_test(fixed_function),
-      cmocka_unit_test(codebooks),
-      cmocka_unit_test(groups),
-      cmocka_unit_test(pools),
+      cmocka_unit_test(flat_samples),   cmocka_unit_test(long_reductions),
+      cmocka_unit_test(projections),    cmocka_unit_test(branches),
+      cmocka_unit_test(read_twice),     cmocka_unit_test(levels),
+      cmocka_unit_test(vectors),        cmocka_unit_test(fixed_integers),
+      cmocka_unit_test(upsampled),      cmocka_unit_test(unequal),
+      cmocka_unit_test(refused_resize), cmocka_unit_test(functions),
+      cmocka_unit_test(few_bits),       cmocka_unit_test(functions_in_a_row),
+      cmocka_unit_test(fixed_function), cmocka_unit_test(codebooks),
+      cmocka_unit_test(groups),         cmocka_unit_test(pools),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
 }
