@@ -7,6 +7,7 @@
 
 #include "host/base/file.h"
 #include "host/float/eval.h"
+#include "host/graph/float_edit.h"
 #include "host/onnx/names.h"
 #include "host/onnx/tensor_data.h"
 #include "host/onnx/wire_scan.h"
@@ -308,31 +309,14 @@ static bool folds(const bl_float_graph *g, const bl_node *node) {
   return true;
 }
 
-// True for a Reshape of data to a constant shape that carries the file's batch in front, where the
-// graph is being made for another.
-static bool carries_batch(const importer *im, const bl_node *node, const bl_value *in,
-                          const bl_value *shape) {
-  if (node->op != BL_FLOAT_RESHAPE || !im->options->rebatch || im->file_batch == 0) return false;
-  if (shape == NULL || shape->i == NULL || shape->count == 0 || in == NULL ||
-      bl_value_constant(in) || shape->i[0] != im->file_batch || in->rank == 0)
-    return false;
-  size_t known = 1;
-  for (size_t k = 0; k < shape->count; k++) {
-    if (shape->i[k] == -1) return true;
-    if (shape->i[k] < 1 || shape->i[k] > BL_FLOAT_MAX_ELEMENTS ||
-        known > BL_FLOAT_MAX_ELEMENTS / (size_t)shape->i[k])
-      return false;
-    known *= (size_t)shape->i[k];
-  }
-  return known != in->count;
-}
-
-// Gives such a Reshape a shape of its own, with the wanted batch in front.
+// Where the graph is being made for another batch: gives a Reshape that carries the file's a shape
+// of its own, with the wanted batch in front.
 static bl_status rebatch_reshape(importer *im, bl_node *node) {
   bl_float_graph *g = im->graph;
-  const bl_value *shape = bl_node_input(g, node, 1);
-  if (!carries_batch(im, node, bl_node_input(g, node, 0), shape)) return BL_OK;
-  bl_value copy = *shape;
+  if (!im->options->rebatch || im->file_batch == 0 ||
+      !bl_float_carries_batch(g, node, im->file_batch))
+    return BL_OK;
+  bl_value copy = *bl_node_input(g, node, 1);
   int32_t index;
   BL_TRY(add_value(im, "", &index));
   copy.name = node->name;
@@ -394,27 +378,6 @@ static bl_status add_outputs(importer *im, const Onnx__GraphProto *proto) {
   return BL_OK;
 }
 
-// Drops nodes whose outputs nothing needs.
-static bl_status drop_dead_nodes(importer *im) {
-  bl_float_graph *g = im->graph;
-  bool *needed = bl_arena_alloc(g->arena, g->value_count, sizeof *needed);
-  bool *keep = bl_arena_alloc(g->arena, g->node_count, sizeof *keep);
-  if (needed == NULL || keep == NULL) return no_memory(im);
-  for (uint32_t k = 0; k < g->output_count; k++)
-    needed[g->outputs[k]] = true;
-  for (uint32_t n = g->node_count; n-- > 0;) {
-    for (uint32_t k = 0; k < g->nodes[n].output_count; k++)
-      keep[n] = keep[n] || (g->nodes[n].outputs[k] >= 0 && needed[g->nodes[n].outputs[k]]);
-    for (uint32_t k = 0; keep[n] && k < g->nodes[n].input_count; k++)
-      if (g->nodes[n].inputs[k] >= 0) needed[g->nodes[n].inputs[k]] = true;
-  }
-  uint32_t kept = 0;
-  for (uint32_t n = 0; n < g->node_count; n++)
-    if (keep[n]) g->nodes[kept++] = g->nodes[n];
-  g->node_count = kept;
-  return BL_OK;
-}
-
 // ---- The model
 // -------------------------------------------------------------------------------------
 
@@ -440,7 +403,7 @@ static bl_status build(importer *im, const Onnx__ModelProto *model) {
   BL_TRY(add_inputs(im, model->graph));
   BL_TRY(add_nodes(im, model->graph));
   BL_TRY(add_outputs(im, model->graph));
-  return drop_dead_nodes(im);
+  return bl_float_sweep(im->graph, im->err);
 }
 
 static bl_status new_graph(const char *name, size_t size, bl_float_graph **graph, bl_error *err) {

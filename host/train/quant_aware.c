@@ -17,13 +17,6 @@ bl_status bl_quant_no_memory(bl_error *err) {
   return bl_fail(err, BL_ERR_MEMORY, "--bits: no memory for what is quantised");
 }
 
-int32_t bl_quant_value(const bl_float_graph *graph, const char *name) {
-  for (uint32_t v = 0; name != NULL && v < graph->value_count; v++)
-    if (graph->values[v].name != NULL && strcmp(graph->values[v].name, name) == 0)
-      return (int32_t)v;
-  return -1;
-}
-
 // ---- Steps
 
 static double factor_of(const bl_quant_factor *f, size_t n) {

@@ -60,8 +60,6 @@ typedef struct {
 bl_status bl_quant_no_memory(bl_error *err);
 // The steps that a point's tensor has now: step[channels]. `x` is the tensor, of `count` elements.
 void bl_quant_steps(const bl_quant_point *point, const float *x, size_t count, float *step);
-// The value of that name, -1: none.
-int32_t bl_quant_value(const bl_float_graph *graph, const char *name);
 // quant_points.c: all points, from the stages of the graph of batch 1.
 BL_MUST_USE bl_status bl_quant_find(bl_quant_finding *finding);
 // quant_tie.c: ties the weights of stage `stage` where it takes a sum. `in` and `addend` are the

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/graph/float_edit.h"
 #include "host/quant/weights.h"
 #include "host/train/quant_aware_internal.h"
 
@@ -33,7 +34,7 @@ static bl_status add_point(bl_quant_finding *f, int32_t one, size_t channels,
   bl_quant_aware *a = f->aware;
   const char *name = f->one->values[one].name;
   bl_quant_point *p = *point = &a->points[a->point_count];
-  *p = (bl_quant_point){.one = one, .index = bl_quant_value(a->graph, name)};
+  *p = (bl_quant_point){.one = one, .index = bl_float_find_value(a->graph, name)};
   p->quant.channels = channels;
   if (p->index < 0)
     return bl_fail(f->err, BL_ERR_UNSUPPORTED,
