@@ -16,24 +16,28 @@ enum { MAX_PULL_PROJECTED = 16, SCALES = 9 };
 #define NEAR 1.25 // 1 dB
 #define FLOAT_NOISE 1e-6
 
+static unsigned bits_of(const bl_addition *a, uint32_t n) {
+  return a->channel_bits == NULL ? a->weight_bits : a->channel_bits[n];
+}
+
 // The scale of a channel's projected weights on their own; 1 for what is added as it is.
 static double other_scale(const bl_addition *a, uint32_t n, int8_t *integers) {
   if (a->projection == NULL) return 1;
   return bl_quantise_weights(a->projection + n * a->projection_fan, a->projection_fan,
-                             a->weight_bits, BL_RANGE_MSE, integers);
+                             bits_of(a, n), BL_RANGE_MSE, integers);
 }
 
-static double integer_of(const bl_addition *a, double weight, double scale) {
+static double integer_of(const bl_addition *a, uint32_t n, double weight, double scale) {
   if (a->codebook != NULL) return bl_codebook_nearest(a->codebook, weight / scale);
-  const double most = (1 << (a->weight_bits - 1)) - 1;
+  const double most = (1 << (bits_of(a, n) - 1)) - 1;
   return fmax(-most, fmin(most, rint(weight / scale)));
 }
 
-static double squared_error(const bl_addition *a, const float *weights, size_t count,
+static double squared_error(const bl_addition *a, uint32_t n, const float *weights, size_t count,
                             double scale) {
   double noise = 0;
   for (size_t k = 0; k < count; k++) {
-    double w = (double)weights[k], e = w - scale * integer_of(a, w, scale);
+    double w = (double)weights[k], e = w - scale * integer_of(a, n, w, scale);
     noise += e * e;
   }
   return noise;
@@ -47,10 +51,10 @@ static double other_square(const bl_addition *a, uint32_t n) {
 // Squared error of a channel's weights as integers of `scale`, and of its projected ones as those
 // of `other`.
 static double noise_of(const bl_addition *a, uint32_t n, double scale, double other) {
-  double noise = squared_error(a, a->weights + n * a->fan, a->fan, scale);
+  double noise = squared_error(a, n, a->weights + n * a->fan, a->fan, scale);
   if (a->projection == NULL) return noise;
   const float *projection = a->projection + n * a->projection_fan;
-  return noise + other_square(a, n) * squared_error(a, projection, a->projection_fan, other);
+  return noise + other_square(a, n) * squared_error(a, n, projection, a->projection_fan, other);
 }
 
 static double signal_of(const bl_addition *a, uint32_t n) {
@@ -212,11 +216,11 @@ static void choose_powers(const bl_addition *a, channel_powers *channels, int8_t
 static void set_channel(bl_addition *a, uint32_t n, int32_t d, double other) {
   const size_t fan = a->projection_fan;
   for (size_t i = n * a->fan; i < (n + 1) * a->fan; i++)
-    a->integers[i] = (int8_t)integer_of(a, (double)a->weights[i], a->scale[n]);
+    a->integers[i] = (int8_t)integer_of(a, n, (double)a->weights[i], a->scale[n]);
   if (a->projection == NULL) a->ratio[n] = d;
   if (a->projection != NULL && a->step != NULL) a->step[n] = d;
   for (size_t i = n * fan; a->projection != NULL && i < (n + 1) * fan; i++)
-    a->ratio[i] = d * (int32_t)integer_of(a, (double)a->projection[i], other);
+    a->ratio[i] = d * (int32_t)integer_of(a, n, (double)a->projection[i], other);
 }
 
 static void pull_all(bl_addition *a, const channel_powers *channels, bl_addition_cost *cost) {

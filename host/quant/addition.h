@@ -19,6 +19,7 @@ typedef struct {
       *unit; // [channels] real sum = scale * unit * sum, as a multiple of the addend's scale
   const float *weights;        // [channels][fan]; NULL where the integers are fixed
   unsigned weight_bits;        // of integers that are not fixed, 2..8
+  const uint8_t *channel_bits; // [channels] in place of weight_bits; NULL: those
   const bl_codebook *codebook; // whose values those integers are; NULL: any
   double *scale;               // [channels] of the weights; pulled where they are not fixed
   int8_t *integers;            // [channels][fan]; rounded again where the scale is pulled

@@ -12,10 +12,12 @@ typedef struct {
   bool *inside; // [count] the stage's addition takes its projection
 } plan;
 
-// Weights of one bit have no scale to pull.
+// Weights of one bit have no scale to pull; both products have the same integers.
 static bool may_project(const bl_quantising *q, const bl_stage *s) {
-  return q->options->weight_bits > 1 &&
-         bl_lower_projects(&q->lowered, (uint32_t)(s - q->lowered.stages));
+  if (!bl_lower_projects(&q->lowered, (uint32_t)(s - q->lowered.stages))) return false;
+  const bl_stage *other = &q->lowered.stages[s->addend];
+  return s->weight_bits > 1 && s->weight_bits == other->weight_bits &&
+         s->codebook == other->codebook && s->channel_bits == NULL && other->channel_bits == NULL;
 }
 
 static void *copy_of(bl_arena *arena, const void *from, size_t count, size_t size) {

@@ -205,11 +205,17 @@ static bl_status finish(bl_lowering *l) {
   return BL_OK;
 }
 
-static void note_orders(const bl_lowering *l) {
-  for (uint32_t k = 0; k < l->out->stage_count; k++) {
-    bl_stage *s = &l->out->stages[k];
+static bl_status note_views(const bl_lowering *l) {
+  bl_lowered *out = l->out;
+  for (uint32_t k = 0; k < out->stage_count; k++) {
+    bl_stage *s = &out->stages[k];
     s->channels_last = l->views[s->value].order == BL_ORDER_NHWC;
   }
+  out->stage_of = bl_arena_alloc(out->arena, l->graph->value_count, sizeof *out->stage_of);
+  if (out->stage_of == NULL) return bl_lower_no_memory(l);
+  for (uint32_t v = 0; v < l->graph->value_count; v++)
+    out->stage_of[v] = l->views[v].known ? l->views[v].producer : BL_STAGE_NONE;
+  return BL_OK;
 }
 
 bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session,
@@ -226,6 +232,5 @@ bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session,
   if (graph->node_count == 0)
     return bl_fail(err, BL_ERR_UNSUPPORTED, "%s: the graph has no nodes", graph->name);
   BL_TRY(finish(&l));
-  note_orders(&l);
-  return BL_OK;
+  return note_views(&l);
 }

@@ -7,6 +7,7 @@
 
 #include "host/float/session.h"
 #include "host/graph/int_graph.h"
+#include "host/quant/codebook.h"
 #include "host/quant/function.h"
 #include "host/quant/observer.h"
 
@@ -69,6 +70,10 @@ typedef struct {
   double index_lo, index_hi;
   const bl_node *index_node;
   int32_t index_value; // the float value that the index is
+  // Set by bl_layer_plan_apply. Weights that the graph fixes, and ones, have none of these.
+  unsigned weight_bits, activation_bits; // weight_bits is the most of channel_bits
+  const uint8_t *channel_bits;           // [out_c]; NULL: weight_bits, all of them
+  const bl_codebook *codebook;           // NULL: none
 } bl_stage;
 
 typedef enum { BL_LOWER_PLAIN, BL_LOWER_SOFTMAX, BL_LOWER_SIGMOID } bl_lower_suffix;
@@ -77,6 +82,8 @@ typedef struct {
   bl_arena *arena;
   bl_stage *stages;
   uint32_t stage_count;
+  int32_t *stage_of; // [values of the graph] the stage that ends with what the value becomes, or
+                     // BL_STAGE_INPUT, BL_STAGE_NONE; only until a projection is taken
   uint32_t in_h, in_w, in_c;   // the network's input as its first stage sees it
   bool input_channels_last;    // axes of the graph's input
   double input_mul, input_add; // x*mul + add comes before the input's quantiser

@@ -74,7 +74,7 @@ static bl_quantiser calibrated(const bl_quantising *q, uint32_t stage) {
   const bl_observer *o = &q->observers[stage + 1];
   if (s->dynamic) return bl_observer_input(o);
   unsigned bits =
-      stage + 1 == q->lowered.stage_count ? q->options->output_bits : q->options->activation_bits;
+      stage + 1 == q->lowered.stage_count ? q->options->output_bits : s->activation_bits;
   bl_quantiser result = bl_observer_activation(o, bits, q->options->range);
   if (result.format.kind != BL_FORMAT_B1 || !from_table(&q->lowered, s)) return result;
   return bl_observer_activation(o, 2, q->options->range);
@@ -113,14 +113,18 @@ static size_t fan_in(const bl_stage *s) {
 }
 
 // The codebook of a stage's weights; NULL: none.
-static const bl_codebook *codebook_of(const bl_quantising *q, const bl_stage *s) {
-  return s->unit_weights || s->weight_scale != NULL ? NULL : q->options->codebook;
+static const bl_codebook *codebook_of(const bl_stage *s) {
+  return s->unit_weights || s->weight_scale != NULL ? NULL : s->codebook;
+}
+
+static unsigned bits_of(const bl_stage *s, uint32_t n) {
+  return s->channel_bits == NULL ? s->weight_bits : s->channel_bits[n];
 }
 
 // The codebook that a layer's weights are of, unless one of them was made 0 that has no 0.
 static bl_status keep_codebook(const bl_quantising *q, const bl_stage *s, bl_arena *arena,
                                bl_int_layer *layer) {
-  const bl_codebook *codebook = codebook_of(q, s);
+  const bl_codebook *codebook = codebook_of(s);
   if (codebook == NULL) return BL_OK;
   for (size_t k = 0; k < s->out_c * fan_in(s); k++)
     if (bl_codebook_nearest(codebook, layer->weights[k]) != layer->weights[k]) return BL_OK;
@@ -141,8 +145,8 @@ static void make_weights(const bl_quantising *q, const bl_stage *s, bl_int_layer
   size_t fan = fan_in(s);
   layer->weight_format = s->unit_weights           ? (bl_format){BL_FORMAT_S, 2}
                          : s->weight_scale != NULL ? s->weight_format
-                                                   : bl_weight_format(q->options->weight_bits);
-  const bl_codebook *codebook = codebook_of(q, s);
+                                                   : bl_weight_format(s->weight_bits);
+  const bl_codebook *codebook = codebook_of(s);
   if (codebook != NULL) layer->weight_format = codebook->format;
   for (uint32_t n = 0; n < s->out_c; n++) {
     const float *w = s->weights + n * fan;
@@ -152,7 +156,7 @@ static void make_weights(const bl_quantising *q, const bl_stage *s, bl_int_layer
       continue;
     }
     if (!s->unit_weights && s->weight_scale == NULL) {
-      scale[n] = bl_quantise_weights(w, fan, q->options->weight_bits, own_range(q), out);
+      scale[n] = bl_quantise_weights(w, fan, bits_of(s, n), own_range(q), out);
       continue;
     }
     scale[n] = s->unit_weights ? 1.0 : s->weight_scale[n];
@@ -308,14 +312,15 @@ static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_g
   for (uint32_t n = 0; n < s->out_c; n++)
     unit[n] = in->scale * factor_of(fold_before(s, n)) /
               (addend->scale * factor_of(fold_projection(s, n)));
-  const bool fixed = s->unit_weights || s->weight_scale != NULL || q->options->weight_bits == 1;
+  const bool fixed = s->unit_weights || s->weight_scale != NULL || s->weight_bits == 1;
   bl_addition addition = {.name = s->name,
                           .channels = s->out_c,
                           .fan = fan_in(s),
                           .unit = unit,
                           .weights = fixed ? NULL : s->weights,
-                          .weight_bits = q->options->weight_bits,
-                          .codebook = codebook_of(q, s),
+                          .weight_bits = s->weight_bits,
+                          .channel_bits = s->channel_bits,
+                          .codebook = codebook_of(s),
                           .scale = scales->weights,
                           .integers = layer->weights,
                           .ratio = layer->addend_weight};
@@ -561,7 +566,7 @@ static bl_status refine_layer(bl_quantising *q, const bl_stage *s, const bl_int_
   const bl_refined refined = {.stage = s,
                               .graph = g,
                               .layer = layer,
-                              .codebook = codebook_of(q, s),
+                              .codebook = codebook_of(s),
                               .before = before,
                               .projected = s->projection == NULL ? NULL : projected,
                               .step = step,
@@ -668,6 +673,10 @@ static bl_status quantise(bl_quantising *q) {
   const bl_lower_options options = {q->options->fuse_adds,
                                     q->options->part_channels > 0 ? q->options->part_channels : 8};
   BL_TRY(bl_lower(q->source, q->session, &options, q->scratch, &q->lowered, q->err));
+  const bl_layer_default others = {q->options->weight_bits, q->options->activation_bits,
+                                   q->options->codebook};
+  BL_TRY(bl_layer_plan_apply(q->options->plan, q->options->plan_count, &others, q->source,
+                             &q->lowered, q->err));
   BL_TRY(bl_quantise_calibrate(q));
   q->out->input_mul = q->lowered.input_mul;
   q->out->input_add = q->lowered.input_add;

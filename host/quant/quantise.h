@@ -8,6 +8,7 @@
 #include "host/graph/int_graph.h"
 #include "host/quant/addition.h"
 #include "host/quant/codebook.h"
+#include "host/quant/layer_plan.h"
 #include "host/quant/lower.h"
 
 // How weights become integers, their scales being known.
@@ -25,6 +26,8 @@ typedef enum {
 
 typedef struct {
   unsigned weight_bits, activation_bits; // 1..8, every layer; the network's input has 8
+  const bl_layer_plan *plan;             // [plan_count] layers that have something else
+  uint32_t plan_count;
   bl_range_method range; // of activations; weights: minmax with minmax, else mse, and so where a
                          // function is tabulated
   double percentage;     // of BL_RANGE_PERCENTILE, 0..100; 0: 99.99

@@ -106,20 +106,21 @@ static bl_status aim(refining *f, const bl_gptq *gptq, size_t group, bl_error *e
   return BL_OK;
 }
 
-static bl_grid grid_of(const bl_refined *r) {
+static bl_grid grid_of(const bl_refined *r, size_t n) {
   const bl_format format = r->layer->weight_format;
-  const int top = bl_format_max(format);
+  const uint8_t *bits = r->stage->channel_bits;
+  const int top = bits == NULL ? bl_format_max(format) : (1 << (bits[n] - 1)) - 1;
   return (bl_grid){-top, top, format.kind == BL_FORMAT_B1, r->codebook};
 }
 
 static bl_status round_group(refining *f, size_t group, bl_error *err) {
   const bl_moments *m = &f->m;
   const size_t columns = m->columns;
-  const bl_grid grid = grid_of(f->r);
   bl_gptq *gptq;
   BL_TRY(bl_gptq_open(m->columns, m->second + group * columns * columns, DAMPING, &gptq, err));
   bl_status status = aim(f, gptq, group, err);
   for (size_t n = group * m->rows; n < (group + 1) * m->rows && status == BL_OK; n++) {
+    const bl_grid grid = grid_of(f->r, n);
     steps_of(f, n, f->steps);
     status = bl_gptq_round(gptq, f->weights + n * columns, f->steps, &grid,
                            f->integers + n * columns, err);
