@@ -10,7 +10,7 @@ JOBS ?= 2
 CPPFLAGS := -I. -I$(BUILD)/gen -D_GNU_SOURCE -MMD -MP
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Werror
 CFLAGS := -std=c11 -O2 -g $(WARNINGS) $(EXTRA_CFLAGS)
-LDLIBS_HOST := -ldnnl -lgomp -llapacke -lopenblas -lglpk -lprotobuf-c -lcjson -lz -lm
+LDLIBS_HOST := -ldnnl -lgomp -llapacke -lopenblas -lglpk -lprotobuf-c -lcjson -lyaml -lz -lm
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:

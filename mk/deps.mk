@@ -3,7 +3,8 @@
 # enough: as root or with sudo they are installed, else the exact command is printed.
 
 DEPS_BUILD := gcc g++ libc6-dev protobuf-c-compiler libprotobuf-c-dev libonnx-dev libdnnl-dev \
-  libopenblas-dev liblapacke-dev libglpk-dev gnuplot-nox   libcjson-dev zlib1g-dev libcmocka-dev verilator iverilog yosys
+  libopenblas-dev liblapacke-dev libglpk-dev gnuplot-nox libcjson-dev libyaml-dev \
+  zlib1g-dev libcmocka-dev verilator iverilog yosys
 DEPS_LINT := clang-format clang-tidy cppcheck
 DEPS_STAMP := $(BUILD)/deps.stamp
 

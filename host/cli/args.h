@@ -51,6 +51,10 @@ typedef struct {
   uint64_t seed, shards;
   bool fuse_adds, equalise, no_compare;
 
+  // compress --recipe
+  const char *recipe, *work;
+  uint64_t hold_out; // 0: not given
+
   // train
   const char *test, *test_array, *test_labels, *test_label_array;
   const char *augment, *teacher, *checkpoint;

@@ -5,6 +5,7 @@
 
 #include "host/cli/commands.h"
 #include "host/cli/data_args.h"
+#include "host/cli/recipe_job.h"
 #include "host/compile/bloom.h"
 #include "host/onnx/onnx_import.h"
 #include "host/quant/equalise.h"
@@ -32,6 +33,7 @@ typedef struct {
   bool has_dataset;
   double *scratch;
   bl_cli_progress progress;
+  bl_recipe_job recipe;
   bl_quantised quantised;
   bl_program *program;
   bl_cost *costs; // of each layer in one batch, by the cycle model
@@ -46,7 +48,7 @@ static bl_status import_single(const char *path, bl_float_graph **graph, bl_erro
 
 static bl_status open_calibration(work *w, bl_error *err) {
   const bl_cli_args *args = w->args;
-  if (args->calib == NULL) return BL_OK;
+  if (args->calib == NULL || args->recipe != NULL) return BL_OK;
   bl_dataset_source source = {.images = args->calib,
                               .image_array = args->calib_array,
                               .limit =
@@ -97,6 +99,17 @@ static bl_bias_correction bias_of(const bl_cli_args *args) {
   return args->bias_correction < 0 ? BL_BIAS_NONE : methods[args->bias_correction];
 }
 
+// What the recipe's last stage was measured as. The job owns the graph from now on.
+static bl_status run_recipe(work *w, bl_cli_output *output, bl_error *err) {
+  bl_float_graph *graph = w->graph;
+  w->graph = NULL;
+  BL_TRY(bl_recipe_job_open(w->args, graph, &w->io, &w->preprocess, output, &w->recipe, err));
+  BL_TRY(bl_network_quantise(&w->recipe.network, NULL, &w->quantised, err));
+  w->preprocess.input_mul = w->quantised.input_mul;
+  w->preprocess.input_add = w->quantised.input_add;
+  return BL_OK;
+}
+
 static bl_status quantise(work *w, bl_error *err) {
   // One device for all, so that a network's integers do not depend on where it is to run.
   bl_compile_options device = {&BL_CONFIGS[BL_CLI_DEFAULT], 0};
@@ -136,8 +149,9 @@ static bl_bloom_info info_of(const work *w) {
                                        [BL_LOWER_SOFTMAX] = BL_SUFFIX_SOFTMAX,
                                        [BL_LOWER_SIGMOID] = BL_SUFFIX_SIGMOID};
   uint64_t parameters = 0;
-  for (uint32_t n = 0; n < w->graph->node_count; n++)
-    parameters += bl_node_parameters(w->graph, &w->graph->nodes[n]);
+  const bl_float_graph *graph = w->recipe.original != NULL ? w->recipe.original : w->graph;
+  for (uint32_t n = 0; n < graph->node_count; n++)
+    parameters += bl_node_parameters(graph, &graph->nodes[n]);
   return (bl_bloom_info){.preprocess = w->preprocess,
                          .suffix = suffixes[w->quantised.suffix],
                          .float_accuracy = -1.0,
@@ -193,16 +207,6 @@ static void print_layer(const work *w, uint32_t index, cJSON *array, bl_cli_outp
   (void)cJSON_AddItemToArray(array, object);
 }
 
-static uint64_t weight_bits(const bl_int_graph *graph) {
-  uint64_t bits = 0;
-  for (uint32_t i = 0; i < graph->layer_count; i++) {
-    const bl_int_layer *layer = &graph->layers[i];
-    bits +=
-        bl_int_weights(graph, layer) * (layer->codebook != NULL ? 4u : layer->weight_format.bits);
-  }
-  return bits;
-}
-
 // Cycles of an image in all layers.
 static double layer_cycles(const work *w) {
   uint64_t sum = 0;
@@ -216,7 +220,7 @@ static void print_result(const work *w, const bl_bloom_info *info, uint64_t file
   const bl_int_graph *graph = w->quantised.graph;
   cJSON *o = output->object, *array = cJSON_AddArrayToObject(o, "layers");
   double steps = (double)w->program->figures.issue_steps / w->program->images;
-  uint64_t bytes = (weight_bits(graph) + 7) / 8;
+  uint64_t bytes = (bl_int_weight_bits(graph) + 7) / 8;
   for (uint32_t i = 0; i < graph->layer_count; i++)
     print_layer(w, i, array, output);
   bl_cli_say(output,
@@ -279,12 +283,16 @@ bl_status bl_cmd_compress(const bl_cli_args *args, bl_cli_output *output, bl_err
   bl_quantise_options bits;
   if (args->output == NULL) return bl_fail(err, BL_ERR_USAGE, "compress needs --output FILE.bloom");
   BL_TRY(bl_cli_bits(args->bits, &bits.weight_bits, &bits.activation_bits, err));
+  if (args->recipe != NULL && args->bits != NULL)
+    return bl_fail(err, BL_ERR_USAGE, "--recipe says the bits itself: leave out --bits");
   work w = {.args = args};
   bl_status status = prepare(&w, err);
-  if (status == BL_OK) status = quantise(&w, err);
+  if (status == BL_OK)
+    status = args->recipe != NULL ? run_recipe(&w, output, err) : quantise(&w, err);
   if (status == BL_OK) status = compile_and_save(&w, output, err);
   bl_program_free(w.program);
   if (w.quantised.graph != NULL) bl_arena_free(w.quantised.graph->arena);
+  bl_recipe_job_close(&w.recipe);
   if (w.has_dataset) bl_dataset_free(&w.dataset);
   bl_float_graph_free(w.graph);
   free(w.scratch);

@@ -35,6 +35,7 @@ typedef struct {
 #define TRA BL_CMD_TRAIN
 #define SETS (RUN | VER | REP)
 #define DATA (SETS | TRA)
+#define ALL (IMP | COM | DATA | DEV)
 #define AT(field) offsetof(bl_cli_args, field)
 
 static const command_row commands[] = {
@@ -72,6 +73,12 @@ static const option options[] = {
      "N-bit weights and M-bit activations, 1 to 8 each, such as w4a4"},
     {"--bits", TEXT, TRA, AT(bits), "wNaM", 0, 0,
      "train with N-bit weights and M-bit activations, 1 to 8 each, and write them fixed"},
+    {"--recipe", TEXT, COM, AT(recipe), "NAME|FILE", 0, 0,
+     "passes to run, in place of --bits and what goes with it; see docs/reference/recipes.md"},
+    {"--work", TEXT, COM, AT(work), "FOLDER", 0, 0,
+     "where a recipe keeps check-points, to go on from when it is run again"},
+    {"--hold-out", COUNT, COM, AT(hold_out), "N", 1, 1e9,
+     "last samples of --data, which a recipe measures on (default 1000, at most a fifth)"},
     {"--codebook", TEXT, COM, AT(codebook), "nf4|po2|apot|FILE", 0, 0, "weights of 16 values"},
     {"--output-bits", COUNT, COM, AT(output_bits), "N", 1, 8,
      "bits of the network's outputs (default: int32, each of whose bytes the last layer runs for)"},
@@ -106,15 +113,16 @@ static const option options[] = {
      "where to run everything (default: functional, and two batches on rtl)"},
     {"--device", CHOICE, DEV, AT(device), "functional|rtl|netlist", 0, 0,
      "the device to open (default functional)"},
+    {"--data", TEXT, COM, AT(data), "FILE", 0, 0, "a recipe's samples, to calibrate and train on"},
     {"--data", TEXT, DATA, AT(data), "FILE", 0, 0, "samples: IDX, CIFAR-10 records, NPY or NPZ"},
-    {"--array", TEXT, DATA, AT(array), "NAME", 0, 0,
+    {"--array", TEXT, COM | DATA, AT(array), "NAME", 0, 0,
      "array of an NPZ --data file (default: its first)"},
-    {"--labels", TEXT, RUN | REP | TRA, AT(labels), "FILE", 0, 0,
+    {"--labels", TEXT, COM | RUN | REP | TRA, AT(labels), "FILE", 0, 0,
      "labels: IDX, NPY or NPZ (CIFAR records bring theirs)"},
-    {"--label-array", TEXT, RUN | REP | TRA, AT(label_array), "NAME", 0, 0,
+    {"--label-array", TEXT, COM | RUN | REP | TRA, AT(label_array), "NAME", 0, 0,
      "array of an NPZ --labels file (default: its first)"},
-    {"--skip", COUNT, DATA, AT(skip), "N", 0, 1e9, "leave out the first N samples"},
-    {"--limit", COUNT, DATA, AT(limit), "N", 1, 1e9, "take at most N samples"},
+    {"--skip", COUNT, COM | DATA, AT(skip), "N", 0, 1e9, "leave out the first N samples"},
+    {"--limit", COUNT, COM | DATA, AT(limit), "N", 1, 1e9, "take at most N samples"},
     {"--scale", REALS, COM | DATA, AT(scale), "S", 0, 0,
      "preprocessing x' = (S*x - mean) / std (default: as compiled, else 1)"},
     {"--mean", REALS, COM | DATA, AT(mean), "A[,B,C]", 0, 0, "mean, one or one a channel"},
@@ -183,11 +191,11 @@ static const option options[] = {
      "go on from --checkpoint, where it is there, else start"},
     {"--seed", COUNT, TRA, AT(seed), "S", 0, 9007199254740991.0,
      "of fresh weights, order, augmentation, dropout (default 1)"},
-    {"--threads", COUNT, TRA, AT(threads), "N", 1, 256,
+    {"--threads", COUNT, COM | TRA, AT(threads), "N", 1, 256,
      "threads (default: OMP_NUM_THREADS or all processors)"},
-    {"--json", FLAG, IMP | COM | DATA | DEV, AT(json), NULL, 0, 0,
+    {"--json", FLAG, ALL, AT(json), NULL, 0, 0,
      "print one JSON object on standard output, nothing else"},
-    {"--help", FLAG, IMP | COM | DATA | DEV, AT(help), NULL, 0, 0, "this text"},
+    {"--help", FLAG, ALL, AT(help), NULL, 0, 0, "this text"},
 };
 
 enum {

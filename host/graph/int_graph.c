@@ -49,6 +49,16 @@ uint64_t bl_int_weights(const bl_int_graph *graph, const bl_int_layer *layer) {
   return channels * fan;
 }
 
+uint64_t bl_int_weight_bits(const bl_int_graph *graph) {
+  uint64_t bits = 0;
+  for (uint32_t i = 0; i < graph->layer_count; i++) {
+    const bl_int_layer *layer = &graph->layers[i];
+    bits +=
+        bl_int_weights(graph, layer) * (layer->codebook != NULL ? 4u : layer->weight_format.bits);
+  }
+  return bits;
+}
+
 size_t bl_int_elements(const bl_int_tensor *tensor) {
   return (size_t)tensor->h * tensor->w * tensor->c;
 }

@@ -138,6 +138,8 @@ uint32_t bl_int_completer(const bl_int_graph *graph, uint32_t tensor);
 uint32_t bl_int_addend_fan(const bl_int_graph *graph, const bl_int_layer *layer);
 // Weights of a layer: of its convolution and, where it projects its addend, of that.
 uint64_t bl_int_weights(const bl_int_graph *graph, const bl_int_layer *layer);
+// Bits of all weights: so many as their format has, 4 for a code.
+uint64_t bl_int_weight_bits(const bl_int_graph *graph);
 // Elements of one image of a tensor.
 size_t bl_int_elements(const bl_int_tensor *tensor);
 // Smallest and largest integer of a format (b1: -1 and 1; acc: INT32_MIN and INT32_MAX).

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The recipes that come with the kit, and how any recipe is found.
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/file.h"
+#include "host/compress/recipe.h"
+
+#define PASSES(name, about, text)                                                                  \
+  { name, "about: " about "\npasses:\n" text }
+
+const bl_builtin_recipe BL_RECIPES[] = {
+    PASSES("w8a8", "8-bit weights and activations, nothing trained",
+           "  - quantise: {weight-bits: 8, activation-bits: 8, rounding: gptq,\n"
+           "               bias-correction: empirical}\n"),
+    PASSES("w4a8", "4-bit weights, 8-bit activations, nothing trained",
+           "  - quantise: {weight-bits: 4, activation-bits: 8, rounding: gptq,\n"
+           "               bias-correction: empirical}\n"),
+    {NULL, NULL},
+};
+
+bl_status bl_recipe_open(const char *name, bl_recipe **recipe, bl_error *err) {
+  uint8_t *bytes;
+  size_t size;
+  for (uint32_t k = 0; BL_RECIPES[k].name != NULL; k++)
+    if (strcmp(BL_RECIPES[k].name, name) == 0)
+      return bl_recipe_parse(name, BL_RECIPES[k].text, strlen(BL_RECIPES[k].text), recipe, err);
+  BL_TRY(bl_file_read(name, BL_RECIPE_MAX_BYTES, &bytes, &size, err));
+  const bl_status status = bl_recipe_parse(name, (const char *)bytes, size, recipe, err);
+  free(bytes);
+  return status;
+}

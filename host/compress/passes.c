@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// The list of passes, in the order in which help prints them.
+#include "host/compress/passes.h"
+
+const bl_recipe_pass *const BL_PASSES[] = {
+    &BL_PASS_EQUALISE,
+    &BL_PASS_QUANTISE,
+    NULL,
+};

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every pass of the kit, each in a file pass_*.c.
+#ifndef BITLOOM_HOST_COMPRESS_PASSES_H
+#define BITLOOM_HOST_COMPRESS_PASSES_H
+
+#include "host/compress/pass.h"
+
+extern const bl_recipe_pass BL_PASS_EQUALISE, BL_PASS_QUANTISE;
+
+#endif
