@@ -13,6 +13,7 @@ typedef bl_status (*bl_cli_run)(const bl_cli_args *args, bl_cli_output *output, 
 bl_status bl_cmd_import(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
 bl_status bl_cmd_train(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
 bl_status bl_cmd_compress(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
+bl_status bl_cmd_recipes(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
 bl_status bl_cmd_run(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
 bl_status bl_cmd_verify(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
 bl_status bl_cmd_report(const bl_cli_args *args, bl_cli_output *output, bl_error *err);

@@ -35,7 +35,8 @@ typedef struct {
 #define TRA BL_CMD_TRAIN
 #define SETS (RUN | VER | REP)
 #define DATA (SETS | TRA)
-#define ALL (IMP | COM | DATA | DEV)
+#define REC BL_CMD_RECIPES
+#define ALL (IMP | COM | DATA | DEV | REC)
 #define AT(field) offsetof(bl_cli_args, field)
 
 static const command_row commands[] = {
@@ -50,6 +51,9 @@ static const command_row commands[] = {
      "Quantises to the given bits with ranges from calibration data, or takes an already "
      "quantised\n"
      "model (QONNX, QDQ, QLinear) as it is, compiles it and writes one .bloom file."},
+    {REC, "recipes", "[NAME]", "list recipes and passes, or print one of them",
+     "Lists the built-in recipes and all passes; with a name, prints the recipe, or what the pass "
+     "takes."},
     {RUN, "run", "MODEL", "run a compiled model on a device, or an ONNX model in float",
      "Runs every sample, compares each output value with the reference kernels, and prints\n"
      "accuracy, images a second, cycles an image and the latency at a clock. The device's own\n"
@@ -370,7 +374,7 @@ bl_status bl_cli_parse(bl_cli_command command, int argc, char **argv, bl_cli_arg
                      row->name);
     args->model = argv[i];
   }
-  if (!args->help && row->positional != NULL && args->model == NULL)
+  if (!args->help && row->positional != NULL && row->positional[0] != '[' && args->model == NULL)
     return bl_fail(err, BL_ERR_USAGE, "%s needs %s; see bitloom %s --help", row->name,
                    row->positional, row->name);
   return BL_OK;

@@ -26,8 +26,8 @@ static void write_file(const char *name, const char *text) {
   assert_int_equal(fclose(f), 0);
 }
 
-static const char *const commands[] = {"import", "train",  "compress", "run",
-                                       "verify", "report", "device"};
+static const char *const commands[] = {"import", "train",  "compress", "recipes",
+                                       "run",    "verify", "report",   "device"};
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 static void help_everywhere(void **state) {
@@ -59,6 +59,8 @@ static void usage_errors(void **state) {
       "run x --limit none",
       "import x y",
       "device x",
+      "recipes x",
+      "compress x.onnx --output @never --recipe w8a8 --bits w4a4",
       "import x --bits w4a4",
       "compress x.onnx --bits w4a4",
       "compress x.onnx --output @never --bits w9a4 --calib x",
