@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/prune/schedule.h"
+
+#include <math.h>
+
+#include "host/prune/prune_internal.h"
+
+#define REGROWN 1e-30F // as good as 0 for the network, but not 0
+
+double bl_prune_schedule_factor(const bl_prune_schedule *s, uint64_t step) {
+  if (step < s->begin || step > s->end) return -1;
+  if (step == s->end) return 1;
+  if ((step - s->begin) % (s->every > 0 ? s->every : 1) != 0) return -1;
+  const double left = 1 - (double)(step - s->begin) / (double)(s->end - s->begin);
+  return 1 - (1 - s->start) * left * left * left;
+}
+
+// Makes weights and masks say the same: pruned is what is 0.
+static bl_status settle(bl_prune *p, bl_train_net *net, bool chosen, bl_error *err) {
+  for (uint32_t k = 0; k < p->count; k++) {
+    bl_prune_layer *l = &p->layers[k];
+    const bl_train_parameter *w = bl_prune_parameter(net, l, err);
+    if (w == NULL) return BL_ERR_MISMATCH;
+    for (size_t i = 0; i < l->count; i++) {
+      if (!chosen && w->data[i] == 0) l->mask[i] = 0;
+      if (l->mask[i] == 0)
+        w->data[i] = 0;
+      else if (w->data[i] == 0)
+        w->data[i] = w->gradient != NULL && w->gradient[i] > 0 ? -REGROWN : REGROWN;
+    }
+  }
+  return BL_OK;
+}
+
+bl_status bl_prune_after(void *user, bl_train_net *net, uint64_t step, bl_error *err) {
+  bl_prune_schedule *s = user;
+  const double factor = bl_prune_schedule_factor(s, step);
+  BL_TRY(settle(s->prune, net, false, err));
+  if (factor < 0) return BL_OK;
+  BL_TRY(bl_prune_score_net(s->prune, net, s->score, s->seed, err));
+  BL_TRY(bl_prune_masks(s->prune, &s->options, factor, err));
+  return settle(s->prune, net, true, err);
+}
