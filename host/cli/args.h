@@ -64,6 +64,10 @@ typedef struct {
   double lr, momentum, decay, clip, warm_up, step_factor, temperature,
       teacher_weight; // lr 0: not given
   bool nesterov, fixed_statistics, resume;
+  const char *edge_bits;
+  int sign; // index of the choice; -1: not given
+  double smoothing, pact, regulariser, weights_from, freeze_steps;
+  bool ternary;
 } bl_cli_args;
 
 // "import" ... "device".

@@ -124,20 +124,43 @@ static bl_status read_sample(void *context, size_t index, float *out, bl_error *
   return BL_OK;
 }
 
+static bl_status read_aware(const bl_cli_args *args, bl_train_job *job,
+                            bl_quant_aware_options *options, bl_error *err) {
+  *options = (bl_quant_aware_options){
+      .ternary = args->ternary,
+      .sign = args->sign < 0 ? BL_SIGN_CLIP : (bl_sign_slope)args->sign,
+      .clip_decay = args->pact,
+      .regulariser = args->regulariser,
+      .weights_from = args->weights_from,
+      .freeze_from = args->freeze_steps,
+  };
+  BL_TRY(bl_cli_bits(args->bits, &options->weight_bits, &options->activation_bits, err));
+  BL_TRY(bl_cli_bits(args->edge_bits, &options->edge_weight_bits, &options->edge_activation_bits,
+                     err));
+  if (args->codebook == NULL) return BL_OK;
+  BL_TRY(bl_codebook_open(args->codebook, &job->codebook, err));
+  options->codebook = &job->codebook;
+  return BL_OK;
+}
+
 static bl_status open_aware(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
-  bl_quant_aware_options bits = {0};
+  bl_quant_aware_options options;
   bl_float_graph *one;
   size_t count = args->calib_limit > 0 ? args->calib_limit : CALIBRATION_SAMPLES;
   bl_calibration calibration = {read_sample, &job->data,
                                 count < job->data.count ? count : job->data.count};
-  BL_TRY(bl_cli_bits(args->bits, &bits.weight_bits, &bits.activation_bits, err));
+  BL_TRY(read_aware(args, job, &options, err));
   if (args->fresh >= 0)
     return bl_fail(err, BL_ERR_USAGE,
                    "--bits: steps begin at the sizes of trained weights; train --fresh ones first");
   BL_TRY(import(args->model, 1, &one, err));
-  bl_status status = bl_quant_aware_open(job->graph, one, &bits, &calibration, &job->aware, err);
+  bl_status status = bl_quant_aware_open(job->graph, one, &options, &calibration, &job->aware, err);
   bl_float_graph_free(one);
-  return status;
+  if (status != BL_OK) return status;
+  job->hooks[0] = bl_quant_aware_hook(job->aware);
+  job->options.hooks = job->hooks;
+  job->options.hook_count = 1;
+  return BL_OK;
 }
 
 static bl_status open_student(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
@@ -172,6 +195,7 @@ bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error
   o->loss = args->loss < 0 ? BL_LOSS_CROSS_ENTROPY : (bl_loss_kind)args->loss;
   o->temperature = args->temperature;
   o->teacher_weight = args->teacher_weight;
+  o->smoothing = args->smoothing;
   o->checkpoint = args->checkpoint;
   o->checkpoint_steps = args->checkpoint_steps;
   BL_TRY(read_augment(args->augment, &o->augment, err));

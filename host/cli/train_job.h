@@ -12,6 +12,8 @@ typedef struct {
   bl_float_graph *graph, *teacher_graph;
   bl_train_net *net, *teacher;
   bl_quant_aware *aware; // NULL: float
+  bl_codebook codebook;
+  bl_train_hook hooks[1];
   bl_train_data data, test;
   bool has_test;
   bl_trainer_options options;

@@ -86,6 +86,7 @@ static uint64_t options_key(const bl_trainer *t) {
                             (double)s->warm_up,
                             o->temperature,
                             o->teacher_weight,
+                            o->smoothing,
                             (double)o->augment.flip,
                             (double)(s->kind == BL_SCHEDULE_COSINE ? s->total : 0),
                             (double)(s->kind == BL_SCHEDULE_STEP ? s->every : 0)};
@@ -93,6 +94,8 @@ static uint64_t options_key(const bl_trainer *t) {
   key = bl_random_key(bl_random_key(key, o->augment.shift), o->teacher != NULL ? 1 : 0);
   for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
     key = mix_number(key, numbers[k]);
+  for (uint32_t k = 0; k < o->hook_count; k++)
+    key = bl_random_key(key, o->hooks[k].key);
   return key;
 }
 

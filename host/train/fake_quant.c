@@ -12,7 +12,18 @@ static inline double nearest(double v) {
   return (v + big) - big;
 }
 
+// Of two levels as near the one nearer to 0.
+static inline double nearest_level(const bl_fake_quant *q, double v) {
+  double level = q->levels[0];
+  for (size_t k = 0; k + 1 < q->level_count; k++) {
+    const double gap = q->levels[k + 1] - q->levels[k], middle = q->levels[k] + gap / 2;
+    level += (middle > 0 ? v > middle : v >= middle) ? gap : 0;
+  }
+  return level;
+}
+
 static inline float quantise(const bl_fake_quant *q, float x, double step) {
+  if (q->levels != NULL) return (float)(nearest_level(q, (double)x / step) * step);
   double v = (double)x / step + q->zero;
   v = v < q->lo ? q->lo : v;
   v = v > q->hi ? q->hi : v;
@@ -32,6 +43,32 @@ static void forward_data(const bl_fake_quant *q, const float *x, size_t count, f
   }
 }
 
+static double mean_magnitude(const float *x, size_t count, size_t stride) {
+  double sum = 0;
+  for (size_t k = 0; k < count; k++)
+    sum += fabs((double)x[k * stride]);
+  return sum / (double)count;
+}
+
+// TWN's step.
+static double mean_above(const float *x, size_t count, size_t stride, double threshold) {
+  double sum = 0, above = 0;
+  for (size_t k = 0; k < count; k++) {
+    const double a = fabs((double)x[k * stride]);
+    sum += a > threshold ? a : 0;
+    above += a > threshold ? 1 : 0;
+  }
+  return above > 0 ? sum / above : 0;
+}
+
+static const double TERNARY = 0.7;
+
+static void forward_ternary(const float *x, size_t count, size_t stride, double step, float *y) {
+  const double threshold = TERNARY * mean_magnitude(x, count, stride);
+  for (size_t k = 0; k < count * stride; k += stride)
+    y[k] = fabs((double)x[k]) <= threshold ? 0 : (float)(x[k] >= 0 ? step : -step);
+}
+
 static void forward_run(const bl_fake_quant *q, const float *x, size_t count, double step,
                         float *y) {
   const bl_fake_quant own = *q;
@@ -44,31 +81,64 @@ static void forward_run(const bl_fake_quant *q, const float *x, size_t count, do
     y[k] = quantise(&own, x[k], step);
 }
 
+// What holds for channel n.
+static bl_fake_quant channel_of(const bl_fake_quant *quant, size_t n) {
+  bl_fake_quant own = *quant;
+  if (quant->channel_hi == NULL) return own;
+  own.hi = quant->channel_hi[n];
+  own.lo = -own.hi;
+  return own;
+}
+
 void bl_fake_quant_forward(const bl_fake_quant *quant, const float *x, size_t count,
                            const float *step, float *y) {
-  if (quant->channels_last) {
-    for (size_t k = 0; k < count; k++)
-      forward_run(quant, x + k, 1, (double)step[k % quant->channels], y + k);
+  const size_t run = count / quant->channels;
+  if (quant->ternary) {
+    const size_t stride = quant->channels_last ? quant->channels : 1;
+    for (size_t n = 0; n < quant->channels; n++)
+      forward_ternary(x + (stride > 1 ? n : n * run), run, stride, (double)step[n],
+                      y + (stride > 1 ? n : n * run));
     return;
   }
-  if (quant->channels == 1 && !quant->binary && quant->zero == 0) {
+  if (quant->channels_last) {
+    for (size_t k = 0; k < count; k++) {
+      const bl_fake_quant own = channel_of(quant, k % quant->channels);
+      forward_run(&own, x + k, 1, (double)step[k % quant->channels], y + k);
+    }
+    return;
+  }
+  if (quant->channels == 1 && !quant->binary && quant->zero == 0 && quant->levels == NULL) {
     forward_data(quant, x, count, step[0], y);
     return;
   }
-  const size_t run = count / quant->channels;
-  for (size_t n = 0; n < quant->channels; n++)
-    forward_run(quant, x + n * run, run, (double)step[n], y + n * run);
+  for (size_t n = 0; n < quant->channels; n++) {
+    const bl_fake_quant own = channel_of(quant, n);
+    forward_run(&own, x + n * run, run, (double)step[n], y + n * run);
+  }
+}
+
+// dy/dx of a sign at x.
+static inline double sign_slope(const bl_fake_quant *q, double x, double step) {
+  const double u = fabs(x) / step;
+  if (q->sign == BL_SIGN_TANH) {
+    const double t = q->sharpness, bend = tanh(t * u);
+    return (t < 1 ? 1 : t) * (1 - bend * bend);
+  }
+  if (q->mean_step) return fabs(x) <= 1 ? 1 : 0;
+  if (q->sign == BL_SIGN_POLYNOMIAL) return u < 1 ? 2 - 2 * u : 0;
+  return u <= 1 ? 1 : 0;
 }
 
 // dy/dstep at x; *inside: dy/dx.
 static inline double slopes(const bl_fake_quant *q, double x, double step, double *inside) {
   if (q->binary) {
-    *inside = fabs(x) <= (q->mean_step ? 1 : step) ? 1 : 0;
+    *inside = sign_slope(q, x, step);
     return x >= 0 ? 1 : -1;
   }
   const double v = x / step + q->zero;
   const double below = q->lo - q->zero, above = q->hi - q->zero;
-  *inside = v > q->lo && v < q->hi ? 1 : 0;
+  *inside = q->ternary ? fabs(x) <= 1 : v > q->lo && v < q->hi;
+  if (q->levels != NULL) return v <= q->lo ? q->lo : v >= q->hi ? q->hi : nearest_level(q, v) - v;
   return v <= q->lo ? below : v >= q->hi ? above : nearest(v) - v;
 }
 
@@ -91,6 +161,7 @@ static double data_block(const bl_fake_quant *q, const float *x, const float *dy
                          float step, float *dx) {
   const float lo = (float)q->lo, hi = (float)q->hi, zero = (float)q->zero, big = 12582912.0F;
   const float inverse = 1 / step;
+  const bool pact = q->pact;
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (size_t k = 0; k < count; k++) {
@@ -98,7 +169,9 @@ static double data_block(const bl_fake_quant *q, const float *x, const float *dy
     const float inside = (float)((v > lo) & (v < hi)); // no branches: they would be mispredicted
     float edge = v < lo ? lo : v;
     edge = edge > hi ? hi : edge;
-    sum += (double)(dy[k] * ((edge + big) - big - zero - inside * (v - zero)));
+    const float rounded = (edge + big) - big - zero;
+    const float moves = inside * (pact ? rounded : v - zero);
+    sum += (double)(dy[k] * (rounded - moves));
     if (dx != NULL) dx[k] = dy[k] * inside;
   }
   return sum;
@@ -110,11 +183,12 @@ static double backward_run(const bl_fake_quant *q, const float *x, const float *
   double sums[MAX_BLOCKS], sum = 0;
   const size_t size = count / MAX_BLOCKS + 1 > BLOCK ? count / MAX_BLOCKS + 1 : BLOCK;
   const size_t blocks = (count + size - 1) / size;
+  const bool by_slopes = q->binary || q->ternary || q->levels != NULL;
 #pragma omp parallel for if (blocks > 1)
   for (size_t b = 0; b < blocks; b++) {
     const size_t at = b * size, length = count - at < size ? count - at : size;
     float *to = dx == NULL ? NULL : dx + at;
-    sums[b] = q->binary ? backward_block(q, x + at, dy + at, length, step, to)
+    sums[b] = by_slopes ? backward_block(q, x + at, dy + at, length, step, to)
                         : data_block(q, x + at, dy + at, length, (float)step, to);
   }
   for (size_t b = 0; b < blocks; b++)
@@ -134,25 +208,50 @@ static double backward_column(const bl_fake_quant *q, const float *x, const floa
   return sum;
 }
 
+// The gradient of regulariser * sum of (x - y)^2 with y held.
+static void pull(const bl_fake_quant *q, const float *x, size_t count, const float *step,
+                 float *dx) {
+  const size_t run = count / q->channels, stride = q->channels_last ? q->channels : 1;
+  for (size_t n = 0; n < q->channels; n++) {
+    const bl_fake_quant own = channel_of(q, n);
+    const double threshold =
+        q->ternary ? TERNARY * mean_magnitude(x + (stride > 1 ? n : n * run), run, stride) : 0;
+    for (size_t k = 0; k < run; k++) {
+      const size_t at = stride > 1 ? k * stride + n : n * run + k;
+      float y;
+      if (q->ternary && fabs((double)x[at]) <= threshold)
+        y = 0;
+      else if (q->ternary || q->binary)
+        y = x[at] >= 0 ? step[n] : -step[n];
+      else
+        y = quantise(&own, x[at], (double)step[n]);
+      dx[at] += (float)(2 * q->regulariser) * (x[at] - y);
+    }
+  }
+}
+
 void bl_fake_quant_backward(const bl_fake_quant *quant, const float *x, const float *dy,
                             size_t count, const float *step, float *dx, float *dstep) {
   const size_t run = count / quant->channels;
   for (size_t n = 0; n < quant->channels; n++) {
     const size_t at = quant->channels_last ? n : n * run;
     float *to = dx == NULL ? NULL : dx + at;
+    const bl_fake_quant own = channel_of(quant, n);
     double sum = quant->channels_last
-                     ? backward_column(quant, x + at, dy + at, run, (double)step[n], to)
-                     : backward_run(quant, x + at, dy + at, run, (double)step[n], to);
+                     ? backward_column(&own, x + at, dy + at, run, (double)step[n], to)
+                     : backward_run(&own, x + at, dy + at, run, (double)step[n], to);
+    sum += 2 * own.decay * own.hi * own.hi * (double)step[n];
     if (dstep != NULL) dstep[n] = (float)(sum * quant->gradient_scale);
   }
+  if (quant->regulariser > 0 && dx != NULL) pull(quant, x, count, step, dx);
 }
 
 void bl_fake_quant_means(const bl_fake_quant *quant, const float *x, size_t count, float *step) {
-  const size_t run = count / quant->channels;
+  const size_t run = count / quant->channels, stride = quant->channels_last ? quant->channels : 1;
   for (size_t n = 0; n < quant->channels; n++) {
-    double sum = 0;
-    for (size_t k = 0; k < run; k++)
-      sum += fabs((double)x[quant->channels_last ? k * quant->channels + n : n * run + k]);
-    step[n] = sum > 0 ? (float)(sum / (double)run) : 1;
+    const float *own = x + (stride > 1 ? n : n * run);
+    double mean = mean_magnitude(own, run, stride);
+    if (quant->ternary) mean = mean_above(own, run, stride, TERNARY * mean);
+    step[n] = mean > 0 ? (float)mean : 1;
   }
 }

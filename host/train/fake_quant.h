@@ -9,16 +9,35 @@
 // The gradient of a step is multiplied by gradient_scale, 1 / sqrt(elements * hi) in the paper.
 // One bit: y = step where x >= 0, else -step; dy/dx = 1 where |x| <= step; dy/dstep = y / step.
 // With mean_step the step is the mean magnitude of its elements (XNOR-Net, Rastegari et al. 2016),
-// nothing is learned, and dy/dx = 1 where |x| <= 1.
+// nothing is learned, and dy/dx = 1 where |x| <= 1. Other slopes of the sign, with u = x / step:
+//   polynomial: dy/dx = 2 - 2|u| where |u| < 1 (Bi-Real Net, Liu et al. 2018); data only
+//   tanh: dy/dx = k t (1 - tanh(t u)^2), k = max(1 / t, 1) (IR-Net, Qin et al. 2020); t rises from
+//   0.1 to 10 in training, so that first everything moves and in the end what is near its threshold
+// Levels (a codebook): y = step * the level nearest to v, of two as near the one nearer to 0;
+//   dy/dx = 1 between the outer levels; dy/dstep = level - v there, the outer level beyond.
+// Ternary weights (TWN, Li and Liu 2016): with D = 0.7 mean |x|, the step is the mean of |x| above
+//   D, y = step sign(x) there and 0 elsewhere; dy/dx = 1 where |x| <= 1; nothing is learned.
+// PACT (Choi et al. 2018): dy/dstep is 0 inside; the clip hi * step has a decay of its own.
 #ifndef BITLOOM_HOST_TRAIN_FAKE_QUANT_H
 #define BITLOOM_HOST_TRAIN_FAKE_QUANT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
+typedef enum { BL_SIGN_CLIP, BL_SIGN_POLYNOMIAL, BL_SIGN_TANH } bl_sign_slope;
+
 typedef struct {
-  double lo, hi, zero; // whole numbers
+  double lo, hi, zero; // whole numbers, or the outer levels
   bool binary, mean_step;
+  bool ternary;         // with mean_step: TWN
+  bl_sign_slope sign;   // of binary
+  double sharpness;     // t of tanh
+  const double *levels; // ascending; NULL: whole numbers
+  size_t level_count;
+  const double *channel_hi; // weights: the hi of each channel, -lo too; NULL: all the same
+  bool pact;
+  double decay;       // of PACT's clip: the loss has decay * (hi * step)^2
+  double regulariser; // the loss has regulariser * sum of (x - y)^2 (backward only)
   size_t channels;    // steps: 1, or one a channel
   bool channels_last; // element k belongs to channel k % channels; else to k / (count / channels)
   double gradient_scale;
@@ -31,7 +50,7 @@ void bl_fake_quant_forward(const bl_fake_quant *quant, const float *x, size_t co
 // dx and dstep may be NULL. Sums are in double; the same bits whatever the threads.
 void bl_fake_quant_backward(const bl_fake_quant *quant, const float *x, const float *dy,
                             size_t count, const float *step, float *dx, float *dstep);
-// Mean magnitude of each channel's elements; 1 for a channel of zeros.
+// With mean_step, the step of each channel's elements; 1 for a channel of zeros.
 void bl_fake_quant_means(const bl_fake_quant *quant, const float *x, size_t count, float *step);
 
 #endif

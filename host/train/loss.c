@@ -15,14 +15,18 @@ static double log_sum(const float *x, size_t count, double temperature) {
 }
 
 double bl_loss_cross_entropy(const float *logits, const int64_t *labels, size_t samples,
-                             size_t classes, float *gradient) {
+                             size_t classes, double smoothing, float *gradient) {
+  const double part = smoothing / (double)classes;
   double loss = 0;
   for (size_t s = 0; s < samples; s++) {
     const float *x = logits + s * classes;
     double all = log_sum(x, classes, 1);
-    loss += all - (double)x[labels[s]];
+    loss += (1 - smoothing) * (all - (double)x[labels[s]]);
+    for (size_t c = 0; smoothing > 0 && c < classes; c++)
+      loss += part * (all - (double)x[c]);
     for (size_t c = 0; gradient != NULL && c < classes; c++) {
-      double p = exp((double)x[c] - all), wanted = (int64_t)c == labels[s] ? 1 : 0;
+      double p = exp((double)x[c] - all);
+      double wanted = part + ((int64_t)c == labels[s] ? 1 - smoothing : 0);
       gradient[s * classes + c] = (float)((p - wanted) / (double)samples);
     }
   }
@@ -69,9 +73,10 @@ static double divergence(const float *logits, const float *teacher, size_t class
 
 double bl_loss_distillation(const float *logits, const float *teacher, const int64_t *labels,
                             size_t samples, size_t classes, double temperature, double weight,
-                            float *gradient) {
+                            double smoothing, float *gradient) {
   double hard = 0, soft = 0, square = temperature * temperature;
-  if (labels != NULL) hard = bl_loss_cross_entropy(logits, labels, samples, classes, gradient);
+  if (labels != NULL)
+    hard = bl_loss_cross_entropy(logits, labels, samples, classes, smoothing, gradient);
   for (size_t k = 0; gradient != NULL && k < samples * classes; k++)
     gradient[k] = labels != NULL ? gradient[k] * (float)(1 - weight) : 0;
   for (size_t s = 0; s < samples; s++)

@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 // samples x classes logits, row-major; labels 0..classes-1; gradient may be NULL.
-// L = mean of -log softmax(logits)[label]; dL/dlogit = (softmax - onehot) / samples.
+// L = mean of -sum of target * log softmax(logits), target = (1 - smoothing) * onehot + smoothing /
+// classes (Szegedy et al. 2016); dL/dlogit = (softmax - target) / samples.
 double bl_loss_cross_entropy(const float *logits, const int64_t *labels, size_t samples,
-                             size_t classes, float *gradient);
+                             size_t classes, double smoothing, float *gradient);
 // L = mean over samples and elements of (y - target)^2.
 double bl_loss_squared(const float *y, const float *target, size_t samples, size_t elements,
                        float *gradient);
@@ -23,7 +24,7 @@ double bl_loss_binary(const float *logits, const float *target, size_t samples, 
 // NULL with weight 1.
 double bl_loss_distillation(const float *logits, const float *teacher, const int64_t *labels,
                             size_t samples, size_t classes, double temperature, double weight,
-                            float *gradient);
+                            double smoothing, float *gradient);
 // How many samples have their largest logit, ties to the lowest index, at their label.
 size_t bl_loss_correct(const float *logits, const int64_t *labels, size_t samples, size_t classes);
 

@@ -49,18 +49,34 @@ void bl_quant_steps(const bl_quant_point *point, const float *x, size_t count, f
 
 // ---- Transforms
 
+void bl_quant_apply(const bl_quant_point *p, const float *x, size_t count, float *y) {
+  bl_quant_steps(p, x, count, p->steps);
+  bl_fake_quant_forward(&p->quant, x, count, p->steps, y);
+}
+
+static bool passes(const bl_quant_point *p) {
+  return p->weight && p->aware->weights_pass;
+}
+
 static bl_status forward(void *user, const bl_train_transform_data *d, bl_error *err) {
   const bl_quant_point *p = user;
   (void)err;
-  bl_quant_steps(p, d->x, d->count, p->steps);
-  bl_fake_quant_forward(&p->quant, d->x, d->count, p->steps, d->y);
+  if (passes(p))
+    memcpy(d->y, d->x, d->count * sizeof *d->y);
+  else
+    bl_quant_apply(p, d->x, d->count, d->y);
   return BL_OK;
 }
 
 static bl_status backward(void *user, const bl_train_transform_data *d, bl_error *err) {
   const bl_quant_point *p = user;
   (void)err;
-  bl_fake_quant_backward(&p->quant, d->x, d->dy, d->count, p->steps, d->dx, d->gradients);
+  if (!passes(p)) {
+    bl_fake_quant_backward(&p->quant, d->x, d->dy, d->count, p->steps, d->dx, d->gradients);
+    return BL_OK;
+  }
+  if (d->dx != NULL) memcpy(d->dx, d->dy, d->count * sizeof *d->dx);
+  if (d->gradients != NULL) memset(d->gradients, 0, p->quant.channels * sizeof *d->gradients);
   return BL_OK;
 }
 
@@ -78,6 +94,7 @@ static bl_status make_transforms(bl_quant_aware *a, bl_error *err) {
   for (uint32_t k = 0; k < a->point_count; k++) {
     bl_quant_point *p = &a->points[k];
     char *name = transform_name(p, a->arena);
+    p->aware = a;
     p->steps = bl_arena_alloc(a->arena, p->quant.channels, sizeof *p->steps);
     if (name == NULL || p->steps == NULL) return bl_quant_no_memory(err);
     a->transforms[k] =
@@ -151,24 +168,53 @@ static bl_status open_points(bl_quant_aware *aware, bl_float_graph *one,
   return status;
 }
 
+static bool are_bits(unsigned bits) {
+  return bits >= 1 && bits <= 8;
+}
+
+static bl_status check_options(const bl_quant_aware_options *o, bl_error *err) {
+  if (!are_bits(o->weight_bits) || !are_bits(o->activation_bits))
+    return bl_fail(err, BL_ERR_USAGE, "--bits: w%ua%u; weights and activations have 1 to 8 bits",
+                   o->weight_bits, o->activation_bits);
+  if (o->edge_weight_bits > 8 || o->edge_activation_bits > 8)
+    return bl_fail(err, BL_ERR_USAGE, "--edge-bits: w%ua%u; bits are 1 to 8", o->edge_weight_bits,
+                   o->edge_activation_bits);
+  if (o->ternary && (o->codebook != NULL || o->weight_bits != 2))
+    return bl_fail(err, BL_ERR_USAGE, "--ternary: weights of %s; they have 2 bits",
+                   o->codebook != NULL ? "a codebook" : "other bits");
+  if (!(o->clip_decay >= 0) || !(o->regulariser >= 0) || !(o->weights_from >= 0) ||
+      !(o->weights_from < 1) || !(o->freeze_from >= 0))
+    return bl_fail(err, BL_ERR_USAGE,
+                   "--bits: decay and regulariser are 0 or more, times 0 to 1 of the training");
+  return BL_OK;
+}
+
+// The levels of the codebook, ascending and without the last one's repetitions.
+static bl_status make_levels(bl_quant_aware *a, bl_error *err) {
+  if (a->options.codebook == NULL) return BL_OK;
+  a->levels = bl_arena_alloc(a->arena, BL_INT_CODES, sizeof *a->levels);
+  if (a->levels == NULL) return bl_quant_no_memory(err);
+  for (size_t k = 0; k < BL_INT_CODES; k++)
+    a->levels[k] = a->options.codebook->values[k];
+  return BL_OK;
+}
+
 bl_status bl_quant_aware_open(const bl_float_graph *graph, bl_float_graph *one,
                               const bl_quant_aware_options *options,
                               const bl_calibration *calibration, bl_quant_aware **aware,
                               bl_error *err) {
   *aware = NULL;
-  if (options->weight_bits < 1 || options->weight_bits > 8 || options->activation_bits < 1 ||
-      options->activation_bits > 8)
-    return bl_fail(err, BL_ERR_USAGE, "--bits: w%ua%u; weights and activations have 1 to 8 bits",
-                   options->weight_bits, options->activation_bits);
+  BL_TRY(check_options(options, err));
   if (calibration == NULL || calibration->count == 0)
     return bl_fail(err, BL_ERR_USAGE, "--bits: ranges need samples");
   bl_quant_aware *a = calloc(1, sizeof *a);
   if (a == NULL) return bl_quant_no_memory(err);
   a->graph = graph;
   a->options = *options;
+  a->weights_pass = options->weights_from > 0;
   a->arena = bl_arena_new(AWARE_CAP);
-  bl_status status =
-      a->arena == NULL ? bl_quant_no_memory(err) : open_points(a, one, calibration, err);
+  bl_status status = a->arena == NULL ? bl_quant_no_memory(err) : make_levels(a, err);
+  if (status == BL_OK) status = open_points(a, one, calibration, err);
   if (status == BL_OK)
     *aware = a;
   else
@@ -198,6 +244,7 @@ static float mean_of(const float *x, size_t count) {
 
 static void attach_point(bl_quant_aware *aware, uint32_t k, bl_train_parameter *p, bool relative) {
   bl_quant_point *point = &aware->points[k];
+  if (point->weight && p->value == point->index) point->weights = p->data;
   if (p->kind == BL_TRAIN_LEARNED && p->name == aware->transforms[k].name) {
     point->learned = p->data;
     p->rate = relative ? mean_of(point->first, point->quant.channels) : 1;

@@ -16,12 +16,24 @@
 #define BITLOOM_HOST_TRAIN_QUANT_AWARE_H
 
 #include "host/quant/quantise.h"
-#include "host/train/train_net.h"
+#include "host/train/fake_quant.h"
+#include "host/train/trainer.h"
 
 typedef struct bl_quant_aware bl_quant_aware;
 
+// Times are parts of all steps, 0..1.
 typedef struct {
-  unsigned weight_bits, activation_bits; // 1..8, all layers
+  unsigned weight_bits, activation_bits; // 1..8, all layers but these:
+  unsigned edge_weight_bits;             // weights of the first and the last layer; 0: as all
+  unsigned edge_activation_bits;         // what the last layer reads; 0: as all
+  const bl_codebook *codebook;           // of weights (not of first and last layer where those
+                                         // have bits of their own); NULL: whole numbers
+  bool ternary;                          // weights of 2 bits: TWN instead of learned steps
+  bl_sign_slope sign;                    // of 1 bit
+  double clip_decay;   // above 0: PACT for activations of 2 bits and more, with that decay
+  double regulariser;  // pulls weights to their integers, rising from 0 to this
+  double weights_from; // before this time weights stay as they are: activations learn first
+  double freeze_from;  // from this time on steps stay as they are; 0: they always learn
 } bl_quant_aware_options;
 
 // `graph` is the one to be trained; `one` is the same file imported with a batch of 1, and ends as
@@ -33,12 +45,14 @@ BL_MUST_USE bl_status bl_quant_aware_open(const bl_float_graph *graph, bl_float_
                                           const bl_calibration *calibration, bl_quant_aware **aware,
                                           bl_error *err);
 void bl_quant_aware_close(bl_quant_aware *aware);
-// For bl_train_options; *aware must outlive the net.
+// For bl_train_options; *aware must outlive the net, and changes with a trainer that has its hook.
 const bl_train_transform *bl_quant_aware_transforms(const bl_quant_aware *aware, uint32_t *count);
 // After bl_train_open, before the first forward: what steps follow from is the net's from now on.
 // `relative`: the optimiser's steps do not grow with the gradient (AdamW), so each learned step
 // gets a rate in proportion to its own size.
 void bl_quant_aware_attach(bl_quant_aware *aware, bl_train_net *net, bool relative);
+// For bl_trainer_options: what changes with time, and the key of the options.
+bl_train_hook bl_quant_aware_hook(bl_quant_aware *aware);
 // After bl_train_store into the same graph: adds the nodes. Errors: MISMATCH, MEMORY.
 BL_MUST_USE bl_status bl_quant_aware_store(const bl_quant_aware *aware, bl_float_graph *graph,
                                            bl_error *err);

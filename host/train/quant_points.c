@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is quantised: the tensors behind the stages of lowering, and their first steps.
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/graph/float_edit.h"
@@ -48,15 +49,65 @@ static bl_status add_point(bl_quant_finding *f, int32_t one, size_t channels,
   return BL_OK;
 }
 
-// Those of post-training quantisation, so that training begins where that ends.
-static bl_status first_steps(const bl_quant_finding *f, const bl_stage *s, size_t fan,
-                             bl_quant_point *p) {
-  int8_t *integers = bl_arena_alloc(f->scratch, fan, sizeof *integers);
-  if (integers == NULL) return bl_quant_no_memory(f->err);
-  for (size_t n = 0; n < p->quant.channels; n++)
-    p->first[n] =
-        (float)bl_quantise_weights(s->weights + n * fan, fan, p->bits, BL_RANGE_MSE, integers);
-  return BL_OK;
+bl_status bl_quant_first_steps(const bl_quant_aware *aware, const bl_quant_point *p,
+                               const float *weights, size_t count, float *step, bl_error *err) {
+  const size_t channels = p->quant.channels, fan = count / channels;
+  int8_t *integers = malloc(fan);
+  float *own = malloc(fan * sizeof *own);
+  for (size_t n = 0; integers != NULL && own != NULL && n < channels; n++) {
+    for (size_t k = 0; k < fan; k++)
+      own[k] = weights[p->quant.channels_last ? k * channels + n : n * fan + k];
+    const double scale =
+        p->quant.levels != NULL
+            ? bl_codebook_quantise(aware->options.codebook, own, fan, BL_RANGE_MSE, integers)
+            : bl_quantise_weights(own, fan, p->bits, BL_RANGE_MSE, integers);
+    step[n] = scale > 0 ? (float)scale : 1;
+  }
+  const bool ok = integers != NULL && own != NULL;
+  free(integers);
+  free(own);
+  return ok ? BL_OK : bl_quant_no_memory(err);
+}
+
+// The first and the last product in the graph's order.
+static void find_edges(const bl_quant_finding *f, uint32_t *first, uint32_t *last) {
+  *first = *last = UINT32_MAX;
+  for (uint32_t k = 0; k < f->lowered.stage_count; k++) {
+    if (product_of(f->one, &f->lowered.stages[k]) == NULL) continue;
+    if (*first == UINT32_MAX) *first = k;
+    *last = k;
+  }
+}
+
+static bool is_edge(const bl_quant_finding *f, const bl_stage *s) {
+  uint32_t first, last;
+  find_edges(f, &first, &last);
+  return s == &f->lowered.stages[first] || s == &f->lowered.stages[last];
+}
+
+// What a weight may be: whole numbers of its bits, levels, one bit, three values.
+static void set_weight_format(const bl_quant_finding *f, const bl_stage *s, bl_quant_point *p) {
+  const bl_quant_aware_options *o = &f->aware->options;
+  const bool edge = o->edge_weight_bits > 0 && is_edge(f, s);
+  bl_fake_quant *q = &p->quant;
+  p->weight = true;
+  p->bits = edge ? o->edge_weight_bits : o->weight_bits;
+  q->regulariser = 0;
+  if (!edge && f->aware->levels != NULL) {
+    p->bits = o->codebook->format.bits;
+    q->levels = f->aware->levels;
+    q->level_count = BL_INT_CODES;
+    q->lo = q->levels[0];
+    q->hi = q->levels[BL_INT_CODES - 1];
+  } else {
+    q->binary = p->bits == 1;
+    q->ternary = o->ternary && p->bits == 2;
+    q->hi = (1 << (p->bits - 1)) - 1;
+    q->lo = -q->hi;
+  }
+  q->mean_step = q->binary || q->ternary;
+  q->sign = o->sign == BL_SIGN_TANH ? BL_SIGN_TANH : BL_SIGN_CLIP;
+  p->learns = !q->mean_step;
 }
 
 static bl_status add_weights(bl_quant_finding *f, const bl_stage *s, const bl_node *node) {
@@ -70,17 +121,13 @@ static bl_status add_weights(bl_quant_finding *f, const bl_stage *s, const bl_no
     return bl_fail(f->err, BL_ERR_UNSUPPORTED, "--bits: node %s has no weights", node->name);
   if (point_at(f->aware, one) != NULL) return BL_OK; // weights that two nodes share
   BL_TRY(add_point(f, one, channels, &p));
-  p->weight = true;
-  p->bits = f->aware->options.weight_bits;
-  p->quant.binary = p->quant.mean_step = p->bits == 1;
-  p->learns = p->bits > 1;
-  p->quant.hi = (1 << (p->bits - 1)) - 1;
-  p->quant.lo = -p->quant.hi;
   p->quant.channels_last = last;
+  set_weight_format(f, s, p);
   if (p->quant.mean_step) return BL_OK;
+  const double hi = fmax(fabs(p->quant.lo), fabs(p->quant.hi));
   const size_t fan = w->count / channels;
-  p->quant.gradient_scale = 1 / sqrt((double)fan * p->quant.hi);
-  return first_steps(f, s, fan, p);
+  p->quant.gradient_scale = 1 / sqrt((double)fan * hi);
+  return bl_quant_first_steps(f->aware, p, w->f, w->count, p->first, f->err);
 }
 
 // The network's input behind the scaling that moves into the preprocessing.
@@ -200,6 +247,11 @@ static void set_quantiser(const bl_quant_finding *f, bl_quant_point *p, bl_quant
   p->quant.hi = bl_format_max(q.format);
   p->quant.lo = q.format.kind != BL_FORMAT_S ? 0 : p->learns ? -p->quant.hi : -p->quant.hi - 1;
   p->quant.zero = q.zero_point;
+  p->quant.sign = f->aware->options.sign;
+  if (p->learns && !p->quant.binary && f->aware->options.clip_decay > 0) {
+    p->quant.pact = true;
+    p->quant.decay = f->aware->options.clip_decay;
+  }
   p->first[0] = (float)q.scale;
   p->quant.gradient_scale = 1 / sqrt(elements * p->quant.hi);
 }
@@ -229,6 +281,18 @@ static const bl_quant_point *integers_of(const bl_quant_finding *f, int32_t stag
   return stage < 0 ? NULL : point_at(f->aware, l->stages[stage].value);
 }
 
+// What the last layer reads has bits of its own.
+static void set_edge_input(bl_quant_finding *f) {
+  uint32_t first, last;
+  const unsigned bits = f->aware->options.edge_activation_bits;
+  find_edges(f, &first, &last);
+  if (bits == 0 || last == UINT32_MAX) return;
+  const int32_t input = f->lowered.stages[last].input;
+  for (uint32_t k = 0; k < f->aware->point_count; k++)
+    if (&f->aware->points[k] == integers_of(f, input) && f->aware->points[k].learns)
+      f->aware->points[k].bits = bits;
+}
+
 static bl_status tie_sums(bl_quant_finding *f) {
   for (uint32_t k = 0; k < f->lowered.stage_count; k++) {
     const bl_stage *s = &f->lowered.stages[k];
@@ -248,6 +312,7 @@ bl_status bl_quant_find(bl_quant_finding *f) {
   a->points = bl_arena_alloc(a->arena, most, sizeof *a->points);
   if (a->points == NULL) return bl_quant_no_memory(f->err);
   BL_TRY(add_points(f));
+  set_edge_input(f);
   BL_TRY(calibrate(f));
   return tie_sums(f);
 }

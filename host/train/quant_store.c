@@ -31,9 +31,9 @@ static bl_status add_scale(storing *s, const bl_quant_point *p, int32_t value, i
 
 static bl_status set_attributes(storing *s, const bl_quant_point *p, bl_node *node) {
   const bool is_signed = p->quant.lo < 0;
+  const bool narrow = is_signed && p->quant.lo > -(double)(1 << (p->bits - 1));
   BL_TRY(bl_float_set_int(s->graph, node, "signed", is_signed, s->err));
-  BL_TRY(
-      bl_float_set_int(s->graph, node, "narrow", is_signed && p->quant.lo == -p->quant.hi, s->err));
+  BL_TRY(bl_float_set_int(s->graph, node, "narrow", narrow, s->err));
   return bl_float_set_string(s->graph, node, "rounding_mode", "ROUND", s->err);
 }
 
@@ -52,6 +52,10 @@ static bl_status add_node(storing *s, const bl_quant_point *p, int32_t value) {
   bl_float_graph *g = s->graph;
   int32_t inputs[4], output;
   bl_node node;
+  const bl_value *v = &g->values[value];
+  // where whole numbers of so many bits are not the ones that were trained, those are written
+  if (p->quant.levels != NULL || p->quant.ternary || p->quant.channel_hi != NULL)
+    bl_quant_apply(p, v->f, v->count, v->f);
   BL_TRY(add_inputs(s, p, value, inputs));
   BL_TRY(bl_float_add_value(g, p->value, "_quantised", &output, s->err));
   BL_TRY(bl_float_make_node(g, p->quant.binary ? BL_FLOAT_BIPOLAR_QUANT : BL_FLOAT_QUANT, p->value,

@@ -35,9 +35,9 @@ static void fill_target(const bl_train_batch *batch, size_t outputs, float *targ
 }
 
 static double plain_loss(bl_loss_kind kind, const float *y, const bl_train_batch *batch,
-                         size_t outputs, float *target, float *gradient) {
+                         size_t outputs, double smoothing, float *target, float *gradient) {
   if (kind == BL_LOSS_CROSS_ENTROPY)
-    return bl_loss_cross_entropy(y, batch->labels, batch->count, outputs, gradient);
+    return bl_loss_cross_entropy(y, batch->labels, batch->count, outputs, smoothing, gradient);
   fill_target(batch, outputs, target);
   if (kind == BL_LOSS_SQUARED) return bl_loss_squared(y, target, batch->count, outputs, gradient);
   return bl_loss_binary(y, target, batch->count, outputs, gradient);
@@ -60,9 +60,9 @@ static bl_status batch_loss(bl_trainer *t, const bl_train_batch *batch, double *
   if (o->custom_loss != NULL) return o->custom_loss(o->user, t->net, batch, loss, correct, err);
   if (batch->teacher != NULL)
     *loss = bl_loss_distillation(y, batch->teacher, batch->labels, batch->count, t->outputs,
-                                 o->temperature, o->teacher_weight, gradient);
+                                 o->temperature, o->teacher_weight, o->smoothing, gradient);
   else
-    *loss = plain_loss(o->loss, y, batch, t->outputs, t->target, gradient);
+    *loss = plain_loss(o->loss, y, batch, t->outputs, o->smoothing, t->target, gradient);
   *correct = count_correct(y, batch, t->outputs);
   return BL_OK;
 }
@@ -83,7 +83,7 @@ static bl_status evaluate_all(bl_train_net *net, const bl_train_data *data, bl_l
     bl_train_batch b = {
         .samples = in, .labels = data->has_labels ? data->labels + first : NULL, .count = count};
     const float *y = bl_train_output(net, 0);
-    sum += (double)count * plain_loss(loss, y, &b, outputs, target, NULL);
+    sum += (double)count * plain_loss(loss, y, &b, outputs, 0, target, NULL);
     correct += count_correct(y, &b, outputs);
   }
   *mean = sum / (double)data->count;
@@ -200,6 +200,18 @@ static bl_status not_finite(const bl_trainer *t, const char *what, const char *l
                  layer != NULL ? " in layer " : "", layer != NULL ? layer : "");
 }
 
+enum { BEFORE, GRADIENTS, AFTER };
+
+static bl_status call_hooks(bl_trainer *t, int when, uint64_t step, bl_error *err) {
+  const uint64_t steps = t->steps * t->options.epochs;
+  for (uint32_t k = 0; k < t->options.hook_count; k++) {
+    const bl_train_hook *h = &t->options.hooks[k];
+    const bl_train_call call = when == BEFORE ? h->before : when == AFTER ? h->after : h->gradients;
+    if (call != NULL) BL_TRY(call(h->user, t->net, step, steps, err));
+  }
+  return BL_OK;
+}
+
 static bl_status train_step(bl_trainer *t, double *rate, bl_error *err) {
   uint64_t step = t->epoch * t->steps + t->step;
   double loss = 0;
@@ -207,14 +219,17 @@ static bl_status train_step(bl_trainer *t, double *rate, bl_error *err) {
   bl_error inner = {0};
   bl_train_batch batch = fill_batch(t);
   BL_TRY(ask_teacher(t, &batch, err));
+  BL_TRY(call_hooks(t, BEFORE, step, err));
   BL_TRY(bl_train_forward(t->net, true, step, err));
   BL_TRY(batch_loss(t, &batch, &loss, &correct, err));
   if (!isfinite(loss))
     return not_finite(t, "the loss is not finite", bl_train_not_finite(t->net), err);
   BL_TRY(bl_train_backward(t->net, err));
+  BL_TRY(call_hooks(t, GRADIENTS, step, err));
   *rate = bl_schedule_rate(&t->options.schedule, step);
   if (bl_optimiser_step(t->optimiser, *rate, &inner) != BL_OK)
     return not_finite(t, inner.text, NULL, err);
+  BL_TRY(call_hooks(t, AFTER, step, err));
   if (t->options.after != NULL) BL_TRY(t->options.after(t->options.user, t->net, step, err));
   t->loss_sum += loss;
   t->correct += correct;

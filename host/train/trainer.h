@@ -41,6 +41,18 @@ typedef bl_status (*bl_train_loss)(void *user, bl_train_net *net, const bl_train
 // Called after each optimiser step, `step` counted over all epochs: pruning, freezing.
 typedef bl_status (*bl_train_after)(void *user, bl_train_net *net, uint64_t step, bl_error *err);
 
+// Something that goes on beside the steps: a schedule, a constraint, a term of the gradient. Calls
+// get the number of the step counted over all epochs, and how many there are.
+typedef bl_status (*bl_train_call)(void *user, bl_train_net *net, uint64_t step, uint64_t steps,
+                                   bl_error *err);
+typedef struct {
+  void *user;
+  bl_train_call before;    // the step's forward; NULL
+  bl_train_call gradients; // behind its backward, which may be changed; NULL
+  bl_train_call after;     // the optimiser's step; NULL
+  uint64_t key;            // of its options: check-points of others are refused
+} bl_train_hook;
+
 typedef struct {
   uint64_t epochs, seed;
   bl_loss_kind
@@ -50,9 +62,12 @@ typedef struct {
   bl_augment augment;
   bl_train_net *teacher; // NULL, or a frozen net of the same batch, input and output
   double temperature, teacher_weight;
-  bl_train_loss custom_loss; // instead of the above; NULL
-  bl_train_after after;      // NULL
-  void *user;                // of both
+  double smoothing;           // of labels for cross entropy (Szegedy et al. 2016), 0..1
+  bl_train_loss custom_loss;  // instead of the above; NULL
+  bl_train_after after;       // NULL
+  void *user;                 // of both
+  const bl_train_hook *hooks; // in order
+  uint32_t hook_count;
   const char *checkpoint;    // file; NULL: none
   uint64_t checkpoint_steps; // steps between check-points within an epoch; 0: at its end only
 } bl_trainer_options;

@@ -25,7 +25,7 @@ static void losses(void **state) {
   const double ln2 = 0.69314718056, ln3 = 1.09861228867;
   float g[4];
   const float two[4] = {0, (float)ln3, 1000, 0};
-  near(bl_loss_cross_entropy(two, (int64_t[]){1, 0}, 2, 2, g), 0.14384103622, 1e-7);
+  near(bl_loss_cross_entropy(two, (int64_t[]){1, 0}, 2, 2, 0, g), 0.14384103622, 1e-7);
   all_near(g, (double[]){0.125, -0.125, 0, 0}, 4);
   near(bl_loss_squared((float[]){1, 3}, (float[]){0, 1}, 1, 2, g), 2.5, 1e-9);
   all_near(g, (double[]){1, 2}, 2);
@@ -33,9 +33,9 @@ static void losses(void **state) {
   all_near(g, (double[]){-0.25, 0.375}, 2);
   // teacher (3/4, 1/4) at temperature 2, student even: KL = 0.75 ln 1.5 - 0.25 ln 2
   const float even[2] = {0, 0}, teacher[2] = {(float)(2 * ln3), 0};
-  near(bl_loss_distillation(even, teacher, NULL, 1, 2, 2, 1, g), 4 * 0.130812036, 1e-6);
+  near(bl_loss_distillation(even, teacher, NULL, 1, 2, 2, 1, 0, g), 4 * 0.130812036, 1e-6);
   all_near(g, (double[]){-0.5, 0.5}, 2);
-  near(bl_loss_distillation(even, teacher, (int64_t[]){1}, 1, 2, 2, 0.25, g),
+  near(bl_loss_distillation(even, teacher, (int64_t[]){1}, 1, 2, 2, 0.25, 0, g),
        0.75 * ln2 + 0.25 * 4 * 0.130812036, 1e-6);
   all_near(g, (double[]){0.75 * 0.5 - 0.25 * 0.5, 0.25 * 0.5 - 0.75 * 0.5}, 2);
   assert_int_equal(bl_loss_correct(two, (int64_t[]){1, 1}, 2, 2), 1);
