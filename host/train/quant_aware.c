@@ -189,16 +189,6 @@ static bl_status check_options(const bl_quant_aware_options *o, bl_error *err) {
   return BL_OK;
 }
 
-// The levels of the codebook, ascending and without the last one's repetitions.
-static bl_status make_levels(bl_quant_aware *a, bl_error *err) {
-  if (a->options.codebook == NULL) return BL_OK;
-  a->levels = bl_arena_alloc(a->arena, BL_INT_CODES, sizeof *a->levels);
-  if (a->levels == NULL) return bl_quant_no_memory(err);
-  for (size_t k = 0; k < BL_INT_CODES; k++)
-    a->levels[k] = a->options.codebook->values[k];
-  return BL_OK;
-}
-
 bl_status bl_quant_aware_open(const bl_float_graph *graph, bl_float_graph *one,
                               const bl_quant_aware_options *options,
                               const bl_calibration *calibration, bl_quant_aware **aware,
@@ -213,8 +203,8 @@ bl_status bl_quant_aware_open(const bl_float_graph *graph, bl_float_graph *one,
   a->options = *options;
   a->weights_pass = options->weights_from > 0;
   a->arena = bl_arena_new(AWARE_CAP);
-  bl_status status = a->arena == NULL ? bl_quant_no_memory(err) : make_levels(a, err);
-  if (status == BL_OK) status = open_points(a, one, calibration, err);
+  bl_status status =
+      a->arena == NULL ? bl_quant_no_memory(err) : open_points(a, one, calibration, err);
   if (status == BL_OK)
     *aware = a;
   else

@@ -26,10 +26,11 @@ typedef struct {
   unsigned weight_bits, activation_bits; // 1..8, all layers but these:
   unsigned edge_weight_bits;             // weights of the first and the last layer; 0: as all
   unsigned edge_activation_bits;         // what the last layer reads; 0: as all
-  const bl_codebook *codebook;           // of weights (not of first and last layer where those
-                                         // have bits of their own); NULL: whole numbers
-  bool ternary;                          // weights of 2 bits: TWN instead of learned steps
-  bl_sign_slope sign;                    // of 1 bit
+  const bl_codebook *codebook;           // of weights that nothing else is said of; NULL: none
+  const bl_layer_plan *plan;             // [plan_count] layers that have something else
+  uint32_t plan_count;
+  bool ternary;        // weights of 2 bits: TWN instead of learned steps
+  bl_sign_slope sign;  // of 1 bit
   double clip_decay;   // above 0: PACT for activations of 2 bits and more, with that decay
   double regulariser;  // pulls weights to their integers, rising from 0 to this
   double weights_from; // before this time weights stay as they are: activations learn first

@@ -32,6 +32,7 @@ typedef struct bl_quant_point {
   float *steps;  // [channels] steps of the last forward
   float *learned;
   const float *weights; // the net's, of a weight
+  const bl_codebook *codebook;
   // Weights in front of a sum: step[n] = addend / (in * product of factors * ratio[n]).
   const struct bl_quant_point *in, *addend; // NULL: not tied
   double *ratio;
@@ -46,7 +47,6 @@ struct bl_quant_aware {
   bl_quant_point *points;
   uint32_t point_count;
   bl_train_transform *transforms; // [point_count]
-  double *levels;                 // [BL_INT_CODES] of the codebook
   bool weights_pass;              // weights are not quantised yet
 };
 
@@ -67,9 +67,8 @@ void bl_quant_apply(const bl_quant_point *point, const float *x, size_t count, f
 // The steps that a point's tensor has now: step[channels]. `x` is the tensor, of `count` elements.
 void bl_quant_steps(const bl_quant_point *point, const float *x, size_t count, float *step);
 // The steps of post-training quantisation for weights[count]: step[channels].
-BL_MUST_USE bl_status bl_quant_first_steps(const bl_quant_aware *aware, const bl_quant_point *point,
-                                           const float *weights, size_t count, float *step,
-                                           bl_error *err);
+BL_MUST_USE bl_status bl_quant_first_steps(const bl_quant_point *point, const float *weights,
+                                           size_t count, float *step, bl_error *err);
 // quant_points.c: all points, from the stages of the graph of batch 1.
 BL_MUST_USE bl_status bl_quant_find(bl_quant_finding *finding);
 // quant_tie.c: ties the weights of stage `stage` where it takes a sum. `in` and `addend` are the

@@ -49,18 +49,19 @@ static bl_status add_point(bl_quant_finding *f, int32_t one, size_t channels,
   return BL_OK;
 }
 
-bl_status bl_quant_first_steps(const bl_quant_aware *aware, const bl_quant_point *p,
-                               const float *weights, size_t count, float *step, bl_error *err) {
+bl_status bl_quant_first_steps(const bl_quant_point *p, const float *weights, size_t count,
+                               float *step, bl_error *err) {
   const size_t channels = p->quant.channels, fan = count / channels;
   int8_t *integers = malloc(fan);
   float *own = malloc(fan * sizeof *own);
   for (size_t n = 0; integers != NULL && own != NULL && n < channels; n++) {
     for (size_t k = 0; k < fan; k++)
       own[k] = weights[p->quant.channels_last ? k * channels + n : n * fan + k];
-    const double scale =
-        p->quant.levels != NULL
-            ? bl_codebook_quantise(aware->options.codebook, own, fan, BL_RANGE_MSE, integers)
-            : bl_quantise_weights(own, fan, p->bits, BL_RANGE_MSE, integers);
+    const unsigned bits =
+        p->quant.channel_hi != NULL ? 2 + (unsigned)ilogb(p->quant.channel_hi[n]) : p->bits;
+    const double scale = p->codebook != NULL
+                             ? bl_codebook_quantise(p->codebook, own, fan, BL_RANGE_MSE, integers)
+                             : bl_quantise_weights(own, fan, bits, BL_RANGE_MSE, integers);
     step[n] = scale > 0 ? (float)scale : 1;
   }
   const bool ok = integers != NULL && own != NULL;
@@ -69,45 +70,44 @@ bl_status bl_quant_first_steps(const bl_quant_aware *aware, const bl_quant_point
   return ok ? BL_OK : bl_quant_no_memory(err);
 }
 
-// The first and the last product in the graph's order.
-static void find_edges(const bl_quant_finding *f, uint32_t *first, uint32_t *last) {
-  *first = *last = UINT32_MAX;
-  for (uint32_t k = 0; k < f->lowered.stage_count; k++) {
-    if (product_of(f->one, &f->lowered.stages[k]) == NULL) continue;
-    if (*first == UINT32_MAX) *first = k;
-    *last = k;
+// What a codebook's weights may be, and what single channels may.
+static bl_status set_values(const bl_quant_finding *f, const bl_stage *s, bl_quant_point *p) {
+  bl_arena *arena = f->aware->arena;
+  const size_t count = s->codebook != NULL ? BL_INT_CODES : p->quant.channels;
+  double *values = bl_arena_alloc(arena, count, sizeof *values);
+  bl_codebook *codebook = bl_arena_alloc(arena, 1, sizeof *codebook);
+  if (values == NULL || codebook == NULL) return bl_quant_no_memory(f->err);
+  for (size_t n = 0; n < count; n++)
+    values[n] = s->codebook != NULL ? s->codebook->values[n] : (1 << (s->channel_bits[n] - 1)) - 1;
+  if (s->codebook == NULL) {
+    p->quant.channel_hi = values;
+    return BL_OK;
   }
-}
-
-static bool is_edge(const bl_quant_finding *f, const bl_stage *s) {
-  uint32_t first, last;
-  find_edges(f, &first, &last);
-  return s == &f->lowered.stages[first] || s == &f->lowered.stages[last];
+  *codebook = *s->codebook;
+  p->codebook = codebook;
+  p->quant.levels = values;
+  p->quant.level_count = count;
+  p->quant.lo = values[0];
+  p->quant.hi = values[count - 1];
+  return BL_OK;
 }
 
 // What a weight may be: whole numbers of its bits, levels, one bit, three values.
-static void set_weight_format(const bl_quant_finding *f, const bl_stage *s, bl_quant_point *p) {
+static bl_status set_weight_format(const bl_quant_finding *f, const bl_stage *s,
+                                   bl_quant_point *p) {
   const bl_quant_aware_options *o = &f->aware->options;
-  const bool edge = o->edge_weight_bits > 0 && is_edge(f, s);
   bl_fake_quant *q = &p->quant;
   p->weight = true;
-  p->bits = edge ? o->edge_weight_bits : o->weight_bits;
-  q->regulariser = 0;
-  if (!edge && f->aware->levels != NULL) {
-    p->bits = o->codebook->format.bits;
-    q->levels = f->aware->levels;
-    q->level_count = BL_INT_CODES;
-    q->lo = q->levels[0];
-    q->hi = q->levels[BL_INT_CODES - 1];
-  } else {
-    q->binary = p->bits == 1;
-    q->ternary = o->ternary && p->bits == 2;
-    q->hi = (1 << (p->bits - 1)) - 1;
-    q->lo = -q->hi;
-  }
+  p->bits = s->weight_bits;
+  q->hi = (1 << (p->bits - 1)) - 1;
+  q->lo = -q->hi;
+  if (s->codebook != NULL || s->channel_bits != NULL) BL_TRY(set_values(f, s, p));
+  q->binary = p->bits == 1 && s->codebook == NULL;
+  q->ternary = o->ternary && p->bits == 2 && s->codebook == NULL && s->channel_bits == NULL;
   q->mean_step = q->binary || q->ternary;
   q->sign = o->sign == BL_SIGN_TANH ? BL_SIGN_TANH : BL_SIGN_CLIP;
   p->learns = !q->mean_step;
+  return BL_OK;
 }
 
 static bl_status add_weights(bl_quant_finding *f, const bl_stage *s, const bl_node *node) {
@@ -122,12 +122,12 @@ static bl_status add_weights(bl_quant_finding *f, const bl_stage *s, const bl_no
   if (point_at(f->aware, one) != NULL) return BL_OK; // weights that two nodes share
   BL_TRY(add_point(f, one, channels, &p));
   p->quant.channels_last = last;
-  set_weight_format(f, s, p);
+  BL_TRY(set_weight_format(f, s, p));
   if (p->quant.mean_step) return BL_OK;
   const double hi = fmax(fabs(p->quant.lo), fabs(p->quant.hi));
   const size_t fan = w->count / channels;
   p->quant.gradient_scale = 1 / sqrt((double)fan * hi);
-  return bl_quant_first_steps(f->aware, p, w->f, w->count, p->first, f->err);
+  return bl_quant_first_steps(p, w->f, w->count, p->first, f->err);
 }
 
 // The network's input behind the scaling that moves into the preprocessing.
@@ -178,26 +178,54 @@ static bool has_own_integers(const bl_quant_finding *f, uint32_t k) {
          s->value != f->one->outputs[0];
 }
 
-static bl_status add_data(bl_quant_finding *f, int32_t value, bool learns) {
+// bits 0: fixed.
+static bl_status add_data(bl_quant_finding *f, int32_t value, unsigned bits) {
   bl_quant_point *p;
   if (point_at(f->aware, value) != NULL) return BL_OK;
   BL_TRY(add_point(f, value, 1, &p));
-  p->learns = learns;
-  p->bits = learns ? f->aware->options.activation_bits : INPUT_BITS;
+  p->learns = bits > 0;
+  p->bits = bits > 0 ? bits : INPUT_BITS;
   return BL_OK;
+}
+
+// Bits of every stage: the first and the last product have bits of their own, then the plan.
+static bl_status plan_bits(bl_quant_finding *f) {
+  const bl_quant_aware_options *o = &f->aware->options;
+  const bl_layer_default others = {o->weight_bits, o->activation_bits, o->codebook};
+  const bl_stage *first = NULL, *last = NULL;
+  for (uint32_t k = 0; k < f->lowered.stage_count; k++) {
+    const bl_stage *s = &f->lowered.stages[k];
+    if (product_of(f->one, s) == NULL) continue;
+    first = first == NULL ? s : first;
+    last = s;
+  }
+  const uint32_t own = last != NULL ? 3 : 0;
+  bl_layer_plan *plan = bl_arena_alloc(f->scratch, (size_t)o->plan_count + own + 1, sizeof *plan);
+  if (plan == NULL) return bl_quant_no_memory(f->err);
+  if (last != NULL) {
+    plan[0] = (bl_layer_plan){.layer = first->name, .weight_bits = o->edge_weight_bits};
+    plan[1] = (bl_layer_plan){.layer = last->name, .weight_bits = o->edge_weight_bits};
+    plan[2] = plan[1];
+    if (last->input >= 0 && o->edge_activation_bits > 0)
+      plan[2] = (bl_layer_plan){.layer = f->one->values[f->lowered.stages[last->input].value].name,
+                                .activation_bits = o->edge_activation_bits};
+  }
+  for (uint32_t k = 0; k < o->plan_count; k++)
+    plan[own + k] = o->plan[k];
+  return bl_layer_plan_apply(plan, own + o->plan_count, &others, f->one, &f->lowered, f->err);
 }
 
 static bl_status add_points(bl_quant_finding *f) {
   const bl_lowered *l = &f->lowered;
   int32_t input = input_value(f->one);
   if (!one_reader(f->one, f->one->inputs[0])) input = f->one->inputs[0];
-  BL_TRY(add_data(f, input, false));
+  BL_TRY(add_data(f, input, 0));
   for (uint32_t k = 0; k < l->stage_count; k++) {
     const bl_stage *s = &l->stages[k];
     const bl_node *node = product_of(f->one, s);
     if (node != NULL) BL_TRY(add_weights(f, s, node));
-    if (s->function != NULL) BL_TRY(add_data(f, s->index_value, false));
-    if (has_own_integers(f, k)) BL_TRY(add_data(f, s->value, true));
+    if (s->function != NULL) BL_TRY(add_data(f, s->index_value, 0));
+    if (has_own_integers(f, k)) BL_TRY(add_data(f, s->value, s->activation_bits));
   }
   return BL_OK;
 }
@@ -281,18 +309,6 @@ static const bl_quant_point *integers_of(const bl_quant_finding *f, int32_t stag
   return stage < 0 ? NULL : point_at(f->aware, l->stages[stage].value);
 }
 
-// What the last layer reads has bits of its own.
-static void set_edge_input(bl_quant_finding *f) {
-  uint32_t first, last;
-  const unsigned bits = f->aware->options.edge_activation_bits;
-  find_edges(f, &first, &last);
-  if (bits == 0 || last == UINT32_MAX) return;
-  const int32_t input = f->lowered.stages[last].input;
-  for (uint32_t k = 0; k < f->aware->point_count; k++)
-    if (&f->aware->points[k] == integers_of(f, input) && f->aware->points[k].learns)
-      f->aware->points[k].bits = bits;
-}
-
 static bl_status tie_sums(bl_quant_finding *f) {
   for (uint32_t k = 0; k < f->lowered.stage_count; k++) {
     const bl_stage *s = &f->lowered.stages[k];
@@ -311,8 +327,8 @@ bl_status bl_quant_find(bl_quant_finding *f) {
   const size_t most = 3 * (size_t)f->lowered.stage_count + 1;
   a->points = bl_arena_alloc(a->arena, most, sizeof *a->points);
   if (a->points == NULL) return bl_quant_no_memory(f->err);
+  BL_TRY(plan_bits(f));
   BL_TRY(add_points(f));
-  set_edge_input(f);
   BL_TRY(calibrate(f));
   return tie_sums(f);
 }

@@ -23,8 +23,8 @@ static bl_status begin_weights(bl_quant_aware *a, bl_error *err) {
   for (uint32_t k = 0; k < a->point_count; k++) {
     bl_quant_point *p = &a->points[k];
     if (!p->weight || !p->learns || p->weights == NULL || p->learned == p->first) continue;
-    BL_TRY(
-        bl_quant_first_steps(a, p, p->weights, a->graph->values[p->index].count, p->learned, err));
+    const size_t elements = a->graph->values[p->index].count;
+    BL_TRY(bl_quant_first_steps(p, p->weights, elements, p->learned, err));
   }
   return BL_OK;
 }
@@ -57,7 +57,8 @@ bl_train_hook bl_quant_aware_hook(bl_quant_aware *aware) {
   uint64_t key = 4;
   for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
     key = bl_random_key(key, (uint64_t)llround(numbers[k] * 1e9));
-  for (size_t k = 0; aware->levels != NULL && k < BL_INT_CODES; k++)
-    key = bl_random_key(key, (uint64_t)(int64_t)aware->levels[k]);
+  for (uint32_t k = 0; k < aware->point_count; k++)
+    for (size_t i = 0; aware->points[k].codebook != NULL && i < BL_INT_CODES; i++)
+      key = bl_random_key(key, (uint64_t)(int64_t)aware->points[k].codebook->values[i]);
   return (bl_train_hook){.user = aware, .before = before, .key = key};
 }

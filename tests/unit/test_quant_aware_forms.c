@@ -166,6 +166,32 @@ static void edges(void **state) {
   close_model(&m);
 }
 
+// A plan, which wins over what is said of first and last layers; channels of their own bits.
+static void planned(void **state) {
+  (void)state;
+  static const uint8_t channels[4] = {2, 4, 3, 2};
+  const bl_layer_plan plan[] = {{.layer = "h1", .weight_bits = 5, .activation_bits = 4},
+                                {.layer = "h2", .channel_bits = channels, .channels = 4}};
+  const bl_quant_aware_options options = {
+      .weight_bits = 3, .activation_bits = 3, .edge_weight_bits = 8, .plan = plan, .plan_count = 2};
+  model m = trained(&options);
+  bl_float_graph *g = written_alike(&m);
+  const char *const names[] = {"w1", "w2", "w3", "w4", "r1", "p2", "k3"};
+  const unsigned bits[] = {5, 4, 3, 8, 4, 3, 3};
+  for (int k = 0; k < 7; k++)
+    if (bits_of(g, names[k]) != bits[k]) fail_msg("%s: %u bits", names[k], bits_of(g, names[k]));
+  const float *w = g->values[value_named(g, "w2")].f;
+  const float *scale = g->values[value_named(g, "w2_scale")].f;
+  for (size_t n = 0; n < 4; n++) {
+    double most = 0;
+    for (size_t k = 0; k < 54; k++)
+      most = fmax(most, fabs((double)w[n * 54 + k] / (double)scale[n]));
+    near(most, (1 << (channels[n] - 1)) - 1, 1e-4);
+  }
+  bl_float_graph_free(g);
+  close_model(&m);
+}
+
 // The integers in the written file are those of the codebook; three values are three values.
 static void written_values(void **state) {
   (void)state;
@@ -263,6 +289,7 @@ int main(void) {
       cmocka_unit_test(pact),
       cmocka_unit_test(bits_by_channel),
       cmocka_unit_test(edges),
+      cmocka_unit_test(planned),
       cmocka_unit_test(written_values),
       cmocka_unit_test(times),
       cmocka_unit_test(refusals),
