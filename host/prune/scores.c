@@ -76,7 +76,7 @@ static bl_status run_batch(bl_train_net *net, const bl_train_data *data, uint64_
   float *gradient = bl_train_output_gradient(net, 0);
   if (data->has_labels)
     (void)bl_loss_cross_entropy(bl_train_output(net, 0), data->labels + (size_t)b * batch, batch,
-                                outputs, gradient);
+                                outputs, 0, gradient);
   else
     (void)bl_loss_squared(bl_train_output(net, 0), samples, batch, outputs, gradient);
   return bl_train_backward(net, err);
