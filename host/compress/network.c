@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/graph/float_edit.h"
+
 enum { ARENA_BYTES = 1 << 28 };
 
 bl_status bl_network_open(bl_float_graph *graph, const bl_float_graph *original,
@@ -99,6 +101,16 @@ bl_status bl_network_keep(bl_network *network, const bl_keep *keep, bl_error *er
   kept->pass = network->pass;
   kept->line = network->line;
   return BL_OK;
+}
+
+bl_status bl_network_free_weights(bl_network *network, bl_error *err) {
+  bl_float_graph *graph = network->graph;
+  for (uint32_t n = 0; n < graph->node_count; n++) {
+    const bl_node *node = &graph->nodes[n];
+    if (node->op == BL_FLOAT_QUANT || node->op == BL_FLOAT_BIPOLAR_QUANT)
+      bl_float_redirect(graph, node->outputs[0], node->inputs[0]);
+  }
+  return bl_float_sweep(graph, err);
 }
 
 void bl_network_replace(bl_network *network, bl_float_graph *graph) {

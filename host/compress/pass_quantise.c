@@ -67,6 +67,7 @@ static bl_status check_bits(const bl_network *network, const void *state, double
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   if (network->data.calibration == NULL)
     return bl_fail(err, BL_ERR_USAGE, "needs calibration data: say --calib or --data");
+  BL_TRY(bl_network_free_weights(network, err));
   network->quantised = true;
   network->quantise = (bl_quantise_options){
       .weight_bits = (unsigned)bl_call_count(call, "weight-bits"),

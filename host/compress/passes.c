@@ -5,5 +5,6 @@
 const bl_recipe_pass *const BL_PASSES[] = {
     &BL_PASS_EQUALISE,
     &BL_PASS_QUANTISE,
+    &BL_PASS_TRAIN,
     NULL,
 };

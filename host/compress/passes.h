@@ -5,6 +5,6 @@
 
 #include "host/compress/pass.h"
 
-extern const bl_recipe_pass BL_PASS_EQUALISE, BL_PASS_QUANTISE;
+extern const bl_recipe_pass BL_PASS_EQUALISE, BL_PASS_QUANTISE, BL_PASS_TRAIN;
 
 #endif

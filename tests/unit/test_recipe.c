@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recipes: what is read, one line for what is wrong, the pipeline with passes made here that keep
 // or break promises, and figures against executions of the same networks.
+#include <unistd.h>
+
 #include "host/compress/passes.h"
 #include "host/compress/pipeline.h"
 #include "host/cost/cost.h"
@@ -327,30 +329,39 @@ static void failures(void **state) {
 
 // ---- Figures
 
+static int64_t answer_of(const float *x, const float *w1, const float *w2) {
+  double hidden[HIDDEN] = {0}, best = -INFINITY;
+  int64_t answer = -1;
+  for (int h = 0; h < HIDDEN; h++) {
+    for (int i = 0; i < IN; i++)
+      hidden[h] += (double)x[i] * (double)w1[i * HIDDEN + h];
+    if (hidden[h] < 0) hidden[h] = 0;
+  }
+  for (int o = 0; o < OUT; o++) {
+    double y = 0;
+    for (int h = 0; h < HIDDEN; h++)
+      y += hidden[h] * (double)w2[h * OUT + o];
+    if (y > best) {
+      best = y;
+      answer = o;
+    }
+  }
+  return answer;
+}
+
 static uint64_t float_correct(const fixture *f) {
   uint64_t correct = 0;
+  for (size_t n = 0; n < SAMPLES; n++)
+    correct += answer_of(f->data.values + n * IN, bl_network_value(&f->network, "w1")->f,
+                         bl_network_value(&f->network, "w2")->f) == f->data.labels[n];
+  return correct;
+}
+
+static void label_by_itself(fixture *f) {
   const float *w1 = bl_network_value(&f->network, "w1")->f,
               *w2 = bl_network_value(&f->network, "w2")->f;
-  for (size_t n = 0; n < SAMPLES; n++) {
-    double hidden[HIDDEN] = {0}, best = -INFINITY;
-    int64_t answer = -1;
-    for (int h = 0; h < HIDDEN; h++) {
-      for (int i = 0; i < IN; i++)
-        hidden[h] += (double)f->data.values[n * IN + (size_t)i] * (double)w1[i * HIDDEN + h];
-      if (hidden[h] < 0) hidden[h] = 0;
-    }
-    for (int o = 0; o < OUT; o++) {
-      double y = 0;
-      for (int h = 0; h < HIDDEN; h++)
-        y += hidden[h] * (double)w2[h * OUT + o];
-      if (y > best) {
-        best = y;
-        answer = o;
-      }
-    }
-    correct += answer == f->data.labels[n];
-  }
-  return correct;
+  for (size_t n = 0; n < SAMPLES; n++)
+    f->data.labels[n] = answer_of(f->data.values + n * IN, w1, w2);
 }
 
 static uint64_t integer_correct(const fixture *f, const bl_quantised *made) {
@@ -402,6 +413,121 @@ static void figures(void **state) {
   close_fixture(&f);
 }
 
+// ---- Training
+
+typedef struct {
+  unsigned long long correct[8];
+  uint32_t count;
+} corrects;
+
+static void count_correct(void *user, const bl_stage_figures *f, const bl_kept *kept,
+                          uint32_t count) {
+  corrects *c = user;
+  (void)kept;
+  (void)count;
+  c->correct[c->count++] = f->correct;
+}
+
+// What the network says itself are the labels; half of its weights go, and training without them
+// has to win answers back. Then it learns with 3 bits, and again with 2, from what it had learned.
+static void train_what_is_left(void **state) {
+  (void)state;
+  fixture f;
+  bl_error err = {0};
+  seed = 5;
+  open_fixture(&f);
+  label_by_itself(&f);
+  bl_recipe *made = parse("passes:\n"
+                          "  - train: {epochs: 40, lr: 0.02, batch: 20, teacher: none}\n"
+                          "  - quantise: {weight-bits: 3, activation-bits: 4}\n"
+                          "  - train: {epochs: 30, lr: 0.01, batch: 20}\n"
+                          "  - quantise: {weight-bits: 2, activation-bits: 4}\n"
+                          "  - train: {epochs: 30, lr: 0.01, batch: 20}\n",
+                          &err);
+  if (made == NULL) fail_msg("%s", err.text);
+  bl_call calls[6] = {{.pass = &halving, .line = 1}};
+  memcpy(calls + 1, made->calls, 5 * sizeof *calls);
+  bl_recipe recipe = {.name = "t", .calls = calls, .call_count = 6};
+  bl_weight_rule *rule;
+  assert_int_equal(bl_network_rule(&f.network, "w1", &rule, &err), BL_OK);
+  rule->sparse = true;
+  assert_int_equal(bl_network_rule(&f.network, "w2", &rule, &err), BL_OK);
+  rule->sparse = true;
+  corrects got = {.count = 0};
+  if (bl_recipe_run(&recipe, &f.network, count_correct, &got, &err) != BL_OK)
+    fail_msg("%s", err.text);
+  assert_int_equal(got.count, 7);
+  printf("correct of %d: %llu, half of the weights %llu, trained %llu, 3 bits %llu, trained %llu, "
+         "2 bits %llu, trained %llu\n",
+         SAMPLES, got.correct[0], got.correct[1], got.correct[2], got.correct[3], got.correct[4],
+         got.correct[5], got.correct[6]);
+  assert_int_equal(got.correct[0], SAMPLES);
+  assert_true(got.correct[2] >= got.correct[1] + 10);
+  assert_true(got.correct[4] >= got.correct[3]);
+  assert_true(got.correct[6] >= got.correct[5]);
+  assert_true(zeros_of(&f.network) >= HALF_OF_ALL);
+  bl_recipe_free(made);
+  close_fixture(&f);
+}
+
+// A run that ends after the first of two trainings' check-points and one that goes on from them
+// give the weights of one that never stopped.
+static void go_on(void **state) {
+  (void)state;
+  static const char text[] = "passes:\n"
+                             "  - train: {epochs: 6, lr: 0.02, batch: 20}\n"
+                             "  - quantise: {weight-bits: 3, activation-bits: 4}\n"
+                             "  - train: {epochs: 3, lr: 0.01, batch: 20}\n";
+  char folder[] = "/tmp/bitloom-recipe-XXXXXX", path[2][80];
+  float weights[3][IN * HIDDEN];
+  assert_non_null(mkdtemp(folder));
+  for (int round = 0; round < 3; round++) { // without a folder, into it, on from it
+    fixture f;
+    bl_error err = {0};
+    bl_recipe *recipe = parse(text, &err);
+    seed = 5;
+    open_fixture(&f);
+    f.network.folder = round == 0 ? NULL : folder;
+    if (recipe == NULL || bl_recipe_run(recipe, &f.network, NULL, NULL, &err) != BL_OK)
+      fail_msg("%s", err.text);
+    memcpy(weights[round], bl_network_value(&f.network, "w1")->f, sizeof weights[round]);
+    bl_recipe_free(recipe);
+    close_fixture(&f);
+    if (round == 1) { // the second training is to be done again
+      (void)snprintf(path[1], sizeof path[1], "%s/03-train.ckpt", folder);
+      assert_int_equal(unlink(path[1]), 0);
+    }
+  }
+  assert_memory_equal(weights[0], weights[1], sizeof weights[0]);
+  assert_memory_equal(weights[0], weights[2], sizeof weights[0]);
+  (void)snprintf(path[0], sizeof path[0], "%s/01-train.ckpt", folder);
+  for (int k = 0; k < 2; k++)
+    assert_int_equal(unlink(path[k]), 0);
+  assert_int_equal(rmdir(folder), 0);
+}
+
+static void cannot_train(void **state) {
+  (void)state;
+  fixture f;
+  bl_error err = {0};
+  seed = 5;
+  open_fixture(&f);
+  bl_recipe *recipe = parse("passes:\n  - train: {teacher: none}\n", &err);
+  assert_non_null(recipe);
+  f.network.data.training = NULL;
+  assert_int_equal(bl_recipe_run(recipe, &f.network, NULL, NULL, &err), BL_ERR_USAGE);
+  assert_string_equal(err.text, "r:2: train: needs data to train on: say --data");
+  f.network.data.training = &f.data;
+  f.data.values[7] = NAN;
+  f.network.data.held_out = f.network.data.calibration = NULL;
+  err = (bl_error){0};
+  assert_int_equal(bl_recipe_run(recipe, &f.network, NULL, NULL, &err), BL_ERR_RANGE);
+  assert_non_null(strstr(err.text, "r:2: train: "));
+  assert_non_null(strstr(err.text, "not finite"));
+  bl_recipe_free(recipe);
+  close_fixture(&f);
+}
+
 // Worked out with the formula by hand: 8 of 10 give 0.4902..0.9433.
 static void interval(void **state) {
   (void)state;
@@ -413,9 +539,12 @@ static void interval(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(values),   cmocka_unit_test(wrong),    cmocka_unit_test(hostile),
-      cmocka_unit_test(built_in), cmocka_unit_test(patterns), cmocka_unit_test(promises),
-      cmocka_unit_test(failures), cmocka_unit_test(figures),  cmocka_unit_test(interval),
+      cmocka_unit_test(values),   cmocka_unit_test(wrong),
+      cmocka_unit_test(hostile),  cmocka_unit_test(built_in),
+      cmocka_unit_test(patterns), cmocka_unit_test(promises),
+      cmocka_unit_test(failures), cmocka_unit_test(figures),
+      cmocka_unit_test(interval), cmocka_unit_test(train_what_is_left),
+      cmocka_unit_test(go_on),    cmocka_unit_test(cannot_train),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

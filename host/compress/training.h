@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Training a network on its way through a recipe: in float, or, once it is quantised, with the
+// rounding of its integers, as the passes before have left it. Zeros that a rule keeps stay zeros.
+#ifndef BITLOOM_HOST_COMPRESS_TRAINING_H
+#define BITLOOM_HOST_COMPRESS_TRAINING_H
+
+#include "host/compress/network.h"
+#include "host/train/trainer.h"
+
+typedef struct {
+  uint64_t epochs;
+  uint32_t batch;
+  bl_loss_kind loss;
+  bl_optimiser_options optimiser;
+  bl_schedule_kind schedule;
+  double rate, warm_up; // warm_up in epochs
+  double drop;          // of schedule step: the factor of each of its two drops
+  bl_augment augment;
+  // The network that is learned from, beside the labels: NULL: none; a graph of batch 1 with the
+  // same input and as many outputs.
+  const bl_float_graph *teacher;
+  double temperature, teacher_weight; // the labels' part is 1 - teacher_weight
+  bool fixed_statistics;
+} bl_training;
+
+// 10 epochs of 64 by AdamW, cosine from 1e-4, with the original as teacher where there is one.
+bl_training bl_training_defaults(const bl_network *network);
+// Trains network->graph on network->data.training. With a folder, goes on from the check-point that
+// it finds there. Quant nodes of an earlier training are taken out first (bl_network_free_weights).
+// Errors: USAGE (no data, no labels), those of the trainer; the graph is as it was then.
+BL_MUST_USE bl_status bl_network_train(bl_network *network, const bl_training *training,
+                                       bl_error *err);
+
+#endif
