@@ -50,7 +50,7 @@ typedef struct {
   int64_t trace_layer;                  // -1: not given
   double stalls, clock_mhz, percentile; // percentile 0: not given
   uint64_t seed, shards;
-  bool fuse_adds, equalise, no_compare;
+  bool fuse_adds, equalise, coded, no_compare;
 
   // compress --recipe
   const char *recipe, *work;

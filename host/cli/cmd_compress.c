@@ -6,6 +6,7 @@
 #include "host/cli/commands.h"
 #include "host/cli/data_args.h"
 #include "host/cli/recipe_job.h"
+#include "host/cli/storage_output.h"
 #include "host/compile/bloom.h"
 #include "host/onnx/onnx_import.h"
 #include "host/quant/equalise.h"
@@ -270,12 +271,18 @@ static bl_status compile_and_save(work *w, bl_cli_output *output, bl_error *err)
   if (w->costs == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for the layers' cycles");
   BL_TRY(bl_cost_layers(w->program, layers, w->costs, err));
   bl_bloom_info info = info_of(w);
-  BL_TRY(bl_bloom_save(w->args->output, w->quantised.graph, w->program, &info, err));
+  BL_TRY((w->args->coded ? bl_bloom_save_coded : bl_bloom_save)(w->args->output, w->quantised.graph,
+                                                                w->program, &info, err));
   bl_bloom written;
   BL_TRY(bl_bloom_load(w->args->output, &written, err));
   uint64_t bytes = written.file_bytes;
   bl_bloom_free(&written);
   print_result(w, &info, bytes, output);
+  if (!w->args->coded) return BL_OK;
+  bl_storage storage;
+  BL_TRY(bl_storage_table(w->quantised.graph, w->program, &info, w->quantised.graph->arena,
+                          &storage, err));
+  bl_cli_print_storage(&storage, &info, output);
   return BL_OK;
 }
 

@@ -115,6 +115,8 @@ static const option options[] = {
      "how activation ranges follow from calibration (default mse)"},
     {"--percentile", REAL, COM, AT(percentile), "P", 50, 100,
      "of the magnitudes that --range percentile covers (default 99.99)"},
+    {"--coded", FLAG, COM, AT(coded), NULL, 0, 0,
+     "write the smallest file: weights coded, program made again at loading; print its sizes"},
     {"--equalise", FLAG, COM, AT(equalise), NULL, 0, 0,
      "equalise the weights of convolutions that follow each other"},
     {"--rounding", CHOICE, COM, AT(rounding), "nearest|gptq", 0, 0,

@@ -9,7 +9,7 @@
 #include "host/data/preprocess.h"
 
 enum {
-  BL_BLOOM_VERSION = 3,
+  BL_BLOOM_VERSION = 4,
   BL_BLOOM_MAX_BYTES = 1 << 29, // of a file
 };
 
@@ -35,7 +35,12 @@ typedef struct {
 BL_MUST_USE bl_status bl_bloom_save(const char *path, const bl_int_graph *graph,
                                     const bl_program *program, const bl_bloom_info *info,
                                     bl_error *err);
-// Loads a file. On failure *bloom is all zeros. Errors: IO, FORMAT, RANGE, MEMORY.
+// The same with coded weights and without the program, which loading makes again: smaller, loads to
+// the same.
+BL_MUST_USE bl_status bl_bloom_save_coded(const char *path, const bl_int_graph *graph,
+                                          const bl_program *program, const bl_bloom_info *info,
+                                          bl_error *err);
+// Loads a file of either form. On failure *bloom is all zeros. Errors: IO, FORMAT, RANGE, MEMORY.
 BL_MUST_USE bl_status bl_bloom_load(const char *path, bl_bloom *bloom, bl_error *err);
 // The same from memory; `name` is what errors call it.
 BL_MUST_USE bl_status bl_bloom_parse(const char *name, const uint8_t *bytes, size_t size,

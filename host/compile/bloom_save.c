@@ -40,7 +40,8 @@ static void put_tensor(bl_writer *w, const bl_int_tensor *t) {
   bl_put(w, t->parent_channel, 4);
 }
 
-static void put_constants(bl_writer *w, const bl_int_layer *l, uint32_t channels) {
+static void put_constants(bl_writer *fields, bl_writer *constants, const bl_int_layer *l,
+                          uint32_t channels) {
   bool requant = l->mult != NULL && l->bias != NULL && l->shift != NULL;
   bool real = l->out_scale != NULL && l->out_bias != NULL;
   unsigned flags = requant ? BL_LAYER_REQUANT : 0u;
@@ -50,68 +51,68 @@ static void put_constants(bl_writer *w, const bl_int_layer *l, uint32_t channels
   if (l->table != NULL) flags |= BL_LAYER_TABLE;
   if (l->upsample) flags |= BL_LAYER_UPSAMPLE;
   if (l->addend_weight != NULL && l->project_h > 0) flags |= BL_LAYER_PROJECTS;
-  bl_put(w, flags, 1);
-  for (uint32_t n = 0; requant && n < channels; n++) {
-    bl_put(w, (uint32_t)l->mult[n], 4);
-    bl_put(w, (uint64_t)l->bias[n], 8);
-    bl_put(w, l->shift[n], 1);
+  bl_put(fields, flags, 1);
+  if (requant) {
+    bl_put_planes(constants, l->mult, channels, 4, true);
+    bl_put_planes(constants, l->bias, channels, 8, true);
+    bl_put_planes(constants, l->shift, channels, 1, false);
   }
-  for (uint32_t n = 0; real && n < channels; n++) {
-    bl_put_real(w, l->out_scale[n]);
-    bl_put_real(w, l->out_bias[n]);
+  if (real) {
+    bl_put_planes(constants, l->out_scale, channels, 8, false);
+    bl_put_planes(constants, l->out_bias, channels, 8, false);
   }
 }
 
 // What few layers have, in the order of the flags.
-static void put_extras(bl_writer *w, const bl_int_graph *graph, const bl_int_layer *l,
-                       uint32_t channels) {
-  if (l->codebook != NULL) bl_put_bytes(w, l->codebook, BL_INT_CODES);
+static void put_extras(bl_writer *fields, bl_writer *constants, bool weights,
+                       const bl_int_graph *graph, const bl_int_layer *l, uint32_t channels) {
+  if (weights && l->codebook != NULL) bl_put_bytes(fields, l->codebook, BL_INT_CODES);
   if (l->addend_weight != NULL) {
-    bl_put(w, l->addend, 4);
-    bl_put(w, l->raise, 1);
-    if (l->project_h > 0) bl_put(w, l->project_h, 1);
-    if (l->project_h > 0) bl_put(w, l->project_w, 1);
+    bl_put(fields, l->addend, 4);
+    bl_put(fields, l->raise, 1);
+    if (l->project_h > 0) bl_put(fields, l->project_h, 1);
+    if (l->project_h > 0) bl_put(fields, l->project_w, 1);
     const size_t count = (size_t)channels * bl_int_addend_fan(graph, l);
-    for (size_t k = 0; k < count; k++)
-      bl_put(w, (uint32_t)l->addend_weight[k], 4);
+    bl_put_planes(constants, l->addend_weight, count, 4, true);
   }
-  for (uint32_t i = 0; l->table != NULL && i < BL_INT_TABLE; i++)
-    bl_put(w, (uint32_t)l->table[i], 4);
+  if (l->table != NULL) bl_put_planes(constants, l->table, BL_INT_TABLE, 4, true);
 }
 
-static void put_layer(bl_writer *w, const bl_int_graph *graph, const bl_int_layer *l) {
-  const uint32_t fields[] = {l->input,          l->output,
-                             l->groups,         l->kernel_h,
-                             l->kernel_w,       l->stride_h,
-                             l->stride_w,       l->dilation_h,
-                             l->dilation_w,     l->pad_top,
-                             l->pad_left,       l->pad_bottom,
-                             l->pad_right,      l->pool_h,
-                             l->pool_w,         l->pool_stride_h,
-                             l->pool_stride_w,  l->pool_pad_top,
-                             l->pool_pad_left,  l->pool_pad_bottom,
-                             l->pool_pad_right, (uint32_t)l->pad_value,
-                             (uint32_t)l->lo,   (uint32_t)l->hi};
-  bl_put_text(w, l->name);
-  for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-    bl_put(w, fields[i], 4);
-  put_format(w, l->weight_format);
+static void put_layer(bl_writer *fields, bl_writer *constants, bool weights,
+                      const bl_int_graph *graph, const bl_int_layer *l) {
+  const uint32_t numbers[] = {l->input,          l->output,
+                              l->groups,         l->kernel_h,
+                              l->kernel_w,       l->stride_h,
+                              l->stride_w,       l->dilation_h,
+                              l->dilation_w,     l->pad_top,
+                              l->pad_left,       l->pad_bottom,
+                              l->pad_right,      l->pool_h,
+                              l->pool_w,         l->pool_stride_h,
+                              l->pool_stride_w,  l->pool_pad_top,
+                              l->pool_pad_left,  l->pool_pad_bottom,
+                              l->pool_pad_right, (uint32_t)l->pad_value,
+                              (uint32_t)l->lo,   (uint32_t)l->hi};
+  bl_put_text(fields, l->name);
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+    bl_put(fields, numbers[i], 4);
+  put_format(fields, l->weight_format);
   uint32_t out_c = graph->tensors[l->output].c;
   size_t each = (size_t)l->kernel_h * l->kernel_w * (graph->tensors[l->input].c / l->groups);
-  bl_put_bytes(w, l->weights, each * out_c);
-  put_constants(w, l, out_c);
-  put_extras(w, graph, l, out_c);
+  if (weights) bl_put_bytes(fields, l->weights, each * out_c);
+  put_constants(fields, constants, l, out_c);
+  put_extras(fields, constants, weights, graph, l, out_c);
 }
 
-void bl_put_graph(bl_writer *w, const bl_int_graph *graph) {
-  bl_put_text(w, graph->name);
-  bl_put(w, graph->tensor_count, 4);
-  bl_put(w, graph->layer_count, 4);
-  bl_put(w, graph->output, 4);
+void bl_put_graph(bl_writer *fields, bl_writer *constants, bool weights,
+                  const bl_int_graph *graph) {
+  bl_put_text(fields, graph->name);
+  bl_put(fields, graph->tensor_count, 4);
+  bl_put(fields, graph->layer_count, 4);
+  bl_put(fields, graph->output, 4);
   for (uint32_t t = 0; t < graph->tensor_count; t++)
-    put_tensor(w, &graph->tensors[t]);
+    put_tensor(fields, &graph->tensors[t]);
   for (uint32_t l = 0; l < graph->layer_count; l++)
-    put_layer(w, graph, &graph->layers[l]);
+    put_layer(fields, constants, weights, graph, &graph->layers[l]);
 }
 
 static void put_step(bl_writer *w, const bl_step *s) {
@@ -192,29 +193,25 @@ static void put_section(bl_writer *w, uint32_t id, const bl_writer *content) {
   free(header.bytes);
 }
 
-static void put_header(bl_writer *w, uint64_t size) {
+static void put_header(bl_writer *w, uint64_t size, uint32_t sections) {
   bl_put_bytes(w, BL_BLOOM_MAGIC, 8);
   bl_put(w, BL_BLOOM_VERSION, 4);
   bl_put(w, BL_CONTRACT_VERSION, 4);
   bl_put(w, size, 8);
-  bl_put(w, BL_BLOOM_SECTIONS, 4);
+  bl_put(w, sections, 4);
   if (!w->failed) bl_put(w, crc32_z(0, w->bytes, w->size), 4);
 }
 
-bl_status bl_bloom_save(const char *path, const bl_int_graph *graph, const bl_program *program,
-                        const bl_bloom_info *info, bl_error *err) {
-  bl_writer file = {0}, parts[BL_BLOOM_SECTIONS] = {{0}};
-  bl_put_info(&parts[0], info);
-  bl_put_graph(&parts[1], graph);
-  bl_put_program(&parts[2], program);
+// Sections first, first + 1, ... in a file.
+static bl_status write_file(const char *path, uint32_t first, bl_writer *parts, uint32_t count,
+                            bl_error *err) {
+  bl_writer file = {0};
   uint64_t size = BL_BLOOM_HEADER;
-  for (int i = 0; i < BL_BLOOM_SECTIONS; i++)
+  for (uint32_t i = 0; i < count; i++)
     size += BL_BLOOM_SECTION_HEADER + parts[i].size;
-  put_header(&file, size);
-  for (uint32_t i = 0; i < BL_BLOOM_SECTIONS; i++) {
-    put_section(&file, i + 1, &parts[i]);
-    free(parts[i].bytes);
-  }
+  put_header(&file, size, count);
+  for (uint32_t i = 0; i < count; i++)
+    put_section(&file, first + i, &parts[i]);
   bl_status status;
   if (file.failed)
     status = bl_fail(err, BL_ERR_MEMORY, "%s: no memory to write it", path);
@@ -224,5 +221,26 @@ bl_status bl_bloom_save(const char *path, const bl_int_graph *graph, const bl_pr
   else
     status = bl_file_write(path, file.bytes, file.size, err);
   free(file.bytes);
+  return status;
+}
+
+bl_status bl_bloom_save(const char *path, const bl_int_graph *graph, const bl_program *program,
+                        const bl_bloom_info *info, bl_error *err) {
+  bl_writer parts[BL_BLOOM_SECTIONS] = {{0}};
+  bl_put_info(&parts[0], info);
+  bl_put_graph(&parts[1], &parts[1], true, graph);
+  bl_put_program(&parts[2], program);
+  bl_status status = write_file(path, BL_SECTION_INFO, parts, BL_BLOOM_SECTIONS, err);
+  for (int i = 0; i < BL_BLOOM_SECTIONS; i++)
+    free(parts[i].bytes);
+  return status;
+}
+
+bl_status bl_bloom_save_coded(const char *path, const bl_int_graph *graph,
+                              const bl_program *program, const bl_bloom_info *info, bl_error *err) {
+  bl_writer coded = {0};
+  bl_put_coded(&coded, graph, program, info, NULL);
+  bl_status status = write_file(path, BL_SECTION_CODED, &coded, 1, err);
+  free(coded.bytes);
   return status;
 }

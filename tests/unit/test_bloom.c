@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiled files: what is saved loads back the same and runs the same; damaged files are refused,
-// with their checksums wrong and with them put right.
+// with their checksums wrong and with them put right. Both forms, plain and coded.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,7 +40,8 @@ typedef struct {
   size_t size;
 } saved;
 
-static void save(uint32_t number, saved *s) {
+// The plain form, or the coded one where *state is not NULL.
+static void save(void **state, uint32_t number, saved *s) {
   bl_error err = {0};
   uint32_t allowed = BL_RANDOM_ALL;
   for (uint32_t attempt = 0;; attempt++) {
@@ -54,8 +55,10 @@ static void save(uint32_t number, saved *s) {
   int fd = mkstemp(path);
   assert_true(fd >= 0);
   close(fd);
-  if (bl_bloom_save(path, &s->made.graph, s->program, &info, &err) != BL_OK)
-    fail_msg("%s", err.text);
+  bl_status status = *state == NULL
+                         ? bl_bloom_save(path, &s->made.graph, s->program, &info, &err)
+                         : bl_bloom_save_coded(path, &s->made.graph, s->program, &info, &err);
+  if (status != BL_OK) fail_msg("%s", err.text);
   assert_int_equal(bl_file_read(path, 1 << 28, &s->bytes, &s->size, &err), BL_OK);
   unlink(path);
 }
@@ -115,13 +118,12 @@ static void same_results(const saved *s, const bl_bloom *bloom) {
 }
 
 static void comes_back(void **state) {
-  (void)state;
   printf("seed %llu\n", (unsigned long long)seed());
   for (uint32_t number = 0; number < NETWORKS; number++) {
     saved s;
     bl_bloom bloom;
     bl_error err = {0};
-    save(number, &s);
+    save(state, number, &s);
     if (bl_bloom_parse("test", s.bytes, s.size, &bloom, &err) != BL_OK) fail_msg("%s", err.text);
     same_program(s.program, bloom.program);
     assert_int_equal(bloom.info.suffix, BL_SUFFIX_SOFTMAX);
@@ -162,10 +164,9 @@ static void refused(const uint8_t *bytes, size_t size, const char *what) {
 }
 
 static void truncated(void **state) {
-  (void)state;
   saved s;
   bl_rng rng = {seed()};
-  save(3, &s);
+  save(state, 3, &s);
   for (uint32_t i = 0; i < FLIPS; i++) {
     size_t size = i < 64 ? i : bl_rng_range(&rng, 0, (uint32_t)s.size - 1);
     uint8_t *copy = malloc(size + 1); // as long as the file, so that a sanitizer sees each overrun
@@ -178,11 +179,10 @@ static void truncated(void **state) {
 }
 
 static void flipped(void **state) {
-  (void)state;
   bl_rng rng = {seed() + 1};
   for (uint32_t number = 0; number < 6; number++) {
     saved s;
-    save(number, &s);
+    save(state, number, &s);
     for (uint32_t i = 0; i < FLIPS / 4; i++) {
       size_t at = bl_rng_range(&rng, 0, (uint32_t)s.size - 1);
       uint8_t bit = (uint8_t)(1u << bl_rng_range(&rng, 0, 7));
@@ -226,12 +226,11 @@ static void loads_only_sound(const uint8_t *bytes, size_t size, uint32_t *loaded
 }
 
 static void flipped_and_mended(void **state) {
-  (void)state;
   uint32_t loaded = 0, tried = 0;
   bl_rng rng = {seed() + 2};
   for (uint32_t number = 0; number < 8; number++) {
     saved s;
-    save(number, &s);
+    save(state, number, &s);
     for (uint32_t i = 0; i < FLIPS; i++, tried++) {
       uint8_t *copy = malloc(s.size);
       assert_non_null(copy);
@@ -250,9 +249,8 @@ static void flipped_and_mended(void **state) {
 
 // Accumulator bits are a configuration's; a file with others, all checksums right, is refused.
 static void other_accumulators(void **state) {
-  (void)state;
   saved s;
-  save(0, &s);
+  save(state, 0, &s);
   const bl_config *config = s.made.config;
   size_t at = HEADER;
   for (int section = 1; section < 3; section++) // the third is the program
@@ -275,11 +273,16 @@ static void other_accumulators(void **state) {
 }
 
 int main(void) {
+  static bool coded = true;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(comes_back),
       cmocka_unit_test(truncated),
       cmocka_unit_test(flipped),
       cmocka_unit_test(flipped_and_mended),
+      cmocka_unit_test_prestate(comes_back, &coded),
+      cmocka_unit_test_prestate(truncated, &coded),
+      cmocka_unit_test_prestate(flipped, &coded),
+      cmocka_unit_test_prestate(flipped_and_mended, &coded),
       cmocka_unit_test(other_accumulators),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,9 +17,10 @@ static bl_status read_section(const uint8_t *bytes, size_t size, bl_arena **aren
                               bl_int_graph **graph) {
   bl_error err = {0};
   bl_reader reader = {.bytes = bytes, .size = size};
+  const bl_graph_source source = {.fields = &reader, .constants = &reader};
   *arena = bl_arena_new(1 << 20);
   assert_non_null(*arena);
-  bl_status status = bl_read_graph("test", &reader, *arena, graph, &err);
+  bl_status status = bl_read_graph("test", &source, *arena, graph, &err);
   assert_true(status == BL_OK || err.text[0] != '\0');
   return status;
 }
@@ -48,7 +49,7 @@ static void graph_comes_back(void **state) {
   bl_arena *arena;
   bl_int_graph *g;
   feature_net_make(&net);
-  bl_put_graph(&w, &net.graph);
+  bl_put_graph(&w, &w, true, &net.graph);
   assert_false(w.failed);
   assert_int_equal(read_section(w.bytes, w.size, &arena, &g), BL_OK);
   assert_int_equal(g->tensor_count, net.graph.tensor_count);
@@ -75,7 +76,7 @@ static void hostile_graph(void **state) {
   bl_int_graph *g;
   uint32_t taken = 0;
   feature_net_make(&net);
-  bl_put_graph(&w, &net.graph);
+  bl_put_graph(&w, &w, true, &net.graph);
   for (size_t i = 0; i < w.size; i++) {
     uint8_t *copy = malloc(i + 1); // as long as the section, so that a sanitizer sees each overrun
     assert_non_null(copy);
