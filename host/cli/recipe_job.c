@@ -10,16 +10,20 @@
 #include "host/cli/data_args.h"
 #include "host/graph/float_edit.h"
 #include "host/report/wilson.h"
+#include "host/train/train_net.h"
 
 enum { CALIBRATION_SAMPLES = 512, HELD_OUT_SAMPLES = 1000 };
 
+// Labels, where there are any, name one of `classes`.
 static bl_status load(const bl_cli_args *args, const bl_dataset_source *source, bl_float_io io,
-                      const bl_preprocess *preprocess, bl_train_data *data, bl_error *err) {
+                      const bl_preprocess *preprocess, size_t classes, bl_train_data *data,
+                      bl_error *err) {
   bl_dataset dataset;
   BL_TRY(bl_dataset_open(source, &dataset, err));
   bl_status status = bl_cli_check_layout(args, &dataset, err);
   if (status == BL_OK) status = bl_float_fits(&dataset, preprocess, &io, err);
-  if (status == BL_OK) status = bl_train_data_load(&dataset, preprocess, io.order, 0, data, err);
+  if (status == BL_OK)
+    status = bl_train_data_load(&dataset, preprocess, io.order, classes, data, err);
   bl_dataset_free(&dataset);
   return status;
 }
@@ -40,14 +44,15 @@ static bl_status load_data(const bl_cli_args *args, const bl_float_io *io,
   const size_t wanted = args->calib_limit != 0 ? args->calib_limit : CALIBRATION_SAMPLES;
   const bl_dataset_source calib = {
       .images = args->calib, .image_array = args->calib_array, .limit = wanted};
+  const size_t classes = job->original->values[bl_train_logits(job->original)].count;
   bl_network_data *samples = &job->network.data;
   if (args->calib != NULL) {
-    BL_TRY(load(args, &calib, *io, preprocess, &job->calibration, err));
+    BL_TRY(load(args, &calib, *io, preprocess, 0, &job->calibration, err));
     job->owns_calibration = true;
     samples->calibration = &job->calibration;
   }
   if (args->data == NULL) return BL_OK;
-  BL_TRY(load(args, &data, *io, preprocess, &job->all, err));
+  BL_TRY(load(args, &data, *io, preprocess, classes, &job->all, err));
   const size_t count = job->all.count;
   size_t held = args->hold_out != 0 ? args->hold_out : HELD_OUT_SAMPLES;
   if (args->hold_out == 0 && held > count / 5) held = count / 5;
