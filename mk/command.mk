@@ -4,7 +4,7 @@
 COMMAND_TESTS := $(addprefix $(BUILD)/tests/,test_command test_end_to_end test_onnx_nets test_refine \
   test_train_command test_recipe_command)
 $(COMMAND_TESTS): $(call objects,tests/support/run_command.c) | $(BUILD)/bitloom
-NETWORK_TESTS := $(BUILD)/tests/test_command $(BUILD)/tests/test_run
+NETWORK_TESTS := $(addprefix $(BUILD)/tests/,test_command test_run test_qdq_export)
 $(NETWORK_TESTS): $(call objects,tests/regress/random_graph.c)
 $(NETWORK_TESTS): LDLIBS_HOST := $(LIBS) $(LDLIBS_HOST)
 

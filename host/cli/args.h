@@ -19,7 +19,8 @@ typedef enum {
   BL_CMD_REPORT = 16,
   BL_CMD_DEVICE = 32,
   BL_CMD_TRAIN = 64,
-  BL_CMD_RECIPES = 128
+  BL_CMD_RECIPES = 128,
+  BL_CMD_EXPORT = 256
 } bl_cli_command;
 
 typedef enum { BL_CLI_FUNCTIONAL, BL_CLI_RTL, BL_CLI_NETLIST, BL_CLI_FLOAT } bl_cli_device;

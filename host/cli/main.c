@@ -18,6 +18,8 @@ static bl_cli_run implementation(bl_cli_command command) {
     return bl_cmd_compress;
   case BL_CMD_RECIPES:
     return bl_cmd_recipes;
+  case BL_CMD_EXPORT:
+    return bl_cmd_export;
   case BL_CMD_RUN:
     return bl_cmd_run;
   case BL_CMD_VERIFY:

@@ -33,6 +33,7 @@ typedef struct {
 #define REP BL_CMD_REPORT
 #define DEV BL_CMD_DEVICE
 #define TRA BL_CMD_TRAIN
+#define EXP BL_CMD_EXPORT
 #define SETS (RUN | VER | REP)
 #define DATA (SETS | TRA)
 #define REC BL_CMD_RECIPES
@@ -67,12 +68,15 @@ static const command_row commands[] = {
      "Runs the model on the data (random inputs without --data) and writes layers, accuracy, "
      "size,\n"
      "cycles by reason and the bit-exact verdict as one HTML page without outside references."},
+    {EXP, "export", "MODEL.bloom", "write a compiled model's integers as an ONNX model (QDQ)",
+     "Writes the integer network with QuantizeLinear and DequantizeLinear, so that another runtime\n"
+     "can confirm its accuracy. See docs/reference/export.md."},
     {DEV, "device", NULL, "print what a device says about itself and its counters",
      "Opens a simulated device and prints the parameters that it reports and its counters."},
 };
 
 static const option options[] = {
-    {"--output", TEXT, COM | REP | TRA, AT(output), "FILE", 0, 0, "file to write"},
+    {"--output", TEXT, COM | EXP | REP | TRA, AT(output), "FILE", 0, 0, "file to write"},
     {"--bits", TEXT, COM, AT(bits), "wNaM", 0, 0,
      "N-bit weights and M-bit activations, 1 to 8 each, such as w4a4"},
     {"--bits", TEXT, TRA, AT(bits), "wNaM", 0, 0,

@@ -59,6 +59,16 @@ static bl_status name_values(exporter *ex) {
 
 // ---- Tensors
 
+// A byte each, where the typed field takes up to ten of a negative one.
+static bool fill_bytes(const exporter *ex, const bl_value *v, Onnx__TensorProto *t) {
+  t->has_raw_data = 1;
+  t->raw_data.len = v->count;
+  t->raw_data.data = bl_arena_alloc(ex->arena, v->count, 1);
+  for (size_t k = 0; t->raw_data.data != NULL && k < v->count; k++)
+    t->raw_data.data[k] = (uint8_t)v->i[k];
+  return t->raw_data.data != NULL;
+}
+
 // Integers in the typed field of their element type.
 static bool fill_integers(const exporter *ex, const bl_value *v, Onnx__TensorProto *t) {
   if (v->element == ONNX_INT64) {
@@ -73,6 +83,7 @@ static bool fill_integers(const exporter *ex, const bl_value *v, Onnx__TensorPro
       t->uint64_data[k] = (uint64_t)v->i[k];
     return t->uint64_data != NULL;
   }
+  if (v->element == ONNX_INT8 || v->element == ONNX_UINT8) return fill_bytes(ex, v, t);
   t->n_int32_data = v->count;
   t->int32_data = bl_arena_alloc(ex->arena, v->count, sizeof *t->int32_data);
   for (size_t k = 0; t->int32_data != NULL && k < v->count; k++)
