@@ -3,10 +3,11 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "host/graph/float_edit.h"
-#include "host/train/quant_aware.h"
+#include "host/train/keep_weights.h"
 
 typedef struct {
   bl_network *network;
@@ -14,7 +15,8 @@ typedef struct {
   bl_float_graph *graph, *teacher_graph; // with the batch
   bl_train_net *net, *teacher;
   bl_quant_aware *aware;
-  bl_arena *masks;
+  bl_keep_weights *keep;
+  bl_train_transform *transforms;
   bl_trainer *trainer;
   bl_error *err;
 } job;
@@ -35,8 +37,12 @@ static bl_status open_aware(job *j) {
   bl_network *n = j->network;
   bl_float_graph *one;
   const bl_calibration calibration = bl_network_calibration(n);
-  const bl_quant_aware_options options = {.weight_bits = n->quantise.weight_bits,
-                                          .activation_bits = n->quantise.activation_bits};
+  bl_quant_aware_options options = j->training->aware;
+  options.weight_bits = n->quantise.weight_bits;
+  options.activation_bits = n->quantise.activation_bits;
+  options.codebook = n->quantise.codebook;
+  options.plan = n->quantise.plan;
+  options.plan_count = n->quantise.plan_count;
   BL_TRY(bl_float_copy(n->graph, 0, &one, j->err));
   const bl_status status =
       bl_quant_aware_open(j->graph, one, &options, &calibration, &j->aware, j->err);
@@ -44,20 +50,30 @@ static bl_status open_aware(job *j) {
   return status;
 }
 
-// Weights that are 0 stay 0 where a rule says so.
-static bl_status set_masks(job *j) {
-  uint32_t count;
-  bl_train_parameter *parameters = bl_train_parameters(j->net, &count);
-  for (uint32_t k = 0; k < count; k++) {
-    bl_train_parameter *p = &parameters[k];
-    const bl_weight_rule *rule = p->value < 0 ? NULL : bl_network_find_rule(j->network, p->name);
-    if (rule == NULL || !rule->sparse) continue;
-    uint8_t *mask = bl_arena_alloc(j->masks, p->count, 1);
-    if (mask == NULL) return bl_fail(j->err, BL_ERR_MEMORY, "%s: no memory for a mask", p->name);
-    for (size_t i = 0; i < p->count; i++)
-      mask[i] = p->data[i] != 0;
-    p->mask = mask;
-  }
+static bl_status open_keep(job *j) {
+  const bl_network *n = j->network;
+  bl_kept_weights *kept = calloc((size_t)n->rule_count + 1, sizeof *kept);
+  if (kept == NULL) return bl_fail(j->err, BL_ERR_MEMORY, "no memory for what weights keep");
+  uint32_t count = 0;
+  for (uint32_t k = 0; k < n->rule_count; k++)
+    if (bl_float_find_value(j->graph, n->rules[k].value) >= 0)
+      kept[count++] = (bl_kept_weights){n->rules[k].value, n->rules[k].sparse, n->rules[k].most};
+  const bl_status status = bl_keep_weights_open(j->graph, kept, count, &j->keep, j->err);
+  free(kept);
+  return status;
+}
+
+// Shared values first, then their rounding.
+static bl_status join_transforms(job *j, bl_train_options *options) {
+  uint32_t kept, rounded = 0;
+  const bl_train_transform *first = bl_keep_weights_transforms(j->keep, &kept), *then = NULL;
+  if (j->aware != NULL) then = bl_quant_aware_transforms(j->aware, &rounded);
+  j->transforms = calloc((size_t)kept + rounded + 1, sizeof *j->transforms);
+  if (j->transforms == NULL) return bl_fail(j->err, BL_ERR_MEMORY, "no memory for transforms");
+  if (kept > 0) memcpy(j->transforms, first, kept * sizeof *first);
+  if (rounded > 0) memcpy(j->transforms + kept, then, rounded * sizeof *then);
+  options->transforms = j->transforms;
+  options->transform_count = kept + rounded;
   return BL_OK;
 }
 
@@ -67,14 +83,14 @@ static bl_status open_student(job *j) {
   BL_TRY(bl_float_copy(n->graph, j->training->batch, &j->graph, j->err));
   options.outputs = j->graph->outputs;
   options.output_count = j->training->loss == BL_LOSS_SQUARED ? 1 : 0;
-  if (n->quantised) {
-    BL_TRY(open_aware(j));
-    options.transforms = bl_quant_aware_transforms(j->aware, &options.transform_count);
-  }
+  BL_TRY(open_keep(j));
+  if (n->quantised) BL_TRY(open_aware(j));
+  BL_TRY(join_transforms(j, &options));
   BL_TRY(bl_train_open(j->graph, &options, &j->net, j->err));
   if (j->aware != NULL)
     bl_quant_aware_attach(j->aware, j->net, j->training->optimiser.kind == BL_OPTIMISER_ADAMW);
-  return set_masks(j);
+  bl_keep_weights_attach(j->keep, j->net);
+  return BL_OK;
 }
 
 static bl_status open_teacher(job *j) {
@@ -104,6 +120,8 @@ static bl_status run_trainer(job *j) {
   const bl_train_data *data = j->network->data.training;
   const uint64_t steps = bl_trainer_steps(data->count, t->batch);
   const char *checkpoint = bl_network_file(j->network, ".ckpt");
+  bl_train_hook hook = {0};
+  if (j->aware != NULL) hook = bl_quant_aware_hook(j->aware);
   const bl_trainer_options options = {
       .epochs = t->epochs,
       .seed = j->network->seed,
@@ -119,6 +137,9 @@ static bl_status run_trainer(job *j) {
       .teacher = j->teacher,
       .temperature = t->temperature,
       .teacher_weight = t->teacher_weight,
+      .smoothing = t->smoothing,
+      .hooks = &hook,
+      .hook_count = j->aware != NULL ? 1 : 0,
       .checkpoint = checkpoint};
   BL_TRY(bl_trainer_open(j->net, data, NULL, &options, &j->trainer, j->err));
   if (checkpoint != NULL && access(checkpoint, F_OK) == 0) {
@@ -136,6 +157,7 @@ static bl_status train(job *j) {
   BL_TRY(open_teacher(j));
   BL_TRY(run_trainer(j));
   BL_TRY(bl_train_store(j->net, j->network->graph, j->err));
+  BL_TRY(bl_keep_weights_store(j->keep, j->network->graph, j->err));
   if (j->aware == NULL) return BL_OK;
   return bl_quant_aware_store(j->aware, j->network->graph, j->err);
 }
@@ -146,15 +168,14 @@ bl_status bl_network_train(bl_network *network, const bl_training *training, bl_
     return bl_fail(err, BL_ERR_USAGE, "needs data to train on: say --data");
   BL_TRY(bl_network_free_weights(network, err));
   bl_train_threads(network->threads);
-  j.masks = bl_arena_new((size_t)1 << 30);
-  bl_status status =
-      j.masks == NULL ? bl_fail(err, BL_ERR_MEMORY, "no memory for masks") : train(&j);
+  const bl_status status = train(&j);
   bl_trainer_close(j.trainer);
   bl_train_close(j.net);
   bl_train_close(j.teacher);
   bl_quant_aware_close(j.aware);
   bl_float_graph_free(j.graph);
   bl_float_graph_free(j.teacher_graph);
-  bl_arena_free(j.masks);
+  bl_keep_weights_close(j.keep);
+  free(j.transforms);
   return status;
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training a network on its way through a recipe: in float, or, once it is quantised, with the
-// rounding of its integers, as the passes before have left it. Zeros that a rule keeps stay zeros.
+// rounding of its integers, as the passes before have left it. Zeros that a rule keeps stay zeros,
+// values that a rule says are shared stay shared.
 #ifndef BITLOOM_HOST_COMPRESS_TRAINING_H
 #define BITLOOM_HOST_COMPRESS_TRAINING_H
 
 #include "host/compress/network.h"
+#include "host/train/quant_aware.h"
 #include "host/train/trainer.h"
 
 typedef struct {
@@ -20,7 +22,9 @@ typedef struct {
   // same input and as many outputs.
   const bl_float_graph *teacher;
   double temperature, teacher_weight; // the labels' part is 1 - teacher_weight
+  double smoothing;                   // of labels
   bool fixed_statistics;
+  bl_quant_aware_options aware; // its bits and plan are the network's
 } bl_training;
 
 // 10 epochs of 64 by AdamW, cosine from 1e-4, with the original as teacher where there is one.
