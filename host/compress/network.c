@@ -149,6 +149,13 @@ bl_calibration bl_network_calibration(const bl_network *network) {
   return (bl_calibration){read_sample, (void *)(uintptr_t)data, data == NULL ? 0 : data->count};
 }
 
+static bool fixes_integers(const bl_float_graph *graph) {
+  for (uint32_t n = 0; n < graph->node_count; n++)
+    if (graph->nodes[n].op == BL_FLOAT_QUANT || graph->nodes[n].op == BL_FLOAT_BIPOLAR_QUANT)
+      return true;
+  return false;
+}
+
 bl_status bl_network_quantise(const bl_network *network, const bl_quantise_options *otherwise,
                               bl_quantised *quantised, bl_error *err) {
   static const bl_quantise_options eight = {
@@ -157,6 +164,7 @@ bl_status bl_network_quantise(const bl_network *network, const bl_quantise_optio
   bl_quantise_options options = network->quantised  ? network->quantise
                                 : otherwise != NULL ? *otherwise
                                                     : eight;
+  if (fixes_integers(network->graph)) options.plan_count = 0; // which was of that training
   BL_TRY(bl_quantise(network->graph, &options, calibration.count > 0 ? &calibration : NULL,
                      quantised, err));
   const bl_status status = bl_int_check(quantised->graph, err);

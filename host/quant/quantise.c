@@ -12,7 +12,7 @@
 #include "host/quant/requant.h"
 #include "host/quant/weights.h"
 
-enum { GRAPH_CAP = 512 << 20 };
+enum { GRAPH_CAP = 512 << 20, CODE_BITS = 4 };
 
 bl_status bl_quantise_no_memory(const bl_quantising *q) {
   return bl_fail(q->err, BL_ERR_MEMORY, "quantise: no memory for the integer graph");
@@ -121,16 +121,38 @@ static unsigned bits_of(const bl_stage *s, uint32_t n) {
   return s->channel_bits == NULL ? s->weight_bits : s->channel_bits[n];
 }
 
-// The codebook that a layer's weights are of, unless one of them was made 0 that has no 0.
+// The different values of count weights, ascending, the last one repeated; false: more than codes.
+static bool few_values(const int8_t *weights, size_t count, int8_t codes[BL_INT_CODES]) {
+  bool met[256] = {false};
+  size_t n = 0;
+  for (size_t k = 0; k < count; k++)
+    met[weights[k] + 128] = true;
+  for (int v = 0; v < 256; v++) {
+    if (!met[v]) continue;
+    if (n == BL_INT_CODES) return false;
+    codes[n++] = (int8_t)(v - 128);
+  }
+  for (size_t k = n; n > 0 && k < BL_INT_CODES; k++)
+    codes[k] = codes[n - 1];
+  return n > 0;
+}
+
+// The codebook that a layer's weights are of, unless one of them was made 0 that has no 0. Weights
+// that the graph fixes have one where that makes them smaller.
 static bl_status keep_codebook(const bl_quantising *q, const bl_stage *s, bl_arena *arena,
                                bl_int_layer *layer) {
   const bl_codebook *codebook = codebook_of(s);
-  if (codebook == NULL) return BL_OK;
-  for (size_t k = 0; k < s->out_c * fan_in(s); k++)
+  const size_t count = s->out_c * fan_in(s);
+  int8_t codes[BL_INT_CODES];
+  if (codebook == NULL &&
+      (s->unit_weights || s->weight_scale == NULL || layer->weight_format.kind != BL_FORMAT_S ||
+       layer->weight_format.bits <= CODE_BITS || !few_values(layer->weights, count, codes)))
+    return BL_OK;
+  for (size_t k = 0; codebook != NULL && k < count; k++)
     if (bl_codebook_nearest(codebook, layer->weights[k]) != layer->weights[k]) return BL_OK;
   layer->codebook = bl_arena_alloc(arena, BL_INT_CODES, sizeof *layer->codebook);
   if (layer->codebook == NULL) return bl_quantise_no_memory(q);
-  memcpy(layer->codebook, codebook->values, BL_INT_CODES);
+  memcpy(layer->codebook, codebook != NULL ? codebook->values : codes, BL_INT_CODES);
   return BL_OK;
 }
 

@@ -215,6 +215,11 @@ static void written_values(void **state) {
         found |= fabs(q - (way == 0 ? apot.values[i] : i % 3 - 1)) < 1e-4;
       if (!found) fail_msg("w2[%zu] is %g steps", k, q);
     }
+    const bl_quantise_options literal = {.weight_bits = 8, .activation_bits = 8};
+    bl_quantised made;
+    if (bl_quantise(g, &literal, NULL, &made, &err) != BL_OK) fail_msg("%s", err.text);
+    assert_true((made.graph->layers[1].codebook != NULL) == (way == 0)); // codes of 4 bits
+    bl_arena_free(made.graph->arena);
     bl_float_graph_free(g);
     close_model(&m);
   }
