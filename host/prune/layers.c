@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/graph/float_edit.h"
+
 enum { MOST_BYTES = 1 << 30 };
 
 static const bl_node *producer_of(const bl_float_graph *g, int32_t value) {
-  for (uint32_t n = 0; n < g->node_count; n++)
-    for (uint32_t k = 0; k < g->nodes[n].output_count; k++)
-      if (g->nodes[n].outputs[k] == value) return &g->nodes[n];
-  return NULL;
+  const int32_t node = bl_float_producer(g, value);
+  return node >= 0 ? &g->nodes[node] : NULL;
 }
 
 static bool swaps_channels(const bl_node *node) {
