@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// How many components to keep: by number, by energy, by budget, or by what stands out of noise.
+#include <math.h>
+
+#include "host/lowrank/lowrank_internal.h"
+
+void bl_lowrank_whole_cost(const bl_lowrank_work *w, uint64_t *weights, uint64_t *macs) {
+  *weights = (uint64_t)w->outputs * w->inputs * w->taps_y * w->taps_x;
+  *macs = *weights * w->out_places;
+}
+
+void bl_lowrank_cost(const bl_lowrank_work *w, uint32_t rank, uint32_t rank_in, uint64_t *weights,
+                     uint64_t *macs) {
+  const uint64_t taps = (uint64_t)w->taps_y * w->taps_x, r = rank;
+  uint64_t u = 0, core = 0, v = r * w->outputs, u_places = w->out_places;
+  switch (w->options->kind) {
+  case BL_LOWRANK_SVD:
+    u = r * w->inputs * taps;
+    break;
+  case BL_LOWRANK_SPATIAL:
+    u = r * w->inputs * w->taps_y;
+    u_places = w->row_places;
+    v *= w->taps_x;
+    break;
+  case BL_LOWRANK_TUCKER:
+    u = (uint64_t)rank_in * w->inputs;
+    u_places = w->in_places;
+    core = r * rank_in * taps;
+    break;
+  case BL_LOWRANK_CP:
+    u = r * w->inputs;
+    u_places = w->in_places;
+    core = r * taps;
+    break;
+  case BL_LOWRANK_SEPARABLE:
+    u = r * w->inputs * taps;
+    v *= w->inputs;
+    break;
+  }
+  *weights = u + core + v;
+  *macs = u * u_places + (core + v) * w->out_places;
+}
+
+uint32_t bl_lowrank_most(const bl_lowrank_work *w) {
+  const uint32_t taps = w->taps_y * w->taps_x, n = w->outputs, c = w->inputs;
+  switch (w->options->kind) {
+  case BL_LOWRANK_SVD:
+    return n < c * taps ? n : c * taps;
+  case BL_LOWRANK_SPATIAL:
+    return c * w->taps_y < n * w->taps_x ? c * w->taps_y : n * w->taps_x;
+  case BL_LOWRANK_TUCKER:
+    return n;
+  case BL_LOWRANK_CP: // more than this has more weights than the kernel
+    return (uint32_t)fmax(1, (double)n * c * taps / (n + c + taps));
+  default:
+    return taps < n ? taps : n;
+  }
+}
+
+uint32_t bl_lowrank_pair(const bl_lowrank_work *w, uint32_t rank) {
+  const double share = (double)rank / w->outputs;
+  uint32_t pair = (uint32_t)ceil(share * w->inputs);
+  return pair < 1 ? 1 : pair > w->inputs ? w->inputs : pair;
+}
+
+// The most whose cost is at most the share; 0: none.
+static uint32_t affordable(const bl_lowrank_work *w) {
+  const bool macs = w->options->rule == BL_RANK_MACS;
+  uint64_t whole[2], cost[2];
+  uint32_t rank = 0;
+  bl_lowrank_whole_cost(w, &whole[0], &whole[1]);
+  for (uint32_t r = 1; r <= bl_lowrank_most(w); r++) {
+    bl_lowrank_cost(w, r, bl_lowrank_pair(w, r), &cost[0], &cost[1]);
+    if ((double)cost[macs] > w->options->share * (double)whole[macs]) break;
+    rank = r;
+  }
+  return rank;
+}
+
+static uint32_t by_spectrum(const bl_lowrank_work *w, const double *s, uint32_t count,
+                            uint32_t longer) {
+  if (w->options->rule == BL_RANK_ENERGY) return bl_rank_energy(s, count, w->options->share);
+  return bl_rank_vbmf(s, count, longer);
+}
+
+static bl_status choose_matrix(bl_lowrank_work *w) {
+  const double *a;
+  uint32_t rows, cols;
+  bl_svd svd;
+  BL_TRY(bl_lowrank_matrix(w, &a, &rows, &cols));
+  BL_TRY(bl_svd_take(w->arena, a, rows, cols, &svd, w->err));
+  w->rank = by_spectrum(w, svd.s, svd.count, rows > cols ? rows : cols);
+  return BL_OK;
+}
+
+static bl_status choose_tucker(bl_lowrank_work *w) {
+  const uint32_t n = w->outputs, c = w->inputs, taps = w->taps_y * w->taps_x;
+  const bl_kernel kernel = {n, c, taps, w->k};
+  bl_tucker t;
+  BL_TRY(bl_tucker_spectra(w->arena, &kernel, &t, w->err));
+  const uint32_t all_n = c * taps, all_c = n * taps;
+  w->rank = by_spectrum(w, t.spectrum_out, n < all_n ? n : all_n, n > all_n ? n : all_n);
+  w->rank_in = by_spectrum(w, t.spectrum_in, c < all_c ? c : all_c, c > all_c ? c : all_c);
+  return BL_OK;
+}
+
+// There is no spectrum: the least rank of a bisection whose error is small enough.
+static bl_status choose_by_error(bl_lowrank_work *w) {
+  uint32_t lo = 0, hi = bl_lowrank_most(w);
+  while (hi - lo > 1) {
+    w->rank = lo + (hi - lo) / 2;
+    BL_TRY(bl_lowrank_factorise(w));
+    if (1 - bl_lowrank_error(w) >= w->options->share)
+      hi = w->rank;
+    else
+      lo = w->rank;
+  }
+  w->rank = hi;
+  return BL_OK;
+}
+
+static bl_status choose_given(bl_lowrank_work *w) {
+  w->rank = w->options->rank;
+  w->rank_in = w->options->rank_in;
+  if (w->rank < 1 || w->rank > bl_lowrank_most(w) || w->rank_in > w->inputs)
+    return bl_fail(w->err, BL_ERR_USAGE, "layer %s: rank %u; 1 to %u are possible", w->node.name,
+                   (unsigned)w->rank, (unsigned)bl_lowrank_most(w));
+  if (w->rank_in == 0) w->rank_in = bl_lowrank_pair(w, w->rank);
+  return BL_OK;
+}
+
+bl_status bl_lowrank_choose(bl_lowrank_work *w) {
+  const bl_lowrank_kind kind = w->options->kind;
+  const bool tucker = kind == BL_LOWRANK_TUCKER;
+  const bool spectral = tucker || kind == BL_LOWRANK_SVD || kind == BL_LOWRANK_SPATIAL;
+  switch (w->options->rule) {
+  case BL_RANK_GIVEN:
+    BL_TRY(choose_given(w));
+    break;
+  case BL_RANK_WEIGHTS:
+  case BL_RANK_MACS:
+    w->rank = affordable(w);
+    w->rank_in = bl_lowrank_pair(w, w->rank);
+    break;
+  case BL_RANK_AUTO:
+    if (!spectral)
+      return bl_fail(w->err, BL_ERR_USAGE,
+                     "layer %s: no automatic rank for this decomposition; give a share",
+                     w->node.name);
+    // fall through
+  case BL_RANK_ENERGY:
+    BL_TRY(tucker ? choose_tucker(w) : spectral ? choose_matrix(w) : choose_by_error(w));
+  }
+  const uint32_t taps = w->taps_y * w->taps_x;
+  if (tucker && w->rank > w->rank_in * taps) w->rank = w->rank_in * taps;
+  if (tucker && w->rank_in > w->rank * taps) w->rank_in = w->rank * taps;
+  if (!tucker) w->rank_in = 0;
+  return BL_OK;
+}
