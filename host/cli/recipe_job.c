@@ -84,7 +84,7 @@ static void show(void *user, const bl_stage_figures *f, const bl_kept *kept, uin
   bl_recipe_job *job = user;
   cJSON *stage = cJSON_CreateObject(), *keeps = cJSON_AddArrayToObject(stage, "keeps");
   const bool first = f->pass[0] == '\0';
-  char accuracy[48] = "", cycles[32] = "";
+  char accuracy[48] = "", coded[40] = "", cycles[48] = "";
   if (f->samples > 0) {
     const bl_interval interval = bl_wilson(f->correct, f->samples);
     (void)snprintf(accuracy, sizeof accuracy, "%.2f %% (%.1f..%.1f), ",
@@ -96,8 +96,11 @@ static void show(void *user, const bl_stage_figures *f, const bl_kept *kept, uin
   if (isfinite(f->cycles))
     (void)snprintf(cycles, sizeof cycles, ", %.0f cycles%s", f->cycles,
                    f->integer ? "" : " at 8 bits");
-  bl_cli_say(job->output, "%4u  %-16s %s%llu bytes of weights%s\n", (unsigned)f->line,
-             first ? "(as it came)" : f->pass, accuracy, (unsigned long long)f->bytes, cycles);
+  if (f->coded > 0)
+    (void)snprintf(coded, sizeof coded, ", %llu coded", (unsigned long long)f->coded);
+  bl_cli_say(job->output, "%4u  %-16s %s%llu bytes of weights%s%s\n", (unsigned)f->line,
+             first ? "(as it came)" : f->pass, accuracy, (unsigned long long)f->bytes, coded,
+             cycles);
   for (uint32_t k = 0; k < kept_count; k++) {
     const bl_keep *keep = kept[k].keep;
     bl_cli_say(job->output, "      keeps %s of line %u: %.6g%s, yes\n", keep->what,
@@ -112,6 +115,7 @@ static void show(void *user, const bl_stage_figures *f, const bl_kept *kept, uin
   add_number(stage, "line", f->line);
   (void)cJSON_AddBoolToObject(stage, "integer", f->integer);
   add_number(stage, "bytes", (double)f->bytes);
+  if (f->coded > 0) add_number(stage, "coded", (double)f->coded);
   add_number(stage, "weights", (double)f->weights);
   add_number(stage, "zeros", (double)f->zeros);
   add_number(stage, "cycles", f->cycles);

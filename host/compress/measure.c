@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "host/compile/storage.h"
 #include "host/compress/pipeline.h"
 #include "host/cost/cost.h"
 #include "host/graph/float_edit.h"
@@ -11,7 +12,7 @@
 #include "host/run/real_output.h"
 #include "host/train/trainer.h"
 
-enum { MEASURE_BATCH = 50 };
+enum { MEASURE_BATCH = 50, SCRATCH_BYTES = 1 << 28 };
 
 static void count_weights(const bl_network *network, bl_stage_figures *figures) {
   const bl_float_graph *graph = network->graph;
@@ -110,6 +111,32 @@ static bl_status measure_float(const bl_network *network, bl_stage_figures *figu
   return BL_OK;
 }
 
+static bl_status measure_file(const bl_int_graph *graph, const bl_compile_options *device,
+                              bl_stage_figures *figures, bl_error *err) {
+  const bl_bloom_info info = {.preprocess = bl_preprocess_identity(), .float_accuracy = -1};
+  bl_program *program;
+  bl_storage storage;
+  bl_error refused = {0};
+  if (bl_compile(graph, device, &program, &refused) != BL_OK) return BL_OK; // as cycles say
+  bl_arena *scratch = bl_arena_new(SCRATCH_BYTES);
+  bl_status status = scratch == NULL
+                         ? bl_fail(err, BL_ERR_MEMORY, "no memory for a file's sizes")
+                         : bl_storage_table(graph, program, &info, scratch, &storage, err);
+  if (status == BL_OK) figures->coded = storage.file;
+  bl_arena_free(scratch);
+  bl_program_free(program);
+  return status;
+}
+
+static bl_status measure_integers(const bl_network *network, const bl_quantised *made, bool labels,
+                                  bl_stage_figures *figures, bl_error *err) {
+  figures->integer = true;
+  figures->bytes = (bl_int_weight_bits(made->graph) + 7) / 8;
+  BL_TRY(measure_file(made->graph, &network->device, figures, err));
+  return labels ? bl_measure_integer(made, &network->device, network->data.held_out, figures, err)
+                : BL_OK;
+}
+
 bl_status bl_network_measure(const bl_network *network, bl_stage_figures *figures, bl_error *err) {
   bl_quantised made;
   const bool labels = network->data.held_out != NULL && network->data.held_out->has_labels;
@@ -121,13 +148,11 @@ bl_status bl_network_measure(const bl_network *network, bl_stage_figures *figure
   BL_TRY(bl_network_quantise(network, NULL, &made, err));
   bl_compile_options device = network->device;
   bl_status status = BL_OK;
-  figures->integer = network->quantised || made.graph_was_quantised;
   figures->cycles = bl_cost_graph(&device, made.graph);
-  if (figures->integer) figures->bytes = (bl_int_weight_bits(made.graph) + 7) / 8;
-  if (labels)
-    status = figures->integer
-                 ? bl_measure_integer(&made, &device, network->data.held_out, figures, err)
-                 : measure_float(network, figures, err);
+  if (network->quantised || made.graph_was_quantised)
+    status = measure_integers(network, &made, labels, figures, err);
+  else if (labels)
+    status = measure_float(network, figures, err);
   bl_arena_free(made.graph->arena);
   return status;
 }

@@ -15,6 +15,7 @@ typedef struct {
   uint64_t samples, correct; // of the held-out data; 0 samples: nothing to measure with
   uint64_t weights, zeros;
   uint64_t bytes; // of weights
+  uint64_t coded; // bytes of the coded file, everything in it; 0: no integers yet
   double cycles;  // of an image in all layers; infinite where it cannot be compiled
   double seconds; // that the pass took
 } bl_stage_figures;
