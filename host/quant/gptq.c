@@ -115,6 +115,11 @@ int bl_grid_nearest(const bl_grid *grid, double x) {
   return (int)fmax(grid->lo, fmin(grid->hi, round(x)));
 }
 
+// A weight that is exactly 0 is a pruned one and stays 0, where the grid has it.
+static bool is_held(const bl_grid *grid, double weight) {
+  return weight == 0 && bl_grid_nearest(grid, 0) == 0;
+}
+
 // From the last column on; `e` is [columns] of room, in the factor's order.
 static void forward_errors(const bl_gptq *g, const double *weights, const double *steps,
                            const bl_grid *grid, int *integers, double *e) {
@@ -124,7 +129,8 @@ static void forward_errors(const bl_gptq *g, const double *weights, const double
     double fed = 0;
     for (uint32_t j = k + 1; j < g->columns; j++)
       fed += row[j] * e[j];
-    integers[at] = bl_grid_nearest(grid, (weights[at] + fed / row[k]) / steps[at]);
+    const double aim = is_held(grid, weights[at]) ? 0 : weights[at] + fed / row[k];
+    integers[at] = bl_grid_nearest(grid, aim / steps[at]);
     e[k] = weights[at] - steps[at] * integers[at];
   }
 }
@@ -152,6 +158,7 @@ static void descend(const bl_gptq *g, const double *weights, const double *steps
     for (uint32_t i = g->columns; i-- > 0;) {
       const uint32_t k = g->order[i];
       const double curve = damped(g, k, k);
+      if (is_held(grid, weights[k])) continue;
       const int best = bl_grid_nearest(grid, integers[k] + gradient[k] / curve / steps[k]);
       const double d = steps[k] * (best - integers[k]);
       // the change of the objective; also stops at ties

@@ -30,8 +30,8 @@ BL_MUST_USE bl_status bl_gptq_solve(const bl_gptq *gptq, uint32_t rows, double *
                                     bl_error *err);
 // Rounds one row: weights [columns] ~ steps [columns] * integers [columns], no step 0. Columns go
 // in the order of decreasing diagonals, each leaving its error to those to come; then single
-// integers change as long as that helps. Never worse, in terms of H alone, than the nearest
-// integers.
+// integers change as long as that helps; a weight of exactly 0 stays 0. Never worse, in terms of H
+// alone, than the nearest integers.
 BL_MUST_USE bl_status bl_gptq_round(const bl_gptq *gptq, const double *weights, const double *steps,
                                     const bl_grid *grid, int *integers, bl_error *err);
 // e' H e of the row, without damping.

@@ -102,7 +102,7 @@ static bl_status aim(refining *f, const bl_gptq *gptq, size_t group, bl_error *e
         residual[n * columns + i] -= second[i * columns + k] * weights[n * columns + k];
   BL_TRY(bl_gptq_solve(gptq, m->rows, residual, err));
   for (size_t i = 0; i < m->rows * columns; i++)
-    weights[i] += residual[i];
+    if (weights[i] != 0) weights[i] += residual[i]; // what is pruned stays so
   return BL_OK;
 }
 

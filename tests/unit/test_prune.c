@@ -163,10 +163,11 @@ static bl_status read_noise(void *context, size_t index, float *out, bl_error *e
   return BL_OK;
 }
 
-static bl_int_graph *quantise(const bl_float_graph *graph) {
+static bl_int_graph *quantise(const bl_float_graph *graph, bl_rounding rounding) {
   size_t count = graph->values[graph->inputs[0]].count;
   bl_calibration calibration = {read_noise, &count, 2};
-  bl_quantise_options options = {.weight_bits = 2, .activation_bits = 4, .output_bits = 4};
+  bl_quantise_options options = {
+      .weight_bits = 2, .activation_bits = 4, .output_bits = 4, .rounding = rounding};
   bl_quantised q;
   bl_error err = {0};
   if (bl_quantise(graph, &options, &calibration, &q, &err) != BL_OK) fail_msg("%s", err.text);
@@ -213,7 +214,8 @@ static const text_net BLOCK_NETS[] = {
 };
 
 // Every block that is left takes its two planes of one weight word, and nothing else takes any.
-static void check_words(const text_net *net, const bl_config *config, double sparsity) {
+static void check_words(const text_net *net, const bl_config *config, double sparsity,
+                        bl_rounding rounding) {
   bl_error err = {0};
   bl_float_graph *graph = text_graph(net, seed);
   bl_prune *p = open_prune(graph);
@@ -224,7 +226,7 @@ static void check_words(const text_net *net, const bl_config *config, double spa
   assert_int_equal(bl_prune_score_graph(p, graph, BL_PRUNE_RANDOM, seed, &err), BL_OK);
   choose(p, &(bl_prune_options){.amount = sparsity});
   assert_int_equal(bl_prune_apply(p, graph, &err), BL_OK);
-  bl_int_graph *integers = quantise(graph);
+  bl_int_graph *integers = quantise(graph, rounding);
   if (bl_compile(integers, &options, &program, &err) != BL_OK) fail_msg("%s", err.text);
   const uint64_t words = program->figures.weight_bytes / (config->lanes * config->cols / 8);
   if (words != 2 * blocks_left(p))
@@ -242,7 +244,9 @@ static void blocks(void **state) {
   for (size_t n = 0; n < sizeof BLOCK_NETS / sizeof BLOCK_NETS[0]; n++)
     for (int c = 0; c < BL_CONFIG_COUNT; c++)
       for (int k = 0; k < 2; k++)
-        check_words(&BLOCK_NETS[n], &BL_CONFIGS[c], k == 0 ? 0 : 0.4);
+        check_words(&BLOCK_NETS[n], &BL_CONFIGS[c], k == 0 ? 0 : 0.4, BL_ROUNDING_NEAREST);
+  for (size_t n = 0; n < sizeof BLOCK_NETS / sizeof BLOCK_NETS[0]; n++)
+    check_words(&BLOCK_NETS[n], &BL_CONFIGS[BL_CONFIG_DEFAULT], 0.4, BL_ROUNDING_GPTQ);
 }
 
 // 64 to 64 channels, 3 x 3 on 16 x 16: cycles against the part of blocks that is left.
@@ -262,7 +266,7 @@ static void cycles_fall(void **state) {
     by_magnitude(p, graph);
     choose(p, &(bl_prune_options){.amount = 0.25 * k});
     assert_int_equal(bl_prune_apply(p, graph, &err), BL_OK);
-    bl_int_graph *integers = quantise(graph);
+    bl_int_graph *integers = quantise(graph, BL_ROUNDING_NEAREST);
     const double cycles = bl_cost_graph(&device, integers);
     if (k == 0) dense = cycles;
     printf("blocks pruned %2d %%: %.0f cycles, %.3f of all\n", 25 * k, cycles, cycles / dense);
