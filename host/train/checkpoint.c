@@ -26,6 +26,15 @@ static void field(stream *s, void *data, size_t size) {
   s->at += size;
 }
 
+static void hook_memory(stream *s, const bl_train_hook *hook) {
+  size_t count;
+  for (uint32_t k = 0; hook->state != NULL; k++) {
+    float *memory = hook->state(hook->user, k, &count);
+    if (memory == NULL) return;
+    field(s, memory, count * sizeof *memory);
+  }
+}
+
 // Everything behind the head.
 static void body(stream *s, bl_trainer *t) {
   size_t count;
@@ -41,6 +50,8 @@ static void body(stream *s, bl_trainer *t) {
     if (memory == NULL) break;
     field(s, memory, count * sizeof *memory);
   }
+  for (uint32_t h = 0; h < t->options.hook_count; h++)
+    hook_memory(s, &t->options.hooks[h]);
 }
 
 // ---- What the file belongs to

@@ -222,6 +222,10 @@ static bl_status train_step(bl_trainer *t, double *rate, bl_error *err) {
   BL_TRY(call_hooks(t, BEFORE, step, err));
   BL_TRY(bl_train_forward(t->net, true, step, err));
   BL_TRY(batch_loss(t, &batch, &loss, &correct, err));
+  for (uint32_t k = 0; k < t->options.hook_count; k++) {
+    const bl_train_hook *h = &t->options.hooks[k];
+    if (h->loss != NULL) BL_TRY(h->loss(h->user, t->net, &batch, &loss, err));
+  }
   if (!isfinite(loss))
     return not_finite(t, "the loss is not finite", bl_train_not_finite(t->net), err);
   BL_TRY(bl_train_backward(t->net, err));

@@ -47,10 +47,15 @@ typedef bl_status (*bl_train_call)(void *user, bl_train_net *net, uint64_t step,
                                    bl_error *err);
 typedef struct {
   void *user;
-  bl_train_call before;    // the step's forward; NULL
+  bl_train_call before; // the step's forward; NULL
+  // adds a term to the loss, and writes the gradients of the outputs that it compares; NULL
+  bl_status (*loss)(void *user, bl_train_net *net, const bl_train_batch *batch, double *loss,
+                    bl_error *err);
   bl_train_call gradients; // behind its backward, which may be changed; NULL
   bl_train_call after;     // the optimiser's step; NULL
-  uint64_t key;            // of its options: check-points of others are refused
+  // memory for check-points: array `k` of `*count` floats, NULL behind the last; NULL: none
+  float *(*state)(void *user, uint32_t k, size_t *count);
+  uint64_t key; // of its options: check-points of others are refused
 } bl_train_hook;
 
 typedef struct {
