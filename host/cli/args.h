@@ -66,7 +66,9 @@ typedef struct {
       teacher_weight; // lr 0: not given
   bool nesterov, fixed_statistics, resume;
   const char *edge_bits;
-  int sign; // index of the choice; -1: not given
+  int sign, distil; // indices of the choices; -1: not given
+  const char *distil_layers;
+  double distil_weight;
   double smoothing, pact, regulariser, weights_from, freeze_steps;
   bool ternary;
 } bl_cli_args;

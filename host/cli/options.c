@@ -69,7 +69,8 @@ static const command_row commands[] = {
      "size,\n"
      "cycles by reason and the bit-exact verdict as one HTML page without outside references."},
     {EXP, "export", "MODEL.bloom", "write a compiled model's integers as an ONNX model (QDQ)",
-     "Writes the integer network with QuantizeLinear and DequantizeLinear, so that another runtime\n"
+     "Writes the integer network with QuantizeLinear and DequantizeLinear, so that another "
+     "runtime\n"
      "can confirm its accuracy. See docs/reference/export.md."},
     {DEV, "device", NULL, "print what a device says about itself and its counters",
      "Opens a simulated device and prints the parameters that it reports and its counters."},
@@ -207,6 +208,11 @@ static const option options[] = {
      "of the soft labels (default 4)"},
     {"--teacher-weight", REAL, TRA, AT(teacher_weight), "W", 0, 1,
      "of the teacher's part in the loss (default 0.9)"},
+    {"--distil", CHOICE, TRA, AT(distil), "hint|attention|relation", 0, 0,
+     "learn the teacher's inner values, too"},
+    {"--distil-weight", REAL, TRA, AT(distil_weight), "W", 0, 1e9, "of that (default 1)"},
+    {"--distil-layers", TEXT, TRA, AT(distil_layers), "S:T,S:T", 0, 0,
+     "layers of student and teacher that are compared (default: of equal image sizes)"},
     {"--fresh", CHOICE, TRA, AT(fresh), "he|glorot", 0, 0,
      "start from fresh weights instead of the file's"},
     {"--fixed-statistics", FLAG, TRA, AT(fixed_statistics), NULL, 0, 0,
@@ -381,6 +387,8 @@ bl_status bl_cli_parse(bl_cli_command command, int argc, char **argv, bl_cli_arg
                         .loss = -1,
                         .fresh = -1,
                         .sign = -1,
+                        .distil = -1,
+                        .distil_weight = 1,
                         .momentum = 0.9,
                         .decay = 1e-4,
                         .step_factor = 0.1,

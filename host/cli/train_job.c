@@ -34,10 +34,12 @@ static bl_status read_augment(const char *text, bl_augment *augment, bl_error *e
 
 // Numbers are compared with what the network gives; the other losses with what a final Softmax or
 // Sigmoid reads.
-static bl_status open_net(const bl_float_graph *graph, bl_loss_kind loss, bl_train_options options,
-                          bl_train_net **net, bl_error *err) {
+static bl_status open_net(const bl_float_graph *graph, bl_loss_kind loss, const bl_distil *distil,
+                          bl_train_options options, bl_train_net **net, bl_error *err) {
   options.outputs = graph->outputs;
   options.output_count = loss == BL_LOSS_SQUARED ? 1 : 0;
+  if (distil != NULL)
+    options.outputs = bl_distil_outputs(distil, options.frozen, &options.output_count);
   return bl_train_open(graph, &options, net, err);
 }
 
@@ -124,6 +126,11 @@ static bl_status read_sample(void *context, size_t index, float *out, bl_error *
   return BL_OK;
 }
 
+static void add_hook(bl_train_job *job, bl_train_hook hook) {
+  job->hooks[job->options.hook_count++] = hook;
+  job->options.hooks = job->hooks;
+}
+
 static bl_status read_aware(const bl_cli_args *args, bl_train_job *job,
                             bl_quant_aware_options *options, bl_error *err) {
   *options = (bl_quant_aware_options){
@@ -157,9 +164,7 @@ static bl_status open_aware(const bl_cli_args *args, bl_train_job *job, bl_error
   bl_status status = bl_quant_aware_open(job->graph, one, &options, &calibration, &job->aware, err);
   bl_float_graph_free(one);
   if (status != BL_OK) return status;
-  job->hooks[0] = bl_quant_aware_hook(job->aware);
-  job->options.hooks = job->hooks;
-  job->options.hook_count = 1;
+  add_hook(job, bl_quant_aware_hook(job->aware));
   return BL_OK;
 }
 
@@ -169,7 +174,7 @@ static bl_status open_student(const bl_cli_args *args, bl_train_job *job, bl_err
     BL_TRY(open_aware(args, job, err));
     options.transforms = bl_quant_aware_transforms(job->aware, &options.transform_count);
   }
-  BL_TRY(open_net(job->graph, job->options.loss, options, &job->net, err));
+  BL_TRY(open_net(job->graph, job->options.loss, job->distil, options, &job->net, err));
   if (job->aware != NULL)
     bl_quant_aware_attach(job->aware, job->net, args->optimizer == BL_CLI_ADAMW);
   if (args->fresh >= 0) bl_train_initialise(job->net, (bl_initialise_kind)args->fresh, args->seed);
@@ -179,10 +184,20 @@ static bl_status open_student(const bl_cli_args *args, bl_train_job *job, bl_err
 static bl_status open_teacher(const bl_cli_args *args, uint64_t batch, bl_train_job *job,
                               bl_error *err) {
   const bl_train_options frozen = {.frozen = true};
+  if (args->distil >= 0 && (args->teacher == NULL || job->options.loss == BL_LOSS_SQUARED))
+    return bl_fail(err, BL_ERR_USAGE, "--distil needs --teacher FILE, and another --loss");
   if (args->teacher == NULL) return BL_OK;
   BL_TRY(import(args->teacher, batch, &job->teacher_graph, err));
-  BL_TRY(open_net(job->teacher_graph, BL_LOSS_CROSS_ENTROPY, frozen, &job->teacher, err));
+  if (args->distil >= 0) {
+    const bl_distil_options distil = {.kind = (bl_distil_kind)args->distil,
+                                      .weight = args->distil_weight,
+                                      .layers = args->distil_layers};
+    BL_TRY(bl_distil_open(job->graph, job->teacher_graph, &distil, &job->distil, err));
+  }
+  BL_TRY(
+      open_net(job->teacher_graph, BL_LOSS_CROSS_ENTROPY, job->distil, frozen, &job->teacher, err));
   job->options.teacher = job->teacher;
+  if (job->distil != NULL) add_hook(job, bl_distil_hook(job->distil, job->teacher));
   return BL_OK;
 }
 
@@ -214,6 +229,7 @@ void bl_train_job_close(bl_train_job *job) {
   bl_train_close(job->net);
   bl_train_close(job->teacher);
   bl_quant_aware_close(job->aware);
+  bl_distil_close(job->distil);
   bl_float_graph_free(job->graph);
   bl_float_graph_free(job->teacher_graph);
   bl_train_data_free(&job->data);

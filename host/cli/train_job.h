@@ -5,6 +5,7 @@
 #define BITLOOM_HOST_CLI_TRAIN_JOB_H
 
 #include "host/cli/args.h"
+#include "host/train/distil.h"
 #include "host/train/quant_aware.h"
 #include "host/train/trainer.h"
 
@@ -13,7 +14,8 @@ typedef struct {
   bl_train_net *net, *teacher;
   bl_quant_aware *aware; // NULL: float
   bl_codebook codebook;
-  bl_train_hook hooks[1];
+  bl_distil *distil; // NULL: logits only
+  bl_train_hook hooks[2];
   bl_train_data data, test;
   bool has_test;
   bl_trainer_options options;

@@ -84,6 +84,19 @@ static const bl_recipe_param params[] = {
      .initial = "0.9",
      .highest = 1,
      .help = "of the teacher's part in the loss; 1 needs no labels"},
+    {.name = "distil",
+     .kind = BL_PARAM_CHOICE,
+     .initial = "logits",
+     .choices = "logits|hint|attention|relation",
+     .help = "what else is learned from the teacher: inner values, attention, relations"},
+    {.name = "distil-weight",
+     .kind = BL_PARAM_NUMBER,
+     .initial = "1",
+     .highest = 1e9,
+     .help = "of that"},
+    {.name = "distil-layers",
+     .kind = BL_PARAM_TEXT,
+     .help = "S:T,S:T of student and teacher; by default those of equal image sizes"},
     {.name = "smoothing",
      .kind = BL_PARAM_NUMBER,
      .initial = "0",
@@ -139,6 +152,11 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
   t.augment = (bl_augment){bl_call_flag(call, "flip"), (uint32_t)bl_call_count(call, "shift")};
   t.temperature = bl_call_number(call, "temperature");
   t.teacher_weight = bl_call_number(call, "teacher-weight");
+  const int distil = bl_call_choice(call, "distil");
+  t.inner = distil > 0;
+  t.distil = (bl_distil_options){.kind = (bl_distil_kind)(distil - (distil > 0)),
+                                 .weight = bl_call_number(call, "distil-weight"),
+                                 .layers = bl_call_text(call, "distil-layers")};
   t.smoothing = bl_call_number(call, "smoothing");
   t.aware = (bl_quant_aware_options){.sign = (bl_sign_slope)bl_call_choice(call, "sign"),
                                      .ternary = bl_call_flag(call, "ternary"),

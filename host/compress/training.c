@@ -16,6 +16,7 @@ typedef struct {
   bl_train_net *net, *teacher;
   bl_quant_aware *aware;
   bl_keep_weights *keep;
+  bl_distil *distil;
   bl_train_transform *transforms;
   bl_trainer *trainer;
   bl_error *err;
@@ -77,12 +78,25 @@ static bl_status join_transforms(job *j, bl_train_options *options) {
   return BL_OK;
 }
 
+static bl_status open_teacher_graph(job *j) {
+  const bl_training *t = j->training;
+  if (t->inner && (t->teacher == NULL || t->loss == BL_LOSS_SQUARED))
+    return bl_fail(j->err, BL_ERR_USAGE, "distil needs a teacher, and another loss");
+  if (t->teacher == NULL) return BL_OK;
+  BL_TRY(bl_float_copy(t->teacher, t->batch, &j->teacher_graph, j->err));
+  if (!t->inner) return BL_OK;
+  return bl_distil_open(j->graph, j->teacher_graph, &t->distil, &j->distil, j->err);
+}
+
 static bl_status open_student(job *j) {
   bl_network *n = j->network;
   bl_train_options options = {.fixed_statistics = j->training->fixed_statistics, .seed = n->seed};
   BL_TRY(bl_float_copy(n->graph, j->training->batch, &j->graph, j->err));
   options.outputs = j->graph->outputs;
   options.output_count = j->training->loss == BL_LOSS_SQUARED ? 1 : 0;
+  BL_TRY(open_teacher_graph(j));
+  if (j->distil != NULL)
+    options.outputs = bl_distil_outputs(j->distil, false, &options.output_count);
   BL_TRY(open_keep(j));
   if (n->quantised) BL_TRY(open_aware(j));
   BL_TRY(join_transforms(j, &options));
@@ -94,9 +108,9 @@ static bl_status open_student(job *j) {
 }
 
 static bl_status open_teacher(job *j) {
-  const bl_train_options frozen = {.frozen = true};
-  if (j->training->teacher == NULL) return BL_OK;
-  BL_TRY(bl_float_copy(j->training->teacher, j->training->batch, &j->teacher_graph, j->err));
+  bl_train_options frozen = {.frozen = true};
+  if (j->teacher_graph == NULL) return BL_OK;
+  if (j->distil != NULL) frozen.outputs = bl_distil_outputs(j->distil, true, &frozen.output_count);
   return bl_train_open(j->teacher_graph, &frozen, &j->teacher, j->err);
 }
 
@@ -120,8 +134,10 @@ static bl_status run_trainer(job *j) {
   const bl_train_data *data = j->network->data.training;
   const uint64_t steps = bl_trainer_steps(data->count, t->batch);
   const char *checkpoint = bl_network_file(j->network, ".ckpt");
-  bl_train_hook hook = {0};
-  if (j->aware != NULL) hook = bl_quant_aware_hook(j->aware);
+  bl_train_hook hooks[2];
+  uint32_t hook_count = 0;
+  if (j->aware != NULL) hooks[hook_count++] = bl_quant_aware_hook(j->aware);
+  if (j->distil != NULL) hooks[hook_count++] = bl_distil_hook(j->distil, j->teacher);
   const bl_trainer_options options = {
       .epochs = t->epochs,
       .seed = j->network->seed,
@@ -138,8 +154,8 @@ static bl_status run_trainer(job *j) {
       .temperature = t->temperature,
       .teacher_weight = t->teacher_weight,
       .smoothing = t->smoothing,
-      .hooks = &hook,
-      .hook_count = j->aware != NULL ? 1 : 0,
+      .hooks = hooks,
+      .hook_count = hook_count,
       .checkpoint = checkpoint};
   BL_TRY(bl_trainer_open(j->net, data, NULL, &options, &j->trainer, j->err));
   if (checkpoint != NULL && access(checkpoint, F_OK) == 0) {
@@ -176,6 +192,7 @@ bl_status bl_network_train(bl_network *network, const bl_training *training, bl_
   bl_float_graph_free(j.graph);
   bl_float_graph_free(j.teacher_graph);
   bl_keep_weights_close(j.keep);
+  bl_distil_close(j.distil);
   free(j.transforms);
   return status;
 }

@@ -6,6 +6,7 @@
 #define BITLOOM_HOST_COMPRESS_TRAINING_H
 
 #include "host/compress/network.h"
+#include "host/train/distil.h"
 #include "host/train/quant_aware.h"
 #include "host/train/trainer.h"
 
@@ -23,6 +24,8 @@ typedef struct {
   const bl_float_graph *teacher;
   double temperature, teacher_weight; // the labels' part is 1 - teacher_weight
   double smoothing;                   // of labels
+  bool inner;                         // the teacher's inner values, too, by `distil`
+  bl_distil_options distil;
   bool fixed_statistics;
   bl_quant_aware_options aware; // its bits and plan are the network's
 } bl_training;
