@@ -58,6 +58,8 @@ struct bl_network {
   bool quantised;
   bl_quantise_options quantise;
 
+  const struct bl_pruning *pruning; // what the next training prunes gradually; NULL: nothing
+
   bl_weight_rule *rules;
   uint32_t rule_count, rule_room;
   bl_keep keeps[BL_NETWORK_MAX_KEEPS];

@@ -99,5 +99,8 @@ bl_status bl_recipe_run(const bl_recipe *recipe, bl_network *network, bl_stage_l
   if (listener != NULL) listener(user, &figures, NULL, 0);
   for (uint32_t k = 0; k < recipe->call_count; k++)
     BL_TRY(run_call(&r, k));
+  if (network->pruning != NULL)
+    return bl_fail(err, BL_ERR_USAGE, "%s: prune: it is gradual, but no train follows",
+                   recipe->name);
   return BL_OK;
 }

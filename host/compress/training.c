@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/compress/pruning.h"
 #include "host/graph/float_edit.h"
 #include "host/train/keep_weights.h"
 
@@ -19,6 +20,7 @@ typedef struct {
   bl_distil *distil;
   bl_train_transform *transforms;
   bl_trainer *trainer;
+  bl_prune_schedule prune; // .prune NULL: nothing is pruned
   bl_error *err;
 } job;
 
@@ -129,15 +131,27 @@ static bool watch(void *user, const bl_train_progress *p) {
   return true;
 }
 
+enum { MOST_HOOKS = 3 };
+
+static bl_status list_hooks(job *j, uint64_t steps, bl_train_hook hooks[MOST_HOOKS],
+                            uint32_t *count) {
+  *count = 0;
+  if (j->aware != NULL) hooks[(*count)++] = bl_quant_aware_hook(j->aware);
+  if (j->distil != NULL) hooks[(*count)++] = bl_distil_hook(j->distil, j->teacher);
+  if (j->network->pruning == NULL) return BL_OK;
+  BL_TRY(bl_pruning_schedule(j->network, j->graph, steps, &j->prune, j->err));
+  hooks[(*count)++] = bl_prune_hook(&j->prune);
+  return BL_OK;
+}
+
 static bl_status run_trainer(job *j) {
   const bl_training *t = j->training;
   const bl_train_data *data = j->network->data.training;
   const uint64_t steps = bl_trainer_steps(data->count, t->batch);
   const char *checkpoint = bl_network_file(j->network, ".ckpt");
-  bl_train_hook hooks[2];
-  uint32_t hook_count = 0;
-  if (j->aware != NULL) hooks[hook_count++] = bl_quant_aware_hook(j->aware);
-  if (j->distil != NULL) hooks[hook_count++] = bl_distil_hook(j->distil, j->teacher);
+  bl_train_hook hooks[MOST_HOOKS];
+  uint32_t hook_count;
+  BL_TRY(list_hooks(j, steps * t->epochs, hooks, &hook_count));
   const bl_trainer_options options = {
       .epochs = t->epochs,
       .seed = j->network->seed,
@@ -165,6 +179,7 @@ static bl_status run_trainer(job *j) {
     bl_network_say(j->network, "resumed after %llu epochs from %s", (unsigned long long)count,
                    checkpoint);
   }
+  if (j->prune.prune != NULL) BL_TRY(bl_prune_attach(j->prune.prune, j->net, j->err));
   return bl_trainer_run(j->trainer, watch, j->network, j->err);
 }
 
@@ -174,8 +189,10 @@ static bl_status train(job *j) {
   BL_TRY(run_trainer(j));
   BL_TRY(bl_train_store(j->net, j->network->graph, j->err));
   BL_TRY(bl_keep_weights_store(j->keep, j->network->graph, j->err));
-  if (j->aware == NULL) return BL_OK;
-  return bl_quant_aware_store(j->aware, j->network->graph, j->err);
+  if (j->aware != NULL) BL_TRY(bl_quant_aware_store(j->aware, j->network->graph, j->err));
+  if (j->network->pruning == NULL) return BL_OK;
+  j->network->pruning = NULL;
+  return bl_pruning_promise(j->network, j->err);
 }
 
 bl_status bl_network_train(bl_network *network, const bl_training *training, bl_error *err) {
@@ -193,6 +210,7 @@ bl_status bl_network_train(bl_network *network, const bl_training *training, bl_
   bl_float_graph_free(j.teacher_graph);
   bl_keep_weights_close(j.keep);
   bl_distil_close(j.distil);
+  bl_prune_close(j.prune.prune);
   free(j.transforms);
   return status;
 }

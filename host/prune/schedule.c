@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "host/prune/prune_internal.h"
+#include "host/train/random.h"
 
 #define REGROWN 1e-30F // as good as 0 for the network, but not 0
 
@@ -40,4 +41,29 @@ bl_status bl_prune_after(void *user, bl_train_net *net, uint64_t step, bl_error 
   BL_TRY(bl_prune_score_net(s->prune, net, s->score, s->seed, err));
   BL_TRY(bl_prune_masks(s->prune, &s->options, factor, err));
   return settle(s->prune, net, true, err);
+}
+
+static bl_status call_after(void *user, bl_train_net *net, uint64_t step, uint64_t steps,
+                            bl_error *err) {
+  (void)steps;
+  return bl_prune_after(user, net, step, err);
+}
+
+bl_train_hook bl_prune_hook(bl_prune_schedule *s) {
+  const uint64_t numbers[] = {s->begin,
+                              s->end,
+                              s->every,
+                              s->seed,
+                              (uint64_t)s->score,
+                              (uint64_t)llround(s->start * 1e9),
+                              (uint64_t)llround(s->options.amount * 1e9),
+                              (uint64_t)s->options.measure,
+                              s->options.keep,
+                              s->options.rule_count};
+  uint64_t key = 0;
+  for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
+    key = bl_random_key(key, numbers[k]);
+  for (uint32_t k = 0; k < s->options.rule_count; k++)
+    key = bl_random_key(key, (uint64_t)llround(s->options.rules[k].amount * 1e9));
+  return (bl_train_hook){.user = s, .after = call_after, .key = key};
 }

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pruning of whole channels.
+#include <string.h>
+
+#include "host/compress/passes.h"
+#include "host/compress/pruning.h"
+#include "host/prune/channels.h"
+
+enum { L1, L2, TAYLOR, GAMMA, RANDOM };
+
+static const bl_recipe_param params[] = {
+    {.name = "amount",
+     .kind = BL_PARAM_NUMBER,
+     .by_layer = true,
+     .initial = "0.5",
+     .highest = 1,
+     .help = "part of the channels that is removed"},
+    {.name = "score",
+     .kind = BL_PARAM_CHOICE,
+     .initial = "l1",
+     .choices = "l1|l2|taylor|gamma|random",
+     .help = "norm of filters, change of the loss, or gamma of batch norms"},
+    {.name = "scope",
+     .kind = BL_PARAM_CHOICE,
+     .initial = "layer",
+     .choices = "global|layer",
+     .help = "of all channels together, or of each group that depends on each other"},
+    {.name = "multiple",
+     .kind = BL_PARAM_COUNT,
+     .initial = "0",
+     .highest = 1024,
+     .help = "what a layer keeps is a multiple; 0: of the device's columns"},
+    {.name = "batches",
+     .kind = BL_PARAM_COUNT,
+     .initial = "32",
+     .lowest = 1,
+     .highest = 1e6,
+     .help = "of 64 samples that taylor is taken from"},
+};
+
+static bl_status score(const bl_network *network, const bl_call *call, bl_channels *channels,
+                       bl_error *err) {
+  const int how = bl_call_choice(call, "score");
+  bl_prune *prune;
+  if (how == GAMMA) return bl_channels_score_gamma(channels, network->graph, err);
+  BL_TRY(bl_prune_open(network->graph, &prune, err));
+  const bl_prune_score single = how == TAYLOR   ? BL_PRUNE_TAYLOR
+                                : how == RANDOM ? BL_PRUNE_RANDOM
+                                                : BL_PRUNE_MAGNITUDE;
+  bl_status status = bl_pruning_score(network, prune, single, bl_call_count(call, "batches"), err);
+  if (status == BL_OK)
+    status = bl_channels_score(channels, prune, how == L2 ? BL_PRUNE_L2 : BL_PRUNE_L1,
+                               how != TAYLOR, err);
+  bl_prune_close(prune);
+  return status;
+}
+
+static bl_status choose(bl_network *network, const bl_call *call, bl_channels *channels,
+                        bl_error *err) {
+  const uint64_t multiple = bl_call_count(call, "multiple");
+  bl_channels_options o = {.amount = bl_call_number(call, "amount"),
+                           .global = bl_call_choice(call, "scope") == 0,
+                           .multiple =
+                               multiple > 0 ? (uint32_t)multiple : network->device.config->cols};
+  bl_prune_rule *rules = bl_arena_alloc(network->arena, call->layer_count, sizeof *rules);
+  if (rules == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for rules");
+  for (uint32_t k = call->layer_count; k-- > 0;) {
+    const char *pattern = bl_call_pattern(network->arena, call, call->layers[k].pattern);
+    if (pattern == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for rules");
+    if (!call->layers[k].settings[0].given) continue;
+    rules[o.rule_count++] =
+        (bl_prune_rule){.pattern = pattern, .amount = call->layers[k].settings[0].number};
+  }
+  o.rules = rules;
+  BL_TRY(score(network, call, channels, err));
+  return bl_channels_choose(channels, network->graph, &o, err);
+}
+
+static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
+  bl_channels *channels;
+  BL_TRY(bl_network_free_weights(network, err));
+  BL_TRY(bl_channels_open(network->graph, &channels, err));
+  bl_status status = choose(network, call, channels, err);
+  if (status == BL_OK) {
+    bl_network_say(network, "%u of %u channels removed, in %u groups",
+                   (unsigned)bl_channels_removed(channels), (unsigned)channels->class_count,
+                   (unsigned)channels->group_count);
+    status = bl_channels_remove(channels, network->graph, err);
+  }
+  bl_channels_close(channels);
+  return status;
+}
+
+const bl_recipe_pass BL_PASS_PRUNE_CHANNELS = {
+    .name = "prune-channels",
+    .summary = "remove filters and neurons, with all that depends on them",
+    .source = "Li et al. 2017, Pruning Filters; Liu et al. 2017, Network Slimming; Molchanov 2019",
+    .params = params,
+    .param_count = sizeof params / sizeof params[0],
+    .run = run,
+};
