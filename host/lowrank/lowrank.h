@@ -37,6 +37,9 @@ typedef struct {
   bl_rank_rule rule;
   uint32_t rank, rank_in;
   double share; // 0..1
+  // Ranks that follow from a rule are whole multiples of it, as the device computes so many
+  // channels at once: budgets round down, ENERGY and AUTO up. 0: any. Not for SEPARABLE.
+  uint32_t multiple;
 } bl_lowrank_options;
 
 // Of what a layer reads, from data: the mean of each channel (of a dense layer: each input), and

@@ -63,14 +63,31 @@ uint32_t bl_lowrank_pair(const bl_lowrank_work *w, uint32_t rank) {
   return pair < 1 ? 1 : pair > w->inputs ? w->inputs : pair;
 }
 
+static uint32_t multiple_of(const bl_lowrank_work *w) {
+  const bool separable = w->options->kind == BL_LOWRANK_SEPARABLE;
+  return separable || w->options->multiple == 0 ? 1 : w->options->multiple;
+}
+
+static uint32_t rounded_up(const bl_lowrank_work *w, uint32_t rank, uint32_t most) {
+  const uint32_t m = multiple_of(w);
+  const uint64_t up = ((uint64_t)rank + m - 1) / m * m;
+  return up < most ? (uint32_t)up : most;
+}
+
+// The rank of inputs that a budget pairs with one of outputs.
+static uint32_t paired(const bl_lowrank_work *w, uint32_t rank) {
+  return rounded_up(w, bl_lowrank_pair(w, rank), w->inputs);
+}
+
 // The most whose cost is at most the share; 0: none.
 static uint32_t affordable(const bl_lowrank_work *w) {
   const bool macs = w->options->rule == BL_RANK_MACS;
+  const uint32_t multiple = multiple_of(w);
   uint64_t whole[2], cost[2];
   uint32_t rank = 0;
   bl_lowrank_whole_cost(w, &whole[0], &whole[1]);
-  for (uint32_t r = 1; r <= bl_lowrank_most(w); r++) {
-    bl_lowrank_cost(w, r, bl_lowrank_pair(w, r), &cost[0], &cost[1]);
+  for (uint32_t r = multiple; r <= bl_lowrank_most(w); r += multiple) {
+    bl_lowrank_cost(w, r, paired(w, r), &cost[0], &cost[1]);
     if ((double)cost[macs] > w->options->share * (double)whole[macs]) break;
     rank = r;
   }
@@ -140,7 +157,7 @@ bl_status bl_lowrank_choose(bl_lowrank_work *w) {
   case BL_RANK_WEIGHTS:
   case BL_RANK_MACS:
     w->rank = affordable(w);
-    w->rank_in = bl_lowrank_pair(w, w->rank);
+    w->rank_in = paired(w, w->rank);
     break;
   case BL_RANK_AUTO:
     if (!spectral)
@@ -150,6 +167,8 @@ bl_status bl_lowrank_choose(bl_lowrank_work *w) {
     // fall through
   case BL_RANK_ENERGY:
     BL_TRY(tucker ? choose_tucker(w) : spectral ? choose_matrix(w) : choose_by_error(w));
+    w->rank = rounded_up(w, w->rank, bl_lowrank_most(w));
+    w->rank_in = rounded_up(w, w->rank_in, w->inputs);
   }
   const uint32_t taps = w->taps_y * w->taps_x;
   if (tucker && w->rank > w->rank_in * taps) w->rank = w->rank_in * taps;
