@@ -24,7 +24,8 @@ typedef enum {
 } bl_cli_command;
 
 typedef enum { BL_CLI_FUNCTIONAL, BL_CLI_RTL, BL_CLI_NETLIST, BL_CLI_FLOAT } bl_cli_device;
-typedef enum { BL_CLI_NEAREST, BL_CLI_GPTQ } bl_cli_rounding;
+// In the order of bl_rounding.
+typedef enum { BL_CLI_NEAREST, BL_CLI_GPTQ, BL_CLI_ADAROUND } bl_cli_rounding;
 typedef enum { BL_CLI_TINY, BL_CLI_DEFAULT, BL_CLI_WIDE } bl_cli_config;
 typedef enum { BL_CLI_SGD, BL_CLI_ADAMW } bl_cli_optimizer;
 typedef enum { BL_CLI_CONSTANT, BL_CLI_STEP, BL_CLI_COSINE } bl_cli_schedule;

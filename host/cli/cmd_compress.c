@@ -119,7 +119,7 @@ static bl_status quantise(work *w, bl_error *err) {
       .activation_bits = NOT_GIVEN,
       .range = range_of(w->args),
       .percentage = w->args->percentile,
-      .rounding = w->args->rounding == BL_CLI_GPTQ ? BL_ROUNDING_GPTQ : BL_ROUNDING_NEAREST,
+      .rounding = w->args->rounding < 0 ? BL_ROUNDING_NEAREST : (bl_rounding)w->args->rounding,
       .bias_correction = bias_of(w->args),
       .output_bits = w->args->output_bits > 0 ? (unsigned)w->args->output_bits : 0,
       .fuse_adds = w->args->fuse_adds,

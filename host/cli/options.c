@@ -124,7 +124,7 @@ static const option options[] = {
      "write the smallest file: weights coded, program made again at loading; print its sizes"},
     {"--equalise", FLAG, COM, AT(equalise), NULL, 0, 0,
      "equalise the weights of convolutions that follow each other"},
-    {"--rounding", CHOICE, COM, AT(rounding), "nearest|gptq", 0, 0,
+    {"--rounding", CHOICE, COM, AT(rounding), "nearest|gptq|adaround", 0, 0,
      "how weights become integers (default nearest); see docs/reference/refinement.md"},
     {"--bias-correction", CHOICE, COM, AT(bias_correction), "none|analytic|empirical", 0, 0,
      "move each channel's mean to that of the float network (default none)"},

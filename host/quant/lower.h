@@ -93,6 +93,11 @@ typedef struct {
   uint32_t dynamic_count; // DynamicQuantizeLinear nodes
 } bl_lowered;
 
+// Element-wise operations on a channel as one: clamp(x*scale + offset, lo, hi).
+typedef struct {
+  double scale, offset, lo, hi;
+} bl_affine;
+
 // x after a stage's element-wise operations, for channel n, in double.
 double bl_stage_posts(const bl_stage *stage, uint32_t n, double x);
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/random.h"
+
 // Room for the windows of one sample and one group.
 typedef struct {
   float *map[2], *addend[2]; // integers minus their zero point; float values
@@ -98,17 +100,25 @@ static double grain_of(const bl_moments_of *of, const bl_replay *r, const bl_mom
   return most > 0 ? ldexp(1, exponent - 52) : 1;
 }
 
-// t of the room's windows: their float sums, and what is added in float minus what is added in
-// integers.
-static void sum_targets(const bl_moments_of *of, const bl_moments *m, uint32_t group,
+// Float sums of the room's windows.
+static void sum_windows(const bl_moments_of *of, const bl_moments *m, uint32_t group,
                         const room *a) {
-  const bl_stage *s = of->stage;
-  const size_t positions = (size_t)s->conv_h * s->conv_w, rows = m->rows, columns = m->columns;
+  const size_t rows = m->rows, columns = m->columns;
+  const size_t positions = (size_t)of->stage->conv_h * of->stage->conv_w;
   for (size_t i = 0; i < rows * columns; i++)
     a->weights[i] = (float)of->real[group * rows * columns + i];
   cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)positions, (blasint)rows,
               (blasint)columns, 1, a->windows[1], (blasint)columns, a->weights, (blasint)columns, 0,
               a->sums, (blasint)rows);
+}
+
+// t of the room's windows: their float sums, and what is added in float minus what is added in
+// integers.
+static void sum_targets(const bl_moments_of *of, const bl_moments *m, uint32_t group,
+                        const room *a) {
+  const bl_stage *s = of->stage;
+  const size_t positions = (size_t)s->conv_h * s->conv_w, rows = m->rows;
+  sum_windows(of, m, group, a);
   const bool added = of->layer->addend_weight != NULL && s->projection == NULL;
   const double scale = added ? of->graph->tensors[of->layer->addend].scale : 0;
   for (size_t i = 0; i < positions * rows; i++) {
@@ -138,18 +148,26 @@ static void add_group(const bl_moments_of *of, uint32_t group, const room *a, bl
               m->cross + group * rows * columns, (blasint)columns);
 }
 
+static void read_sample(const bl_moments_of *of, const bl_replay *r, size_t sample, const room *a) {
+  read_maps(r, of->graph, of->layer->input, sample, a->map);
+  if (of->layer->addend_weight != NULL)
+    read_maps(r, of->graph, of->layer->addend, sample, a->addend);
+}
+
+static void gather_group(const bl_moments_of *of, uint32_t group, const room *a) {
+  const bl_int_tensor *tensors = of->graph->tensors;
+  for (int i = 0; i < 2; i++) {
+    gather(of->stage, &tensors[of->layer->input], group, a->map[i], a->windows[i]);
+    if (of->stage->projection != NULL)
+      gather_projected(of->stage, &tensors[of->layer->addend], a->addend[i], a->windows[i]);
+  }
+}
+
 static void add_sample(const bl_moments_of *of, const bl_replay *r, size_t sample, const room *a,
                        bl_moments *m) {
-  const bl_int_graph *g = of->graph;
-  const bl_int_layer *layer = of->layer;
-  read_maps(r, g, layer->input, sample, a->map);
-  if (layer->addend_weight != NULL) read_maps(r, g, layer->addend, sample, a->addend);
+  read_sample(of, r, sample, a);
   for (uint32_t group = 0; group < m->groups; group++) {
-    for (int i = 0; i < 2; i++) {
-      gather(of->stage, &g->tensors[layer->input], group, a->map[i], a->windows[i]);
-      if (of->stage->projection != NULL)
-        gather_projected(of->stage, &g->tensors[layer->addend], a->addend[i], a->windows[i]);
-    }
+    gather_group(of, group, a);
     sum_targets(of, m, group, a);
     add_group(of, group, a, m);
   }
@@ -200,13 +218,62 @@ static void finish(bl_moments *m, double grain) {
         m->second[(g * columns + i) * columns + k] = m->second[(g * columns + k) * columns + i];
 }
 
+static bl_moments shape_of(const bl_stage *s, const bl_replay *replay) {
+  return (bl_moments){.groups = s->window.groups,
+                      .columns = (uint32_t)bl_moments_columns(s),
+                      .rows = s->out_c / s->window.groups,
+                      .positions = (double)replay->samples * s->conv_h * s->conv_w};
+}
+
+// Window `at` of the room's as number `to` of what is kept.
+static void keep_window(const bl_moments_of *of, const bl_moments *m, uint32_t group, const room *a,
+                        size_t at, size_t to, const bl_windows *w) {
+  const bool added = of->layer->addend_weight != NULL && of->stage->projection == NULL;
+  const double scale = added ? of->graph->tensors[of->layer->addend].scale : 0;
+  memcpy(w->u + to * m->columns, a->windows[0] + at * m->columns, m->columns * sizeof *w->u);
+  for (size_t n = 0; n < m->rows; n++) {
+    const size_t pixel = at * of->stage->out_c + group * m->rows + n;
+    const float full = a->sums[at * m->rows + n] + (added ? a->addend[1][pixel] : 0);
+    const double integers = added ? scale * (double)a->addend[0][pixel] : 0;
+    w->full[to * m->rows + n] = full;
+    w->t[to * m->rows + n] = (float)((double)full - integers);
+  }
+}
+
+bl_status bl_moments_windows(const bl_moments_of *of, const bl_replay *replay, uint32_t group,
+                             size_t most, uint64_t seed, bl_arena *arena, bl_windows *w,
+                             bl_error *err) {
+  const bl_moments m = shape_of(of->stage, replay);
+  const size_t positions = (size_t)of->stage->conv_h * of->stage->conv_w;
+  size_t each = most / replay->samples > 0 ? most / replay->samples : 1;
+  if (each > positions) each = positions;
+  w->count = each * replay->samples;
+  w->u = bl_arena_alloc(arena, w->count * m.columns, sizeof *w->u);
+  w->t = bl_arena_alloc(arena, w->count * m.rows, sizeof *w->t);
+  w->full = bl_arena_alloc(arena, w->count * m.rows, sizeof *w->full);
+  room a = {0};
+  bl_status status = BL_OK;
+  if (w->u == NULL || w->t == NULL || w->full == NULL || !make_room(of, &m, &a))
+    status = bl_fail(err, BL_ERR_MEMORY, "node %s: no memory for its windows", of->stage->name);
+  for (size_t i = 0; i < replay->samples && status == BL_OK; i++) {
+    const uint64_t key = bl_random_key(seed, i);
+    read_sample(of, replay, replay->sorted[i], &a);
+    gather_group(of, group, &a);
+    sum_windows(of, &m, group, &a);
+    for (size_t k = 0; k < each; k++) { // one of each part of the map
+      const size_t first = k * positions / each, next = (k + 1) * positions / each;
+      const size_t at = first + (size_t)bl_random_below(bl_random_key(key, k), next - first);
+      keep_window(of, &m, group, &a, at, i * each + k, w);
+    }
+  }
+  free_room(&a);
+  return status;
+}
+
 bl_status bl_moments_take(const bl_moments_of *of, const bl_replay *replay, bl_arena *arena,
                           bl_moments *m, bl_error *err) {
   const bl_stage *s = of->stage;
-  *m = (bl_moments){.groups = s->window.groups,
-                    .columns = (uint32_t)bl_moments_columns(s),
-                    .rows = s->out_c / s->window.groups,
-                    .positions = (double)replay->samples * s->conv_h * s->conv_w};
+  *m = shape_of(s, replay);
   m->first = bl_arena_alloc(arena, (size_t)m->groups * m->columns, sizeof *m->first);
   m->target = bl_arena_alloc(arena, s->out_c, sizeof *m->target);
   if (of->want_second) {

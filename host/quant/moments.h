@@ -32,4 +32,18 @@ size_t bl_moments_columns(const bl_stage *stage);
 BL_MUST_USE bl_status bl_moments_take(const bl_moments_of *of, const bl_replay *replay,
                                       bl_arena *arena, bl_moments *moments, bl_error *err);
 
+// Some windows themselves, the same number of each sample's.
+typedef struct {
+  size_t count;
+  float *u;    // [count][columns]
+  float *t;    // [count][rows]
+  float *full; // [count][rows] t and all that is added in integers: the float network's sums
+} bl_windows;
+
+// At most `most` windows of a group, drawn by `seed`. Everything hangs from `arena`. Errors:
+// MEMORY.
+BL_MUST_USE bl_status bl_moments_windows(const bl_moments_of *of, const bl_replay *replay,
+                                         uint32_t group, size_t most, uint64_t seed,
+                                         bl_arena *arena, bl_windows *windows, bl_error *err);
+
 #endif

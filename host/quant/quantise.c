@@ -197,13 +197,8 @@ static int64_t weight_sum(const bl_stage *s, const bl_int_layer *layer, uint32_t
 // ---- Requantisation from real scales
 // -------------------------------------------------------------
 
-// A stage's element-wise operations on channel n as one: clamp(x*scale + offset, lo, hi).
-typedef struct {
-  double scale, offset, lo, hi;
-} affine;
-
-static affine fold(const bl_post *posts, uint32_t count, uint32_t n) {
-  affine f = {1, 0, -INFINITY, INFINITY};
+static bl_affine fold(const bl_post *posts, uint32_t count, uint32_t n) {
+  bl_affine f = {1, 0, -INFINITY, INFINITY};
   for (uint32_t k = 0; k < count; k++) {
     const bl_post *p = &posts[k];
     double mul = 1, add = 0;
@@ -227,35 +222,35 @@ static affine fold(const bl_post *posts, uint32_t count, uint32_t n) {
       continue;
     }
     double lo = f.lo * mul + add, hi = f.hi * mul + add;
-    f = (affine){f.scale * mul, f.offset * mul + add, fmin(lo, hi), fmax(lo, hi)};
+    f = (bl_affine){f.scale * mul, f.offset * mul + add, fmin(lo, hi), fmax(lo, hi)};
   }
   return f;
 }
 
 // The operations in front of an addition, which are linear; those of its projection.
-static affine fold_before(const bl_stage *s, uint32_t n) {
+static bl_affine fold_before(const bl_stage *s, uint32_t n) {
   return fold(s->posts, s->addend == BL_STAGE_NONE ? 0 : s->addend_post, n);
 }
 
-static affine fold_projection(const bl_stage *s, uint32_t n) {
+static bl_affine fold_projection(const bl_stage *s, uint32_t n) {
   const bl_projection *p = s->projection;
-  const affine none = {.scale = 1};
+  const bl_affine none = {.scale = 1};
   return p == NULL ? none : fold(p->posts, p->post_count, n);
 }
 
 // What follows the dequantised accumulator: everything, or what lies behind the addition.
-static affine fold_after(const bl_stage *s, uint32_t n) {
+static bl_affine fold_after(const bl_stage *s, uint32_t n) {
   if (s->addend == BL_STAGE_NONE) return fold(s->posts, s->post_count, n);
-  affine f = fold(s->posts + s->addend_post, s->post_count - s->addend_post, n);
+  bl_affine f = fold(s->posts + s->addend_post, s->post_count - s->addend_post, n);
   f.offset += f.scale * (fold_before(s, n).offset + fold_projection(s, n).offset);
   return f;
 }
 
 static bl_status set_clamp(bl_quantising *q, const bl_stage *s, const bl_int_tensor *out,
                            bl_int_layer *layer) {
-  affine first = fold_after(s, 0);
+  bl_affine first = fold_after(s, 0);
   for (uint32_t n = 1; n < s->out_c; n++) {
-    affine f = fold_after(s, n);
+    bl_affine f = fold_after(s, n);
     if (f.lo != first.lo || f.hi != first.hi)
       return bl_fail(q->err, BL_ERR_UNSUPPORTED,
                      "node %s: a scale a channel after a clamp; put it before, or quantise between",
@@ -282,7 +277,7 @@ typedef struct {
 } dequantiser;
 
 // A factor of 0 in front of an addition is taken into the weights, see drop_silent.
-static double factor_of(affine f) {
+static double factor_of(bl_affine f) {
   return f.scale == 0 ? 1 : f.scale;
 }
 
@@ -361,7 +356,7 @@ static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_g
 
 static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_tensor *out,
                               bl_int_layer *layer, uint32_t n, dequantiser d) {
-  affine f = fold_after(s, n);
+  bl_affine f = fold_after(s, n);
   double scale = f.scale * d.factor / out->scale;
   double offset = (f.offset + f.scale * d.offset) / out->scale - scale * (double)d.correction;
   bl_requant r;
@@ -381,7 +376,7 @@ static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_
 }
 
 static void accumulator_outputs(const bl_stage *s, bl_int_layer *layer, uint32_t n, dequantiser d) {
-  affine f = fold_after(s, n);
+  bl_affine f = fold_after(s, n);
   layer->out_scale[n] = f.scale * d.factor;
   layer->out_bias[n] = f.offset + f.scale * (d.offset - d.factor * (double)d.correction);
 }
@@ -416,7 +411,7 @@ static int32_t graph_level(const void *context, int64_t acc) {
   if (s->addend == BL_STAGE_NONE) {
     y = bl_stage_posts(s, c->channel, x);
   } else {
-    affine f = fold_after(s, c->channel);
+    bl_affine f = fold_after(s, c->channel);
     y = fmax(f.lo, fmin(f.hi, f.scale * x + f.offset));
   }
   const bl_node *node = s->quant_node;
@@ -455,12 +450,12 @@ static void accumulator_range(const bl_stage *s, const bl_int_layer *layer, cons
 // channels, and it may be within the quantiser's range, where no line over accumulators would stop.
 static void exact_clamp(const bl_stage *s, bl_int_layer *layer) {
   const double scale = s->quantiser.scale, zero = s->quantiser.zero_point;
-  const affine first = fold_after(s, 0);
+  const bl_affine first = fold_after(s, 0);
   layer->lo = (int32_t)s->q_lo;
   layer->hi = (int32_t)s->q_hi;
   if (s->quant_node->op != BL_FLOAT_QUANT) return;
   for (uint32_t n = 1; n < s->out_c; n++) {
-    const affine f = fold_after(s, n);
+    const bl_affine f = fold_after(s, n);
     if (f.lo != first.lo || f.hi != first.hi) return;
   }
   const double lo = fmax(s->q_lo, fmin(s->q_hi, first.lo / scale + zero));
@@ -571,16 +566,28 @@ static bl_status allocate_scales(bl_quantising *q, const bl_stage *s, channel_sc
   return ok ? BL_OK : bl_quantise_no_memory(q);
 }
 
+// What follows a channel's sum until it is an integer.
+static bl_affine until_integer(const bl_stage *s, const bl_int_tensor *out, uint32_t n) {
+  bl_affine f = fold_after(s, n);
+  if (s->function != NULL || out->format.kind == BL_FORMAT_ACC || out->format.kind == BL_FORMAT_B1)
+    return f;
+  f.lo = fmax(f.lo, out->scale * (bl_format_min(out->format) - out->zero_point));
+  f.hi = fmin(f.hi, out->scale * (bl_format_max(out->format) - out->zero_point));
+  return f;
+}
+
 // Weights and offsets once more, by what the layer does to the calibration samples.
 static bl_status refine_layer(bl_quantising *q, const bl_stage *s, const bl_int_graph *g,
                               bl_int_layer *layer, const channel_scales *scales) {
   double *factors = bl_arena_alloc(q->scratch, 4u * s->out_c, sizeof *factors);
-  if (factors == NULL) return bl_quantise_no_memory(q);
+  bl_affine *after = bl_arena_alloc(q->scratch, s->out_c, sizeof *after);
+  if (factors == NULL || after == NULL) return bl_quantise_no_memory(q);
   double *before = factors, *projected = before + s->out_c, *step = projected + s->out_c,
          *projected_step = step + s->out_c;
   const double in = g->tensors[layer->input].scale;
   for (uint32_t n = 0; n < s->out_c; n++) {
     before[n] = factor_of(fold_before(s, n));
+    after[n] = until_integer(s, &g->tensors[layer->output], n);
     projected[n] = factor_of(fold_projection(s, n));
     step[n] = scales->weights[n] * in * before[n];
     projected_step[n] = ldexp(step[n] * scales->step[n], -layer->raise);
@@ -591,6 +598,7 @@ static bl_status refine_layer(bl_quantising *q, const bl_stage *s, const bl_int_
                               .codebook = codebook_of(s),
                               .before = before,
                               .projected = s->projection == NULL ? NULL : projected,
+                              .after = after,
                               .step = step,
                               .ratio = scales->step,
                               .projected_step = projected_step,

@@ -14,7 +14,8 @@
 // How weights become integers, their scales being known.
 typedef enum {
   BL_ROUNDING_NEAREST,
-  BL_ROUNDING_GPTQ // of the least error in the layer's sums over the calibration data
+  BL_ROUNDING_GPTQ,    // of the least error in the layer's sums over the calibration data
+  BL_ROUNDING_ADAROUND // one of the two nearest, of the least error behind the layer's clamp
 } bl_rounding;
 
 // What is added to the sums of a channel, so that their mean is that of the float network.
@@ -32,6 +33,8 @@ typedef struct {
                          // function is tabulated
   double percentage;     // of BL_RANGE_PERCENTILE, 0..100; 0: 99.99
   bl_rounding rounding;
+  uint32_t adaround_iterations; // 0: 1,000
+  uint64_t seed;                // of AdaRound's draws
   bl_bias_correction bias_correction;
   unsigned output_bits; // of the network's output, 1..8; 0: int32 accumulators, nothing is lost
   bool fuse_adds;       // see bl_lower

@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/quant/adaround.h"
 #include "host/quant/gptq.h"
 #include "host/quant/moments.h"
 
 // A layer with more weights a channel keeps the nearest integers: its moments would not fit.
-enum { MOST_COLUMNS = 8192 };
+enum { MOST_COLUMNS = 8192, MOST_WINDOWS = 16384, MOST_WINDOW_ELEMENTS = 1 << 24 };
 static const size_t MOMENTS_CAP = (size_t)2 << 30;
 #define DAMPING 0.01
 
@@ -113,19 +114,72 @@ static bl_grid grid_of(const bl_refined *r, size_t n) {
   return (bl_grid){-top, top, format.kind == BL_FORMAT_B1, r->codebook};
 }
 
-static bl_status round_group(refining *f, size_t group, bl_error *err) {
+// Windows about the means over all of them, as in `centre`.
+static void centre_windows(const refining *f, size_t group, const bl_windows *w) {
+  const bl_moments *m = &f->m;
+  for (size_t i = 0; i < w->count; i++) {
+    for (size_t k = 0; k < m->columns; k++)
+      w->u[i * m->columns + k] -= (float)(m->first[group * m->columns + k] / m->positions);
+    for (size_t n = 0; n < m->rows; n++)
+      w->t[i * m->rows + n] -= (float)(m->target[group * m->rows + n] / m->positions);
+  }
+}
+
+static bl_status learn_group(refining *f, const bl_quantising *q, const bl_moments_of *of,
+                             size_t group, bl_arena *arena) {
+  const bl_moments *m = &f->m;
+  const size_t columns = m->columns, first = group * m->rows;
+  const size_t room = MOST_WINDOW_ELEMENTS / columns;
+  bl_windows w;
+  BL_TRY(bl_moments_windows(of, q->replay, (uint32_t)group,
+                            room < MOST_WINDOWS ? room : MOST_WINDOWS, q->options->seed, arena, &w,
+                            q->err));
+  if (f->joint) centre_windows(f, group, &w);
+  double *steps = bl_arena_alloc(arena, m->rows * columns, sizeof *steps);
+  bl_grid *grids = bl_arena_alloc(arena, m->rows, sizeof *grids);
+  if (steps == NULL || grids == NULL) return bl_quantise_no_memory(q);
+  for (size_t n = 0; n < m->rows; n++) {
+    steps_of(f, first + n, steps + n * columns);
+    grids[n] = grid_of(f->r, first + n);
+  }
+  const bl_adaround a = {.columns = m->columns,
+                         .rows = m->rows,
+                         .windows = w.count,
+                         .u = w.u,
+                         .t = w.t,
+                         .full = w.full,
+                         .weights = f->weights + first * columns,
+                         .steps = steps,
+                         .grids = grids,
+                         .after = f->r->after + first,
+                         .iterations = q->options->adaround_iterations,
+                         .seed = q->options->seed};
+  return bl_adaround_round(&a, f->integers + first * columns, q->err);
+}
+
+static bl_status round_row(refining *f, const bl_gptq *gptq, size_t n, bl_error *err) {
+  const size_t columns = f->m.columns;
+  const bl_grid grid = grid_of(f->r, n);
+  steps_of(f, n, f->steps);
+  return bl_gptq_round(gptq, f->weights + n * columns, f->steps, &grid, f->integers + n * columns,
+                       err);
+}
+
+static bl_status round_group(refining *f, const bl_quantising *q, const bl_moments_of *of,
+                             size_t group) {
   const bl_moments *m = &f->m;
   const size_t columns = m->columns;
   bl_gptq *gptq;
-  BL_TRY(bl_gptq_open(m->columns, m->second + group * columns * columns, DAMPING, &gptq, err));
-  bl_status status = aim(f, gptq, group, err);
-  for (size_t n = group * m->rows; n < (group + 1) * m->rows && status == BL_OK; n++) {
-    const bl_grid grid = grid_of(f->r, n);
-    steps_of(f, n, f->steps);
-    status = bl_gptq_round(gptq, f->weights + n * columns, f->steps, &grid,
-                           f->integers + n * columns, err);
-  }
+  BL_TRY(bl_gptq_open(m->columns, m->second + group * columns * columns, DAMPING, &gptq, q->err));
+  bl_status status = aim(f, gptq, group, q->err);
+  const bool learns = q->options->rounding == BL_ROUNDING_ADAROUND;
+  for (size_t n = group * m->rows; !learns && n < (group + 1) * m->rows && status == BL_OK; n++)
+    status = round_row(f, gptq, n, q->err);
   bl_gptq_close(gptq);
+  if (!learns || status != BL_OK) return status;
+  bl_arena *arena = bl_arena_new(MOMENTS_CAP);
+  status = arena == NULL ? bl_quantise_no_memory(q) : learn_group(f, q, of, group, arena);
+  bl_arena_free(arena);
   return status;
 }
 
@@ -171,7 +225,7 @@ static bl_status refine(bl_quantising *q, const bl_refined *r, bl_arena *arena) 
   if (f.real == NULL || f.weights == NULL || f.steps == NULL || f.integers == NULL)
     return bl_quantise_no_memory(q);
   read_weights(&f, columns);
-  const bool rounds = q->options->rounding == BL_ROUNDING_GPTQ && columns <= MOST_COLUMNS;
+  const bool rounds = q->options->rounding != BL_ROUNDING_NEAREST && columns <= MOST_COLUMNS;
   const bl_moments_of of = {r->stage, r->graph, r->layer, f.real, rounds};
   f.m.columns = (uint32_t)columns;
   f.m.rows = r->stage->out_c / r->stage->window.groups;
@@ -181,7 +235,7 @@ static bl_status refine(bl_quantising *q, const bl_refined *r, bl_arena *arena) 
   read_integers(&f);
   if (rounds && f.joint) centre(&f.m);
   for (size_t g = 0; rounds && g < f.m.groups; g++)
-    BL_TRY(round_group(&f, g, q->err));
+    BL_TRY(round_group(&f, q, &of, g));
   write_integers(&f);
   if (f.joint) correct_bias(&f);
   if (q->statistics != NULL) return correct_analytically(q, &f, arena);

@@ -13,6 +13,7 @@ typedef struct {
   const bl_codebook *codebook;
   const double *before;         // [channels] factor of the stage's product in its sum
   const double *projected;      // [channels] factor of the projection's; NULL: none
+  const bl_affine *after;       // [channels] what follows the sum
   const double *step;           // [channels] real size of an integer weight on an input of 1
   const int32_t *ratio;         // [channels] of addend_weight that is one integer step; NULL: none
   const double *projected_step; // [channels] like step, of the projection's weights

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "host/base/random.h"
 #include "host/ref/reference.h"
 
 static const uint64_t MOST_BYTES = (uint64_t)3 << 30;
@@ -33,7 +34,8 @@ static bl_status allocate(bl_quantising *q, bl_replay *r) {
   r->samples = q->calibration->count;
   r->real = calloc(r->tensors, sizeof *r->real);
   r->plain = calloc(r->tensors, sizeof *r->plain);
-  if (r->real == NULL || r->plain == NULL) return bl_quantise_no_memory(q);
+  r->sorted = calloc(r->samples, sizeof *r->sorted);
+  if (r->real == NULL || r->plain == NULL || r->sorted == NULL) return bl_quantise_no_memory(q);
   uint64_t sample = elements_of(l, 0) * (sizeof **r->plain + sizeof **r->real);
   for (uint32_t t = 1; t < r->tensors; t++)
     sample += elements_of(l, t) * (sizeof **r->plain + (keeps(q, t) ? sizeof **r->real : 0));
@@ -99,6 +101,7 @@ void bl_replay_close(bl_replay *r) {
     if (r->real != NULL) free(r->real[t]);
     if (r->plain != NULL) free(r->plain[t]);
   }
+  free(r->sorted);
   free(r->real);
   free(r->plain);
   free(r);
@@ -114,6 +117,33 @@ static bl_status make_plain(bl_replay *r, const bl_int_graph *graph, uint32_t te
              : bl_fail(err, BL_ERR_MEMORY, "quantise: no memory for activations");
 }
 
+typedef struct {
+  uint64_t key;
+  size_t sample;
+} keyed;
+
+static int by_key(const void *a, const void *b) {
+  const keyed *x = a, *y = b;
+  if (x->key != y->key) return x->key < y->key ? -1 : 1;
+  return x->sample > y->sample ? 1 : -1;
+}
+
+// By a hash of the input; samples of the same hash are taken to be the same.
+static bl_status sort_samples(const bl_replay *r, size_t elements, bl_error *err) {
+  keyed *all = calloc(r->samples, sizeof *all);
+  if (all == NULL) return bl_fail(err, BL_ERR_MEMORY, "quantise: no memory for samples");
+  for (size_t i = 0; i < r->samples; i++) {
+    all[i].sample = i;
+    for (size_t k = 0; k < elements; k++)
+      all[i].key = bl_random_key(all[i].key, (uint64_t)r->plain[0][i * elements + k]);
+  }
+  qsort(all, r->samples, sizeof *all, by_key);
+  for (size_t i = 0; i < r->samples; i++)
+    r->sorted[i] = all[i].sample;
+  free(all);
+  return BL_OK;
+}
+
 bl_status bl_replay_input(bl_replay *r, const bl_int_graph *graph, bl_error *err) {
   const bl_int_tensor *in = &graph->tensors[0];
   BL_TRY(make_plain(r, graph, 0, err));
@@ -123,7 +153,7 @@ bl_status bl_replay_input(bl_replay *r, const bl_int_graph *graph, bl_error *err
     const double q = fmax(lo, fmin(hi, floor(x / in->scale + 0.5) + in->zero_point));
     r->plain[0][i] = (int16_t)(in->format.kind != BL_FORMAT_B1 ? q : x >= 0 ? 1 : -1);
   }
-  return BL_OK;
+  return sort_samples(r, bl_int_elements(in), err);
 }
 
 static void widen(const int16_t *from, size_t count, int32_t *to) {

@@ -10,6 +10,7 @@ struct bl_replay {
   size_t samples;
   uint32_t tensors;
   float **real;    // [tensors] of samples x elements; NULL: not known, or nothing needs it
+  size_t *sorted;  // [samples] in an order that follows from their inputs' integers
   int16_t **plain; // [tensors] of samples x elements; NULL: not yet made
 };
 
