@@ -16,7 +16,7 @@
 enum { BATCH = 256, ITERATIONS = 1000 };
 #define STRETCH 1.2
 #define LOW (-0.1)
-#define LAMBDA 0.5
+#define LAMBDA 2.0
 #define WARM_UP 0.2
 #define BETA_FIRST 20.0
 #define BETA_LAST 2.0
@@ -38,6 +38,7 @@ typedef struct {
 
 void bl_grid_around(const bl_grid *grid, double x, int *below, int *above) {
   *below = *above = bl_grid_nearest(grid, x);
+  if (x == 0 && *below == 0) return; // a pruned weight stays so
   if (grid->bipolar) {
     *below = -1;
     *above = 1;

@@ -27,7 +27,8 @@ typedef struct {
 BL_MUST_USE bl_status bl_adaround_round(const bl_adaround *a, int *integers, bl_error *err);
 // Mean square over all windows of a row's error behind its clamp, in units of the row's scale.
 double bl_adaround_error(const bl_adaround *a, uint32_t row, const int *integers);
-// The grid's largest integer not above x, and the next one; the same twice where x lies outside.
+// The grid's largest integer not above x, and the next one; the same twice where x lies outside,
+// and for 0 where the grid has it: what is pruned stays so.
 void bl_grid_around(const bl_grid *grid, double x, int *below, int *above);
 
 #endif

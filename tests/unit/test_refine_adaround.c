@@ -18,7 +18,7 @@ static void neighbours(void **state) {
   } cases[] = {{&plain, 2.3, 2, 3},    {&plain, -2.3, -3, -2},    {&plain, 9, 7, 7},
                {&plain, -7.5, -7, -7}, {&bipolar, 0.2, -1, 1},    {&bipolar, -5, -1, 1},
                {&coded, 25, 20, 31},   {&coded, -100, -127, -88}, {&coded, 130, 127, 127},
-               {&coded, 10, 10, 10}};
+               {&coded, 10, 10, 10},   {&plain, 0, 0, 0},         {&bipolar, 0, -1, 1}};
   for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
     int below, above;
     bl_grid_around(cases[k].grid, cases[k].x, &below, &above);
