@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Distillation from inner values: losses against numbers worked out by hand, gradients against
-// finite differences, pairs of layers, a student that follows its teacher; averages and peers.
+// finite differences, pairs of layers, a student that follows its teacher.
 #include "tests/unit/quant_aware_support.h"
 
 #include "host/train/distil.h"
