@@ -68,8 +68,9 @@ typedef struct {
   bool nesterov, fixed_statistics, resume;
   const char *edge_bits;
   int sign, distil; // indices of the choices; -1: not given
-  const char *distil_layers;
-  double distil_weight;
+  const char *distil_layers, *peer;
+  double distil_weight, average; // average 0: not given
+  uint64_t reestimate;
   double smoothing, pact, regulariser, weights_from, freeze_steps;
   bool ternary;
 } bl_cli_args;

@@ -107,6 +107,19 @@ static bl_status resume(const bl_cli_args *args, bl_trainer *trainer, bl_cli_out
   return BL_OK;
 }
 
+// What is written is not what the last epoch was tested with.
+static bl_status finish(const bl_cli_args *args, bl_train_job *job, bl_cli_output *output,
+                        bl_error *err) {
+  bool changed;
+  double loss, accuracy;
+  BL_TRY(bl_train_job_finish(args, job, &changed, err));
+  if (!changed || !job->has_test) return BL_OK;
+  BL_TRY(bl_train_evaluate(job->net, &job->test, job->options.loss, &loss, &accuracy, err));
+  (void)cJSON_AddNumberToObject(output->object, "written_test_accuracy", accuracy);
+  bl_cli_say(output, "as written: test loss %.4f  test accuracy %.2f %%\n", loss, 100 * accuracy);
+  return BL_OK;
+}
+
 static bl_status train(const bl_cli_args *args, bl_train_job *job, bl_trainer *trainer,
                        bl_cli_output *output, bl_error *err) {
   watcher w = {.output = output, .started = now()};
@@ -116,6 +129,7 @@ static bl_status train(const bl_cli_args *args, bl_train_job *job, bl_trainer *t
   bl_status status = bl_trainer_run(trainer, watch, &w, err);
   bl_cli_progress_end(&w.bar);
   BL_TRY(status);
+  BL_TRY(finish(args, job, output, err));
   BL_TRY(bl_train_job_write(args, job, err));
   print_result(args, job, trainer, now() - start, output);
   return BL_OK;

@@ -10,6 +10,7 @@
 #include "host/onnx/onnx_import.h"
 #include "host/run/float_run.h"
 #include "host/train/initialise.h"
+#include "host/train/statistics.h"
 
 enum { DEFAULT_BATCH = 64, DEFAULT_EPOCHS = 10, CALIBRATION_SAMPLES = 512 };
 
@@ -201,6 +202,35 @@ static bl_status open_teacher(const bl_cli_args *args, uint64_t batch, bl_train_
   return BL_OK;
 }
 
+// A peer begins elsewhere: with fresh weights of another seed, or as its own file says.
+static bl_status open_beside(const bl_cli_args *args, uint64_t batch, bl_train_job *job,
+                             bl_error *err) {
+  const bl_train_options options = {.seed = args->seed + 1};
+  if (args->average > 0) {
+    BL_TRY(bl_average_open(job->net, args->average, NULL, &job->average, err));
+    add_hook(job, bl_average_hook(job->average));
+  }
+  if (args->peer == NULL) return BL_OK;
+  if (job->options.loss != BL_LOSS_CROSS_ENTROPY)
+    return bl_fail(err, BL_ERR_USAGE, "--peer needs --loss cross-entropy");
+  BL_TRY(import(args->peer, batch, &job->peer_graph, err));
+  BL_TRY(open_net(job->peer_graph, job->options.loss, NULL, options, &job->peer_net, err));
+  if (args->fresh >= 0)
+    bl_train_initialise(job->peer_net, (bl_initialise_kind)args->fresh, args->seed + 1);
+  BL_TRY(bl_peer_open(job->peer_net, 1, &job->options.optimiser, &job->options.schedule, &job->peer,
+                      err));
+  add_hook(job, bl_peer_hook(job->peer));
+  return BL_OK;
+}
+
+bl_status bl_train_job_finish(const bl_cli_args *args, bl_train_job *job, bool *changed,
+                              bl_error *err) {
+  *changed = job->average != NULL || args->reestimate > 0;
+  if (job->average != NULL) bl_average_take(job->average);
+  if (args->reestimate == 0) return BL_OK;
+  return bl_train_reestimate(job->net, &job->data, args->reestimate, err);
+}
+
 bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
   *job = (bl_train_job){0};
   BL_TRY(check_args(args, err));
@@ -222,7 +252,7 @@ bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error
   BL_TRY(load_data(args, job, err));
   BL_TRY(open_student(args, job, err));
   read_schedule(args, job);
-  return BL_OK;
+  return open_beside(args, batch, job, err);
 }
 
 void bl_train_job_close(bl_train_job *job) {
@@ -230,6 +260,10 @@ void bl_train_job_close(bl_train_job *job) {
   bl_train_close(job->teacher);
   bl_quant_aware_close(job->aware);
   bl_distil_close(job->distil);
+  bl_average_close(job->average);
+  bl_peer_close(job->peer);
+  bl_train_close(job->peer_net);
+  bl_float_graph_free(job->peer_graph);
   bl_float_graph_free(job->graph);
   bl_float_graph_free(job->teacher_graph);
   bl_train_data_free(&job->data);

@@ -131,6 +131,16 @@ static const bl_recipe_param params[] = {
      .initial = "0",
      .highest = 1,
      .help = "steps stay from this part of the training on; 0: they learn"},
+    {.name = "average",
+     .kind = BL_PARAM_NUMBER,
+     .initial = "0",
+     .highest = 0.999999,
+     .help = "take the parameters' average of this decay in the end; 0: the last ones"},
+    {.name = "reestimate",
+     .kind = BL_PARAM_COUNT,
+     .initial = "0",
+     .highest = 1e9,
+     .help = "batches that batch norms' statistics come from in the end; 0: as they are"},
     {.name = "fixed-statistics",
      .kind = BL_PARAM_FLAG,
      .initial = "false",
@@ -157,6 +167,8 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
   t.distil = (bl_distil_options){.kind = (bl_distil_kind)(distil - (distil > 0)),
                                  .weight = bl_call_number(call, "distil-weight"),
                                  .layers = bl_call_text(call, "distil-layers")};
+  t.average = bl_call_number(call, "average");
+  t.reestimate = bl_call_count(call, "reestimate");
   t.smoothing = bl_call_number(call, "smoothing");
   t.aware = (bl_quant_aware_options){.sign = (bl_sign_slope)bl_call_choice(call, "sign"),
                                      .ternary = bl_call_flag(call, "ternary"),

@@ -8,7 +8,9 @@
 
 #include "host/compress/pruning.h"
 #include "host/graph/float_edit.h"
+#include "host/train/average.h"
 #include "host/train/keep_weights.h"
+#include "host/train/statistics.h"
 
 typedef struct {
   bl_network *network;
@@ -18,6 +20,7 @@ typedef struct {
   bl_quant_aware *aware;
   bl_keep_weights *keep;
   bl_distil *distil;
+  bl_average *average;
   bl_train_transform *transforms;
   bl_trainer *trainer;
   bl_prune_schedule prune; // .prune NULL: nothing is pruned
@@ -131,12 +134,17 @@ static bool watch(void *user, const bl_train_progress *p) {
   return true;
 }
 
-enum { MOST_HOOKS = 3 };
+enum { MOST_HOOKS = 4 };
 
 static bl_status list_hooks(job *j, uint64_t steps, bl_train_hook hooks[MOST_HOOKS],
                             uint32_t *count) {
+  const double average = j->training->average;
   *count = 0;
   if (j->aware != NULL) hooks[(*count)++] = bl_quant_aware_hook(j->aware);
+  if (average > 0) {
+    BL_TRY(bl_average_open(j->net, average, NULL, &j->average, j->err));
+    hooks[(*count)++] = bl_average_hook(j->average);
+  }
   if (j->distil != NULL) hooks[(*count)++] = bl_distil_hook(j->distil, j->teacher);
   if (j->network->pruning == NULL) return BL_OK;
   BL_TRY(bl_pruning_schedule(j->network, j->graph, steps, &j->prune, j->err));
@@ -187,6 +195,9 @@ static bl_status train(job *j) {
   BL_TRY(open_student(j));
   BL_TRY(open_teacher(j));
   BL_TRY(run_trainer(j));
+  if (j->average != NULL) bl_average_take(j->average);
+  if (j->training->reestimate > 0)
+    BL_TRY(bl_train_reestimate(j->net, j->network->data.training, j->training->reestimate, j->err));
   BL_TRY(bl_train_store(j->net, j->network->graph, j->err));
   BL_TRY(bl_keep_weights_store(j->keep, j->network->graph, j->err));
   if (j->aware != NULL) BL_TRY(bl_quant_aware_store(j->aware, j->network->graph, j->err));
@@ -210,6 +221,7 @@ bl_status bl_network_train(bl_network *network, const bl_training *training, bl_
   bl_float_graph_free(j.teacher_graph);
   bl_keep_weights_close(j.keep);
   bl_distil_close(j.distil);
+  bl_average_close(j.average);
   bl_prune_close(j.prune.prune);
   free(j.transforms);
   return status;

@@ -26,6 +26,8 @@ typedef struct {
   double smoothing;                   // of labels
   bool inner;                         // the teacher's inner values, too, by `distil`
   bl_distil_options distil;
+  double average;      // decay of the average that is taken in the end; 0: none
+  uint64_t reestimate; // batches that batch norms' statistics come from in the end; 0: as they are
   bool fixed_statistics;
   bl_quant_aware_options aware; // its bits and plan are the network's
 } bl_training;

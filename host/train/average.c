@@ -121,7 +121,10 @@ bl_train_hook bl_average_hook(bl_average *average) {
 }
 
 void bl_average_take(const bl_average *average) {
-  for (uint32_t k = 0; k < average->count; k++)
-    memcpy(average->parameters[k].data, average->means[k],
-           average->parameters[k].count * sizeof(float));
+  for (uint32_t k = 0; k < average->count; k++) {
+    const bl_train_parameter *p = &average->parameters[k];
+    memcpy(p->data, average->means[k], p->count * sizeof(float));
+    for (size_t i = 0; p->mask != NULL && i < p->count; i++)
+      if (p->mask[i] == 0) p->data[i] = 0;
+  }
 }

@@ -17,7 +17,7 @@ BL_MUST_USE bl_status bl_average_open(bl_train_net *net, double decay, bl_train_
                                       bl_average **average, bl_error *err);
 void bl_average_close(bl_average *average);
 bl_train_hook bl_average_hook(bl_average *average);
-// The net's parameters become the average.
+// The net's parameters become the average, but for what their masks hold at 0.
 void bl_average_take(const bl_average *average);
 
 #endif
