@@ -20,7 +20,8 @@ typedef enum {
   BL_CMD_DEVICE = 32,
   BL_CMD_TRAIN = 64,
   BL_CMD_RECIPES = 128,
-  BL_CMD_EXPORT = 256
+  BL_CMD_EXPORT = 256,
+  BL_CMD_SEARCH = 512
 } bl_cli_command;
 
 typedef enum { BL_CLI_FUNCTIONAL, BL_CLI_RTL, BL_CLI_NETLIST, BL_CLI_FLOAT } bl_cli_device;
@@ -57,6 +58,12 @@ typedef struct {
   // compress --recipe
   const char *recipe, *work;
   uint64_t hold_out; // 0: not given
+
+  // search
+  double max_cycles, max_bytes, max_drop, accuracy; // 0 (max_drop: negative): not given
+  bl_cli_reals weight_values, activation_values, block_values;
+  const char *state, *front, *sensitivity, *evaluate, *evaluator;
+  uint64_t population, generations, budgets; // generations UINT64_MAX: not given
 
   // train
   const char *test, *test_array, *test_labels, *test_label_array;

@@ -15,6 +15,7 @@ bl_status bl_cmd_train(const bl_cli_args *args, bl_cli_output *output, bl_error 
 bl_status bl_cmd_compress(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
 bl_status bl_cmd_recipes(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
 bl_status bl_cmd_export(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
+bl_status bl_cmd_search(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
 bl_status bl_cmd_run(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
 bl_status bl_cmd_verify(const bl_cli_args *args, bl_cli_output *output, bl_error *err);
 bl_status bl_cmd_report(const bl_cli_args *args, bl_cli_output *output, bl_error *err);

@@ -20,6 +20,8 @@ static bl_cli_run implementation(bl_cli_command command) {
     return bl_cmd_recipes;
   case BL_CMD_EXPORT:
     return bl_cmd_export;
+  case BL_CMD_SEARCH:
+    return bl_cmd_search;
   case BL_CMD_RUN:
     return bl_cmd_run;
   case BL_CMD_VERIFY:

@@ -10,64 +10,6 @@
 #include "host/cli/data_args.h"
 #include "host/graph/float_edit.h"
 #include "host/report/wilson.h"
-#include "host/train/train_net.h"
-
-enum { CALIBRATION_SAMPLES = 512, HELD_OUT_SAMPLES = 1000 };
-
-// Labels, where there are any, name one of `classes`.
-static bl_status load(const bl_cli_args *args, const bl_dataset_source *source, bl_float_io io,
-                      const bl_preprocess *preprocess, size_t classes, bl_train_data *data,
-                      bl_error *err) {
-  bl_dataset dataset;
-  BL_TRY(bl_dataset_open(source, &dataset, err));
-  bl_status status = bl_cli_check_layout(args, &dataset, err);
-  if (status == BL_OK) status = bl_float_fits(&dataset, preprocess, &io, err);
-  if (status == BL_OK)
-    status = bl_train_data_load(&dataset, preprocess, io.order, classes, data, err);
-  bl_dataset_free(&dataset);
-  return status;
-}
-
-static bl_train_data part_of(const bl_train_data *data, size_t first, size_t count) {
-  bl_train_data part = *data;
-  part.values += first * data->elements;
-  if (part.has_labels) part.labels += first;
-  part.count = count;
-  return part;
-}
-
-// The last samples of --data are held out; the first ones calibrate where --calib is not given.
-static bl_status load_data(const bl_cli_args *args, const bl_float_io *io,
-                           const bl_preprocess *preprocess, bl_recipe_job *job, bl_error *err) {
-  const bl_dataset_source data = {args->data,        args->array, args->labels,
-                                  args->label_array, args->skip,  args->limit};
-  const size_t wanted = args->calib_limit != 0 ? args->calib_limit : CALIBRATION_SAMPLES;
-  const bl_dataset_source calib = {
-      .images = args->calib, .image_array = args->calib_array, .limit = wanted};
-  const size_t classes = job->original->values[bl_train_logits(job->original)].count;
-  bl_network_data *samples = &job->network.data;
-  if (args->calib != NULL) {
-    BL_TRY(load(args, &calib, *io, preprocess, 0, &job->calibration, err));
-    job->owns_calibration = true;
-    samples->calibration = &job->calibration;
-  }
-  if (args->data == NULL) return BL_OK;
-  BL_TRY(load(args, &data, *io, preprocess, classes, &job->all, err));
-  const size_t count = job->all.count;
-  size_t held = args->hold_out != 0 ? args->hold_out : HELD_OUT_SAMPLES;
-  if (args->hold_out == 0 && held > count / 5) held = count / 5;
-  if (held >= count)
-    return bl_fail(err, BL_ERR_USAGE, "--hold-out %zu leaves none of %zu samples to train on", held,
-                   count);
-  job->training = part_of(&job->all, 0, count - held);
-  job->held_out = part_of(&job->all, count - held, held);
-  samples->training = &job->training;
-  if (held > 0) samples->held_out = &job->held_out;
-  if (args->calib != NULL) return BL_OK;
-  job->calibration = part_of(&job->training, 0, wanted < count - held ? wanted : count - held);
-  samples->calibration = &job->calibration;
-  return BL_OK;
-}
 
 static void say(void *user, const char *line) {
   bl_recipe_job *job = user;
@@ -148,7 +90,8 @@ bl_status bl_recipe_job_open(const bl_cli_args *args, bl_float_graph *graph, con
   BL_TRY(bl_float_copy(graph, 0, &job->original, err));
   BL_TRY(bl_network_open(graph, job->original, &job->network, err));
   BL_TRY(prepare(args, job, err));
-  BL_TRY(load_data(args, io, preprocess, job, err));
+  BL_TRY(bl_cli_split_open(args, job->original, io, preprocess, &job->split, err));
+  job->network.data = job->split.samples;
   bl_cli_say(output, "recipe %s: %s\n", job->recipe->name, job->recipe->about);
   (void)cJSON_AddStringToObject(output->object, "recipe", job->recipe->name);
   (void)cJSON_AddStringToObject(output->object, "recipe_text", job->recipe->text);
@@ -160,6 +103,5 @@ void bl_recipe_job_close(bl_recipe_job *job) {
   bl_float_graph_free(job->original);
   bl_recipe_free(job->recipe);
   cJSON_Delete(job->details);
-  if (job->owns_calibration) bl_train_data_free(&job->calibration);
-  bl_train_data_free(&job->all);
+  bl_cli_split_close(&job->split);
 }

@@ -5,15 +5,14 @@
 
 #include "host/cli/args.h"
 #include "host/cli/output.h"
+#include "host/cli/split.h"
 #include "host/compress/pipeline.h"
-#include "host/run/float_run.h"
 
 typedef struct {
   bl_recipe *recipe;
   bl_float_graph *original;
   bl_network network;
-  bl_train_data calibration, all, training, held_out; // the last two are parts of `all`
-  bool owns_calibration;                              // it is none
+  bl_cli_split split;
   bl_cli_output *output;
   cJSON *stages, *details;
 } bl_recipe_job;

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/cli/search_job.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "host/base/file.h"
+#include "host/cli/data_args.h"
+#include "host/cost/cost.h"
+#include "host/onnx/onnx_import.h"
+#include "host/quant/equalise.h"
+#include "host/train/train_net.h"
+
+enum { JOB_CAP = 256 << 20, MODEL_MOST_BYTES = 1 << 30 };
+
+static bl_status import_graph(bl_search_job *job, bl_float_io *io, bl_error *err) {
+  const bl_cli_args *args = job->args;
+  const bl_onnx_options one = {.batch = 1, .rebatch = true};
+  uint32_t pairs;
+  BL_TRY(bl_onnx_import(args->model, &one, &job->graph, err));
+  BL_TRY(bl_float_describe(job->graph, io, err));
+  if (io->images != 1)
+    return bl_fail(err, BL_ERR_UNSUPPORTED, "%s: fixes a batch of %zu; export it with a batch of 1",
+                   args->model, io->images);
+  job->preprocess = bl_preprocess_identity();
+  BL_TRY(bl_cli_preprocess(args, &job->preprocess, err));
+  return args->equalise ? bl_equalise(job->graph, &pairs, err) : BL_OK;
+}
+
+static bl_quantise_options quantise_options(const bl_cli_args *args, bl_compile_options *device) {
+  static const bl_range_method ranges[] = {BL_RANGE_MINMAX, BL_RANGE_MSE, BL_RANGE_PERCENTILE,
+                                           BL_RANGE_ENTROPY, BL_RANGE_AVERAGE};
+  static const bl_bias_correction corrections[] = {BL_BIAS_NONE, BL_BIAS_ANALYTIC,
+                                                   BL_BIAS_EMPIRICAL};
+  static const bl_rounding roundings[] = {BL_ROUNDING_NEAREST, BL_ROUNDING_GPTQ,
+                                          BL_ROUNDING_ADAROUND};
+  return (bl_quantise_options){
+      .weight_bits = 8,
+      .activation_bits = 8,
+      .range = args->range < 0 ? BL_RANGE_MSE : ranges[args->range],
+      .percentage = args->percentile,
+      .rounding = args->rounding < 0 ? BL_ROUNDING_NEAREST : roundings[args->rounding],
+      .bias_correction =
+          args->bias_correction < 0 ? BL_BIAS_NONE : corrections[args->bias_correction],
+      .output_bits = (unsigned)args->output_bits,
+      .part_channels = device->config->cols,
+      .cycles = bl_cost_graph,
+      .device = device};
+}
+
+static bl_status open_candidates(bl_search_job *job, bl_error *err) {
+  const bl_cli_args *args = job->args;
+  if (job->split.samples.held_out == NULL)
+    return bl_fail(err, BL_ERR_USAGE, "search needs --data FILE: samples to judge by");
+  bl_compile_options *device = bl_arena_alloc(job->arena, 1, sizeof *device);
+  if (device == NULL) return bl_fail(err, BL_ERR_MEMORY, "search: no memory");
+  *device = (bl_compile_options){&BL_CONFIGS[args->config < 0 ? BL_CLI_DEFAULT : args->config],
+                                 (uint32_t)args->batch};
+  const bl_candidate_source source = {.graph = job->graph,
+                                      .quantise = quantise_options(args, device),
+                                      .calibration = job->split.samples.calibration,
+                                      .held_out = job->split.samples.held_out,
+                                      .device = *device};
+  return bl_candidates_open(&source, &job->candidates, err);
+}
+
+// ---- The space
+
+static int upwards(const void *left, const void *right) {
+  const double a = *(const double *)left, b = *(const double *)right;
+  return a < b ? -1 : a > b;
+}
+
+// From cheap to good, each once: bits upwards, pruned parts downwards.
+static uint32_t in_order(bl_cli_reals *list, bool downwards) {
+  uint32_t count = 0;
+  qsort(list->values, list->count, sizeof list->values[0], upwards);
+  for (uint32_t k = 0; k < list->count; k++)
+    if (count == 0 || list->values[k] != list->values[count - 1])
+      list->values[count++] = list->values[k];
+  for (uint32_t k = 0; downwards && k < count / 2; k++) {
+    const double swap = list->values[k];
+    list->values[k] = list->values[count - 1 - k];
+    list->values[count - 1 - k] = swap;
+  }
+  return count;
+}
+
+static bl_status make_space(bl_search_job *job, bl_error *err) {
+  const bl_cli_reals bits = {{2, 3, 4, 6, 8}, 5};
+  bl_cli_reals lists[BL_KNOB_KINDS] = {
+      [BL_KNOB_WEIGHT_BITS] = job->args->weight_values,
+      [BL_KNOB_BLOCKS] = job->args->block_values,
+      [BL_KNOB_ACTIVATION_BITS] = job->args->activation_values,
+  };
+  bl_search_choices choices = {0};
+  if (lists[BL_KNOB_WEIGHT_BITS].count == 0) lists[BL_KNOB_WEIGHT_BITS] = bits;
+  if (lists[BL_KNOB_ACTIVATION_BITS].count == 0) lists[BL_KNOB_ACTIVATION_BITS] = bits;
+  for (int kind = 0; kind < BL_KNOB_KINDS; kind++) {
+    choices.counts[kind] = in_order(&lists[kind], kind == BL_KNOB_BLOCKS);
+    choices.values[kind] = lists[kind].values;
+  }
+  return bl_search_space(job->candidates, &choices, job->arena, &job->space, err);
+}
+
+// ---- The pool
+
+static uLong digest_samples(uLong crc, const bl_train_data *data) {
+  const Bytef *bytes = (const Bytef *)data->values;
+  for (size_t left = data->count * data->elements * sizeof *data->values; left > 0;) {
+    const uInt part = left < (1u << 20) ? (uInt)left : 1u << 20;
+    crc = crc32(crc, bytes, part);
+    bytes += part;
+    left -= part;
+  }
+  return data->has_labels
+             ? crc32(crc, (const Bytef *)data->labels, (uInt)(data->count * sizeof *data->labels))
+             : crc;
+}
+
+// Of all that results depend on: the file, the samples, how integers are made, the device.
+static bl_status take_fingerprint(bl_search_job *job, bl_error *err) {
+  const bl_cli_args *a = job->args;
+  uint8_t *bytes;
+  size_t size;
+  char how[200];
+  BL_TRY(bl_file_read(a->model, MODEL_MOST_BYTES, &bytes, &size, err));
+  uLong crc = crc32(0, bytes, (uInt)size);
+  free(bytes);
+  crc = digest_samples(crc, job->split.samples.calibration);
+  crc = digest_samples(crc, job->split.samples.held_out);
+  (void)snprintf(how, sizeof how, "%d %d %g %d %d %d %llu %llu", a->range, a->rounding,
+                 a->percentile, a->bias_correction, (int)a->equalise, a->config,
+                 (unsigned long long)a->batch, (unsigned long long)a->output_bits);
+  crc = crc32(crc, (const Bytef *)how, (uInt)strlen(how));
+  (void)snprintf(job->fingerprint, sizeof job->fingerprint, "%08lx", crc);
+  return BL_OK;
+}
+
+static bl_status open_pool(bl_search_job *job, bl_error *err) {
+  const bl_cli_args *args = job->args;
+  const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+  const uint64_t workers = args->shards != 0 ? args->shards
+                           : processors < 1  ? 1
+                           : processors > 64 ? 64
+                                             : (uint64_t)processors;
+  BL_TRY(take_fingerprint(job, err));
+  const bl_pool_options options = {.space = &job->space,
+                                   .evaluate = bl_candidate_evaluate,
+                                   .context = job->candidates,
+                                   .workers = (uint32_t)workers,
+                                   .command = args->evaluator,
+                                   .state = args->state,
+                                   .fingerprint = job->fingerprint,
+                                   .progress = {bl_cli_progress_step, &job->progress}};
+  job->progress = bl_cli_progress_begin("candidates");
+  return bl_pool_open(&options, &job->pool, err);
+}
+
+bl_status bl_search_job_open(const bl_cli_args *args, bl_cli_output *output, bl_search_job *job,
+                             bl_error *err) {
+  *job = (bl_search_job){.args = args, .output = output, .arena = bl_arena_new(JOB_CAP)};
+  bl_float_io io;
+  if (job->arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "search: no memory");
+  bl_train_threads(1); // processes side by side; threads of a forked process would hang
+  BL_TRY(import_graph(job, &io, err));
+  BL_TRY(bl_cli_split_open(args, job->graph, &io, &job->preprocess, &job->split, err));
+  BL_TRY(open_candidates(job, err));
+  if (args->evaluate != NULL) return BL_OK;
+  BL_TRY(make_space(job, err));
+  return open_pool(job, err);
+}
+
+void bl_search_job_close(bl_search_job *job) {
+  bl_pool_close(job->pool);
+  bl_candidates_close(job->candidates);
+  bl_cli_split_close(&job->split);
+  bl_float_graph_free(job->graph);
+  bl_arena_free(job->arena);
+}
