@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/compress/shared_plan.h"
 #include "host/graph/float_edit.h"
 
 enum { ARENA_BYTES = 1 << 28 };
@@ -165,9 +166,13 @@ bl_status bl_network_quantise(const bl_network *network, const bl_quantise_optio
                                 : otherwise != NULL ? *otherwise
                                                     : eight;
   if (fixes_integers(network->graph)) options.plan_count = 0; // which was of that training
-  BL_TRY(bl_quantise(network->graph, &options, calibration.count > 0 ? &calibration : NULL,
-                     quantised, err));
-  const bl_status status = bl_int_check(quantised->graph, err);
+  bl_shared_plan shared;
+  BL_TRY(bl_shared_plan_open(network, &options, &shared, err));
+  bl_status status = bl_quantise(network->graph, &options,
+                                 calibration.count > 0 ? &calibration : NULL, quantised, err);
+  bl_shared_plan_close(&shared);
+  if (status != BL_OK) return status;
+  status = bl_int_check(quantised->graph, err);
   if (status != BL_OK) bl_arena_free(quantised->graph->arena);
   return status;
 }

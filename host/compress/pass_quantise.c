@@ -45,6 +45,12 @@ static const bl_recipe_param params[] = {
      .lowest = 0,
      .highest = 8,
      .help = "bits of the network's output; 0: int32 accumulators"},
+    {.name = "offset-bits",
+     .kind = BL_PARAM_COUNT,
+     .initial = "0",
+     .lowest = 0,
+     .highest = 16,
+     .help = "fraction bits of channel offsets: fewer are a smaller coded file; 0: all"},
 };
 
 // Promised: no layer's weights have more bits than it was given.
@@ -77,6 +83,7 @@ static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
       .rounding = (bl_rounding)bl_call_choice(call, "rounding"),
       .bias_correction = (bl_bias_correction)bl_call_choice(call, "bias-correction"),
       .output_bits = (unsigned)bl_call_count(call, "output-bits"),
+      .offset_bits = (unsigned)bl_call_count(call, "offset-bits"),
       .part_channels = network->device.config->cols,
       .cycles = bl_cost_graph,
       .device = &network->device};

@@ -26,6 +26,13 @@ static void set_format(bl_codebook *c) {
     c->format.bits++;
 }
 
+void bl_codebook_make(const int8_t *values, unsigned count, double scale, bl_codebook *codebook) {
+  for (unsigned k = 0; k < BL_INT_CODES; k++)
+    codebook->values[k] = values[k < count ? k : count - 1];
+  codebook->scale = scale;
+  set_format(codebook);
+}
+
 // ---- Files
 
 typedef struct {
@@ -105,6 +112,7 @@ bl_status bl_codebook_open(const char *name, bl_codebook *codebook, bl_error *er
   else
     BL_TRY(read_file(name, codebook, err));
   set_format(codebook);
+  codebook->scale = 0;
   return BL_OK;
 }
 
@@ -151,7 +159,9 @@ static double whole_range(const bl_codebook *c, const float *weights, size_t cou
 double bl_codebook_quantise(const bl_codebook *codebook, const float *weights, size_t count,
                             bl_range_method method, int8_t *q) {
   double whole = whole_range(codebook, weights, count), scale = whole, least = INFINITY;
-  for (int step = SCALE_STEPS; method == BL_RANGE_MSE && step >= LEAST_STEP; step--) {
+  const bool search = method == BL_RANGE_MSE && codebook->scale == 0;
+  if (codebook->scale > 0) scale = codebook->scale;
+  for (int step = SCALE_STEPS; search && step >= LEAST_STEP; step--) {
     double error = squared_error(codebook, weights, count, whole * step / SCALE_STEPS);
     if (error >= least) continue;
     least = error;

@@ -9,6 +9,7 @@
 typedef struct {
   int8_t values[BL_INT_CODES]; // ascending; the last one again where there are fewer
   bl_format format;            // the narrowest that holds them, s2..s8
+  double scale;                // real size of an integer in all channels; 0: each has its own
 } bl_codebook;
 
 // "nf4": the 16 quantiles of a normal distribution of NF4 (Dettmers et al. 2023, QLoRA, appendix
@@ -20,12 +21,14 @@ typedef struct {
 // '#' begins a comment. Whole numbers of -128..127 are taken as they are; other numbers are scaled
 // so that the largest magnitude becomes 127, and rounded. Errors: IO, FORMAT, RANGE, MEMORY.
 BL_MUST_USE bl_status bl_codebook_open(const char *name, bl_codebook *codebook, bl_error *err);
+// Codebook of at most 16 whole numbers of -128..127, ascending.
+void bl_codebook_make(const int8_t *values, unsigned count, double scale, bl_codebook *codebook);
 // The value nearest to x; of two as near the one nearer to 0.
 int8_t bl_codebook_nearest(const bl_codebook *codebook, double x);
 // Like bl_quantise_weights: w ~ scale * q, q a value of the codebook. The scale is the least one
 // for which no weight lies outside the values (minmax) or, of that and 80 smaller ones, the one
-// with the least squared error (mse). Where a codebook has no values on one side of 0, weights on
-// that side do not count.
+// with the least squared error (mse); the codebook's own where it has one. Where a codebook has no
+// values on one side of 0, weights on that side do not count.
 double bl_codebook_quantise(const bl_codebook *codebook, const float *weights, size_t count,
                             bl_range_method method, int8_t *q);
 

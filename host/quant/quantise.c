@@ -329,7 +329,9 @@ static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_g
   for (uint32_t n = 0; n < s->out_c; n++)
     unit[n] = in->scale * factor_of(fold_before(s, n)) /
               (addend->scale * factor_of(fold_projection(s, n)));
-  const bool fixed = s->unit_weights || s->weight_scale != NULL || s->weight_bits == 1;
+  const bl_codebook *codebook = codebook_of(s);
+  const bool fixed = s->unit_weights || s->weight_scale != NULL || s->weight_bits == 1 ||
+                     (codebook != NULL && codebook->scale > 0);
   bl_addition addition = {.name = s->name,
                           .channels = s->out_c,
                           .fan = fan_in(s),
@@ -337,7 +339,7 @@ static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_g
                           .weights = fixed ? NULL : s->weights,
                           .weight_bits = s->weight_bits,
                           .channel_bits = s->channel_bits,
-                          .codebook = codebook_of(s),
+                          .codebook = codebook,
                           .scale = scales->weights,
                           .integers = layer->weights,
                           .ratio = layer->addend_weight};
@@ -368,6 +370,13 @@ static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_
         n, scale, offset);
   if (zero && layer->weight_format.kind == BL_FORMAT_S)
     memset(layer->weights + n * fan_in(s), 0, fan_in(s));
+  if (q->options->offset_bits > 0 && r.shift > q->options->offset_bits) {
+    // To the nearest multiple of a small part of the output's step, of which the half of rounding
+    // is one.
+    const unsigned dropped = r.shift - q->options->offset_bits;
+    r.bias = (r.bias + ((int64_t)1 << (dropped - 1))) >> dropped;
+    r.bias *= (int64_t)1 << dropped;
+  }
   if (out->format.kind == BL_FORMAT_B1) r.bias -= (int64_t)1 << (r.shift - 1);
   layer->mult[n] = r.mult;
   layer->bias[n] = r.bias;

@@ -37,6 +37,8 @@ typedef struct {
   uint64_t seed;                // of AdaRound's draws
   bl_bias_correction bias_correction;
   unsigned output_bits; // of the network's output, 1..8; 0: int32 accumulators, nothing is lost
+  unsigned offset_bits; // of a channel's offset behind the point, in units of the output's integer,
+                        // 1..16: fewer bytes in a coded file; 0: all
   bool fuse_adds;       // see bl_lower
   // What weights may be, in place of all integers of weight_bits; NULL: those. Layers whose weights
   // the graph fixes keep them.
