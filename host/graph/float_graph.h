@@ -26,7 +26,11 @@ enum {
   ONNX_FLOAT16 = 10,
   ONNX_DOUBLE = 11,
   ONNX_UINT32 = 12,
-  ONNX_BFLOAT16 = 16
+  ONNX_BFLOAT16 = 16,
+  ONNX_FLOAT8E4M3FN = 17,
+  ONNX_FLOAT8E4M3FNUZ = 18,
+  ONNX_FLOAT8E5M2 = 19,
+  ONNX_FLOAT8E5M2FNUZ = 20
 };
 
 typedef enum { BL_TYPE_FLOAT, BL_TYPE_INT } bl_float_type; // all ONNX integers and bool are INT

@@ -18,7 +18,8 @@ bl_value *bl_infer_output(bl_float_graph *graph, const bl_node *node, uint32_t i
 
 static bool is_float_element(int32_t element) {
   return element == ONNX_FLOAT || element == ONNX_FLOAT16 || element == ONNX_DOUBLE ||
-         element == ONNX_BFLOAT16;
+         element == ONNX_BFLOAT16 ||
+         (element >= ONNX_FLOAT8E4M3FN && element <= ONNX_FLOAT8E5M2FNUZ);
 }
 
 void bl_infer_type(bl_value *out, int32_t element) {

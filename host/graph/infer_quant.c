@@ -13,7 +13,8 @@ bl_status bl_infer_quantize(bl_float_graph *graph, const bl_node *node, bl_error
     return bl_infer_fault(node, BL_ERR_FORMAT, "its scale does not fit", err);
   if (zero != NULL && zero->count != scale->count)
     return bl_infer_fault(node, BL_ERR_FORMAT, "its zero point does not fit", err);
-  if (zero != NULL && zero->type != BL_TYPE_INT)
+  bool floats = node->op == BL_FLOAT_DEQUANTIZE && in->type == BL_TYPE_FLOAT; // of 8 bits
+  if (zero != NULL && zero->type != BL_TYPE_INT && !floats)
     return bl_infer_fault(node, BL_ERR_UNSUPPORTED, "its zero point is not an integer", err);
   bl_value *out = bl_infer_output(graph, node, 0);
   bl_infer_type(out, node->op == BL_FLOAT_DEQUANTIZE ? ONNX_FLOAT

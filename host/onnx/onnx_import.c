@@ -301,8 +301,9 @@ static bl_status add_node(importer *im, const Onnx__NodeProto *proto, bl_node *n
 static bool folds(const bl_float_graph *g, const bl_node *node) {
   if (node->op == BL_FLOAT_SHAPE) return true;
   // what quantises weights stays in the graph: its scale says which integers they are
+  const bl_value *in = bl_node_input(g, node, 0);
   if (node->op == BL_FLOAT_QUANT || node->op == BL_FLOAT_BIPOLAR_QUANT ||
-      node->op == BL_FLOAT_DEQUANTIZE)
+      (node->op == BL_FLOAT_DEQUANTIZE && in->type == BL_TYPE_INT))
     return false;
   for (uint32_t k = 0; k < node->input_count; k++)
     if (node->inputs[k] >= 0 && !bl_value_constant(&g->values[node->inputs[k]])) return false;

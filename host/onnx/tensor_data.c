@@ -20,7 +20,11 @@ enum {
   T_UINT64,
   T_COMPLEX64,
   T_COMPLEX128,
-  T_BFLOAT16
+  T_BFLOAT16,
+  T_FLOAT8E4M3FN,
+  T_FLOAT8E4M3FNUZ,
+  T_FLOAT8E5M2,
+  T_FLOAT8E5M2FNUZ
 };
 
 bl_status bl_element_type(const char *name, int32_t element, bl_float_type *type, bl_error *err) {
@@ -29,6 +33,10 @@ bl_status bl_element_type(const char *name, int32_t element, bl_float_type *type
   case T_FLOAT16:
   case T_DOUBLE:
   case T_BFLOAT16:
+  case T_FLOAT8E4M3FN:
+  case T_FLOAT8E4M3FNUZ:
+  case T_FLOAT8E5M2:
+  case T_FLOAT8E5M2FNUZ:
     *type = BL_TYPE_FLOAT;
     return BL_OK;
   case T_UINT8:
@@ -49,7 +57,7 @@ bl_status bl_element_type(const char *name, int32_t element, bl_float_type *type
 }
 
 static size_t element_size(int32_t element) {
-  static const uint8_t sizes[] = {0, 4, 1, 1, 2, 2, 4, 8, 0, 1, 2, 8, 4, 8, 0, 0, 2};
+  static const uint8_t sizes[] = {0, 4, 1, 1, 2, 2, 4, 8, 0, 1, 2, 8, 4, 8, 0, 0, 2, 1, 1, 1, 1};
   return sizes[element];
 }
 
@@ -71,7 +79,29 @@ static float bits_to_float(uint32_t bits) {
   return f;
 }
 
+// Eight bits: sign, 4 or 5 of exponent, the rest of mantissa. FN: no infinity, all ones is no
+// number; UZ: one zero, and in place of -0 what is no number, its exponents lower by one
+// (Micikevicius et al. 2022, arXiv 2209.05433; Noune et al. 2022, arXiv 2206.02915).
+static float float8_to_float(int32_t element, uint8_t bits) {
+  const bool wide = element == T_FLOAT8E5M2 || element == T_FLOAT8E5M2FNUZ;
+  const bool one_zero = element == T_FLOAT8E4M3FNUZ || element == T_FLOAT8E5M2FNUZ;
+  const int fraction_bits = wide ? 2 : 3, bias = (wide ? 15 : 7) + (one_zero ? 1 : 0);
+  const int exponent = (bits & 127) >> fraction_bits;
+  const int fraction = bits & ((1 << fraction_bits) - 1), full = 1 << fraction_bits;
+  float value;
+  if (one_zero && bits == 128) return NAN;
+  if (element == T_FLOAT8E4M3FN && (bits & 127) == 127) return NAN;
+  if (element == T_FLOAT8E5M2 && exponent == 31)
+    value = fraction == 0 ? INFINITY : NAN;
+  else if (exponent == 0)
+    value = ldexpf((float)fraction, 1 - bias - fraction_bits);
+  else
+    value = ldexpf((float)(full + fraction), exponent - bias - fraction_bits);
+  return bits > 127 ? -value : value;
+}
+
 static float raw_float(int32_t element, const uint8_t *p) {
+  if (element_size(element) == 1) return float8_to_float(element, p[0]);
   uint16_t half = (uint16_t)(p[0] | p[1] << 8);
   double d;
   switch (element) {
@@ -127,6 +157,12 @@ static void typed_element(const Onnx__TensorProto *t, bl_value *v, size_t k) {
     return;
   case T_BFLOAT16:
     v->f[k] = bits_to_float((uint32_t)t->int32_data[k] << 16);
+    return;
+  case T_FLOAT8E4M3FN:
+  case T_FLOAT8E4M3FNUZ:
+  case T_FLOAT8E5M2:
+  case T_FLOAT8E5M2FNUZ:
+    v->f[k] = float8_to_float(t->data_type, (uint8_t)t->int32_data[k]);
     return;
   case T_INT64:
     v->i[k] = t->int64_data[k];
