@@ -71,19 +71,6 @@ static int64_t integer_op(bl_float_op op, int64_t a, int64_t b) {
   }
 }
 
-static float float_op(bl_float_op op, float a, float b) {
-  switch (op) {
-  case BL_FLOAT_ADD:
-    return a + b;
-  case BL_FLOAT_SUB:
-    return a - b;
-  case BL_FLOAT_MUL:
-    return a * b;
-  default:
-    return a / b;
-  }
-}
-
 static void binary_row(bl_float_op op, const bl_value *a, size_t at_a, size_t step_a,
                        const bl_value *b, size_t at_b, size_t step_b, bl_value *out, size_t at,
                        size_t count) {
@@ -93,7 +80,7 @@ static void binary_row(bl_float_op op, const bl_value *a, size_t at_a, size_t st
       double x = pow(bl_at(a, i), bl_at(b, j));
       bl_put(out, at + k, x);
     } else if (out->type == BL_TYPE_FLOAT) {
-      out->f[at + k] = float_op(op, a->f[i], b->f[j]);
+      out->f[at + k] = bl_eval_pair(op, a->f[i], b->f[j]);
     } else {
       out->i[at + k] = integer_op(op, a->i[i], b->i[j]);
     }

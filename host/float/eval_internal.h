@@ -3,6 +3,8 @@
 #ifndef BITLOOM_HOST_FLOAT_EVAL_INTERNAL_H
 #define BITLOOM_HOST_FLOAT_EVAL_INTERNAL_H
 
+#include <math.h>
+
 #include "host/float/eval.h"
 
 typedef struct {
@@ -54,6 +56,22 @@ static inline void bl_copy(bl_value *out, size_t to, const bl_value *in, size_t 
 bl_status bl_eval_fail(const bl_eval *e, bl_status status, const char *what);
 // The node's integers from input `k` or attribute `name` (NULL and 0 where there is neither).
 const int64_t *bl_eval_ints(const bl_eval *e, uint32_t k, const char *name, size_t *count);
+
+// Add, Sub, Mul, Div and Pow of two numbers.
+static inline float bl_eval_pair(bl_float_op op, float a, float b) {
+  switch (op) {
+  case BL_FLOAT_ADD:
+    return a + b;
+  case BL_FLOAT_SUB:
+    return a - b;
+  case BL_FLOAT_MUL:
+    return a * b;
+  case BL_FLOAT_DIV:
+    return a / b;
+  default:
+    return powf(a, b);
+  }
+}
 
 // Element strides of `v` seen with the output's shape; 0 along broadcast axes.
 void bl_eval_broadcast_strides(const bl_value *v, const bl_value *out, size_t strides[BL_MAX_RANK]);

@@ -14,21 +14,6 @@ typedef struct {
   double *sum_a, *sum_b; // sums of gradients, where broadcast
 } binary;
 
-static inline float apply(bl_float_op op, float a, float b) {
-  switch (op) {
-  case BL_FLOAT_ADD:
-    return a + b;
-  case BL_FLOAT_SUB:
-    return a - b;
-  case BL_FLOAT_MUL:
-    return a * b;
-  case BL_FLOAT_DIV:
-    return a / b;
-  default:
-    return powf(a, b);
-  }
-}
-
 // Derivatives with respect to the first and second operand.
 static inline float slope_a(bl_float_op op, float a, float b) {
   switch (op) {
@@ -70,7 +55,7 @@ static void same_forward(bl_float_op op, const float *restrict a, const float *r
   }
 #pragma omp parallel for if (count > 16384)
   for (size_t k = 0; k < count; k++)
-    y[k] = apply(op, a[k], b[k]);
+    y[k] = bl_eval_pair(op, a[k], b[k]);
 }
 
 static void same_backward(bl_float_op op, bool second, const float *a, const float *b,
@@ -107,7 +92,7 @@ static void broadcast_forward(const bl_step *step) {
     const float *a = step->inputs[0]->data + bl_eval_offset_of(index, p->a, out->rank);
     const float *b = step->inputs[1]->data + bl_eval_offset_of(index, p->b, out->rank);
     for (size_t k = 0; k < row; k++)
-      y[at + k] = apply(step->node->op, a[k * sa], b[k * sb]);
+      y[at + k] = bl_eval_pair(step->node->op, a[k * sa], b[k * sb]);
     (void)bl_eval_next_row(out, index);
   }
 }
