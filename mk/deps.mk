@@ -6,6 +6,8 @@ DEPS_BUILD := gcc g++ libc6-dev protobuf-c-compiler libprotobuf-c-dev libonnx-de
   libopenblas-dev liblapacke-dev libglpk-dev gnuplot-nox libcjson-dev libyaml-dev \
   zlib1g-dev libcmocka-dev verilator iverilog yosys
 DEPS_LINT := clang-format clang-tidy cppcheck
+# What some tests need, which are skipped without it.
+DEPS_TEST := chromium
 DEPS_STAMP := $(BUILD)/deps.stamp
 
 $(DEPS_STAMP): mk/deps.mk mk/deps
@@ -16,4 +18,4 @@ $(DEPS_STAMP): mk/deps.mk mk/deps
 ## deps: install the Debian packages that building, testing and linting need
 .PHONY: deps
 deps:
-	@mk/deps $(DEPS_BUILD) $(DEPS_LINT)
+	@mk/deps $(DEPS_BUILD) $(DEPS_LINT) $(DEPS_TEST)

@@ -49,7 +49,7 @@ typedef struct {
   const char *data, *array, *labels, *label_array, *calib, *calib_array;
   uint64_t skip, limit, calib_limit, batch, output_bits;
   bl_cli_reals scale, mean, std;
-  const char *trace, *profile, *plant_fault, *outputs;
+  const char *trace, *profile, *plant_fault, *outputs, *with;
   int64_t trace_layer;                  // -1: not given
   double stalls, clock_mhz, percentile; // percentile 0: not given
   uint64_t seed, shards;

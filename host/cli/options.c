@@ -38,7 +38,7 @@ typedef struct {
 #define SETS (RUN | VER | REP)
 #define DATA (SETS | TRA)
 #define REC BL_CMD_RECIPES
-#define ALL (IMP | COM | DATA | DEV | REC | SEA)
+#define ALL (IMP | COM | DATA | DEV | REC | SEA | EXP)
 #define AT(field) offsetof(bl_cli_args, field)
 
 static const command_row commands[] = {
@@ -163,6 +163,8 @@ static const option options[] = {
      "standard deviation, one or one a channel"},
     {"--layout", CHOICE, COM | DATA | SEA, AT(layout), "nchw|nhwc", 0, 0,
      "axes of a sample in the file (default: those of the network)"},
+    {"--with", TEXT, REP, AT(with), "A.json,B.json", 0, 0,
+     "show what compress, train, search or run --device float said with --json, too"},
     {"--clock", REAL, RUN | REP, AT(clock_mhz), "MHZ", 0.001, 100000,
      "clock for which latency is stated (default 100)"},
     {"--shards", COUNT, SETS, AT(shards), "N", 1, 64,
