@@ -285,16 +285,41 @@ bl_status bl_report_data(const bl_report_facts *facts, cJSON **data, bl_error *e
 
 // ---- Data of other commands
 
-static bl_status merge_file(cJSON *data, const char *path, bl_error *err) {
+// The file of a search: a line that says so, then a line a candidate.
+static cJSON *candidates_of(const char *lines) {
+  cJSON *root = cJSON_CreateObject(), *points = cJSON_AddArrayToObject(root, "points"), *line;
+  while ((line = cJSON_ParseWithOpts(lines, &lines, false)) != NULL)
+    if (!cJSON_AddItemToArray(points, line)) {
+      cJSON_Delete(line);
+      break;
+    }
+  return root;
+}
+
+static cJSON *read_json(const char *path, bl_error *err) {
   uint8_t *bytes;
   size_t size;
-  unsigned found = 0;
-  BL_TRY(bl_file_read(path, MOST_JSON, &bytes, &size, err));
-  cJSON *from = cJSON_ParseWithLength((const char *)bytes, size);
+  if (bl_file_read(path, MOST_JSON, &bytes, &size, err) != BL_OK) return NULL;
+  char *content = strndup((const char *)bytes, size);
+  const char *rest = NULL;
   free(bytes);
-  bl_status status = cJSON_IsObject(from)
-                         ? bl_page_merge(data, from, &found, err)
-                         : bl_fail(err, BL_ERR_FORMAT, "%s: not one JSON object", path);
+  cJSON *from = content == NULL ? NULL : cJSON_ParseWithOpts(content, &rest, false);
+  if (cJSON_HasObjectItem(from, "bitloom-search")) {
+    cJSON_Delete(from);
+    from = candidates_of(rest);
+  }
+  free(content);
+  if (cJSON_IsObject(from)) return from;
+  cJSON_Delete(from);
+  (void)bl_fail(err, BL_ERR_FORMAT, "%s: not one JSON object", path);
+  return NULL;
+}
+
+static bl_status merge_file(cJSON *data, const char *path, bl_error *err) {
+  unsigned found = 0;
+  cJSON *from = read_json(path, err);
+  if (from == NULL) return err->status;
+  bl_status status = bl_page_merge(data, from, &found, err);
   cJSON_Delete(from);
   if (status != BL_OK || found > 0) return status;
   return bl_fail(err, BL_ERR_FORMAT,

@@ -271,11 +271,22 @@ static bl_status take_float(cJSON *data, const cJSON *from, unsigned *found, bl_
   return bl_fail(err, BL_ERR_MEMORY, "report: no memory");
 }
 
+// What a search says of its knobs one by one, and the candidates of its front.
+static bl_status take_search(cJSON *data, const cJSON *from, unsigned *found, bl_error *err) {
+  const cJSON *sensitivity = bl_json_object(from, "sensitivity");
+  BL_TRY(take(data, sensitivity, "alone", "sensitivity", found, err));
+  if (bl_json_array(from, "front") == NULL) return BL_OK;
+  return take(data, from, "front", "points", found, err);
+}
+
 bl_status bl_page_merge(cJSON *data, const cJSON *from, unsigned *found, bl_error *err) {
-  static const char *const names[] = {"stages", "recipe",      "recipe_text", "history",
-                                      "points", "sensitivity", "float"};
+  static const char *const names[] = {"stages",  "recipe", "recipe_text",
+                                      "history", "points", "float"};
   *found = 0;
   for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
     BL_TRY(take(data, from, names[k], names[k], found, err));
+  if (bl_json_array(from, "sensitivity") != NULL)
+    BL_TRY(take(data, from, "sensitivity", "sensitivity", found, err));
+  BL_TRY(take_search(data, from, found, err));
   return take_float(data, from, found, err);
 }

@@ -16,9 +16,9 @@
 BL_MUST_USE bl_status bl_page_html(const cJSON *data, char **text, size_t *size, bl_error *err);
 
 // Takes over from `from`, the --json of another command, what a page can show and `data` lacks:
-// "stages", "recipe" and "recipe_text" (compress --recipe), "history" (train), "points" and
-// "sensitivity" (search), and "float", the correct answers of run --device float. Returns how many
-// members it found. Errors: MEMORY.
+// "stages", "recipe" and "recipe_text" (compress --recipe), "history" (train), "points" (or
+// "front") and "sensitivity" (search), and "float", the correct answers of run --device float.
+// Returns how many members it found. Errors: MEMORY.
 BL_MUST_USE bl_status bl_page_merge(cJSON *data, const cJSON *from, unsigned *found, bl_error *err);
 
 #endif

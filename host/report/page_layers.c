@@ -224,7 +224,7 @@ static const char *measure_of(const cJSON *rows) {
   const cJSON *row;
   for (size_t k = 0; k < COUNT(names); k++)
     cJSON_ArrayForEach(row, rows) {
-      if (bl_json_has(row, names[k])) return names[k];
+      if (bl_json_number(row, names[k], -1) >= 0) return names[k];
     }
   return NULL;
 }
@@ -261,7 +261,8 @@ void bl_page_sensitivity(bl_page *page) {
     bl_page_name(page, row, "layer");
     bl_page_name(page, row, "kind");
     (void)fprintf(page->out, "<td>%g</td>", bl_json_number(row, "value", 0));
-    (void)fprintf(page->out, bl_json_has(row, "accuracy") ? "<td>%.2f %%</td>" : "<td>-</td>",
+    (void)fprintf(page->out,
+                  bl_json_number(row, "accuracy", -1) >= 0 ? "<td>%.2f %%</td>" : "<td>-</td>",
                   100 * bl_json_number(row, "accuracy", 0));
     (void)fprintf(page->out, bl_json_has(row, "sqnr") ? "<td>%.1f dB</td>" : "<td>-</td>",
                   bl_json_number(row, "sqnr", 0));

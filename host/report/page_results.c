@@ -164,6 +164,10 @@ void bl_page_size(bl_page *page) {
 
 // ---- Search
 
+static bool measured(const cJSON *point, const char *cost) {
+  return bl_json_has(point, cost) && bl_json_number(point, "accuracy", -1) >= 0;
+}
+
 static double accuracy_of(const cJSON *point) {
   return 100 * bl_json_number(point, "accuracy", -1);
 }
@@ -173,7 +177,7 @@ static bool dominated(const cJSON *points, const cJSON *point, const char *cost)
   const double x = bl_json_number(point, cost, 0), y = accuracy_of(point);
   const cJSON *other;
   cJSON_ArrayForEach(other, points) {
-    if (!bl_json_has(other, cost)) continue;
+    if (!measured(other, cost)) continue;
     const double ox = bl_json_number(other, cost, 0), oy = accuracy_of(other);
     if (ox <= x && oy >= y && (ox < x || oy > y)) return true;
   }
@@ -186,7 +190,7 @@ static void put_points(FILE *s, const char *name, const cJSON *points, const cha
   const cJSON *point;
   (void)fprintf(s, "$%s << EOD\n", name);
   cJSON_ArrayForEach(point, points) {
-    if (!bl_json_has(point, cost) || !bl_json_has(point, "accuracy")) continue;
+    if (!measured(point, cost)) continue;
     if (front && dominated(points, point, cost)) continue;
     (void)fprintf(s, "%.9g %.9g\n", bl_json_number(point, cost, 0), accuracy_of(point));
   }
@@ -197,7 +201,7 @@ static void plot_points(bl_page *page, const cJSON *points, const char *cost) {
   const cJSON *point;
   bool any = false;
   cJSON_ArrayForEach(point, points) {
-    any = any || (bl_json_has(point, cost) && bl_json_has(point, "accuracy"));
+    any = any || measured(point, cost);
   }
   if (!any) return;
   FILE *s = bl_page_plot(page, 960, 360, "accuracy against cost of all candidates");

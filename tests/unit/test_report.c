@@ -181,11 +181,23 @@ static void counts_of_float(void **state) {
   free(text);
 }
 
+// A search says more of its knobs, and has a file of its front; no accuracy is -1.
+static void of_a_search(void **state) {
+  (void)state;
+  char *text = page_of("{\"model\": \"m\"}",
+                       "{\"sensitivity\": {\"best\": {}, \"alone\": [{\"layer\": \"a\","
+                       " \"kind\": \"rank\", \"value\": 3, \"accuracy\": -1, \"loss\": 0.25}]},"
+                       " \"front\": [{\"cycles\": 5, \"accuracy\": -1}, {\"cycles\": 6}]}");
+  expect_in(text, "<td>3</td><td>-</td><td>-</td><td>0.25</td>");
+  expect_in(text, "2 candidates");
+  free(text);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(complete_page),   cmocka_unit_test(pictures),
       cmocka_unit_test(without_gnuplot), cmocka_unit_test(bare_page),
-      cmocka_unit_test(counts_of_float),
+      cmocka_unit_test(counts_of_float), cmocka_unit_test(of_a_search),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
