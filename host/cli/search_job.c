@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/cli/search_job.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
-#include "host/base/file.h"
 #include "host/cli/data_args.h"
 #include "host/cost/cost.h"
 #include "host/onnx/onnx_import.h"
 #include "host/quant/equalise.h"
 #include "host/train/train_net.h"
 
-enum { JOB_CAP = 256 << 20, MODEL_MOST_BYTES = 1 << 30 };
+enum { JOB_CAP = 256 << 20 };
 
 static bl_status import_graph(bl_search_job *job, bl_float_io *io, bl_error *err) {
   const bl_cli_args *args = job->args;
@@ -69,26 +64,6 @@ static bl_status open_candidates(bl_search_job *job, bl_error *err) {
 
 // ---- The space
 
-static int upwards(const void *left, const void *right) {
-  const double a = *(const double *)left, b = *(const double *)right;
-  return a < b ? -1 : a > b;
-}
-
-// From cheap to good, each once: bits upwards, pruned parts downwards.
-static uint32_t in_order(bl_cli_reals *list, bool downwards) {
-  uint32_t count = 0;
-  qsort(list->values, list->count, sizeof list->values[0], upwards);
-  for (uint32_t k = 0; k < list->count; k++)
-    if (count == 0 || list->values[k] != list->values[count - 1])
-      list->values[count++] = list->values[k];
-  for (uint32_t k = 0; downwards && k < count / 2; k++) {
-    const double swap = list->values[k];
-    list->values[k] = list->values[count - 1 - k];
-    list->values[count - 1 - k] = swap;
-  }
-  return count;
-}
-
 static bl_status make_space(bl_search_job *job, bl_error *err) {
   const bl_cli_reals bits = {{2, 3, 4, 6, 8}, 5};
   bl_cli_reals lists[BL_KNOB_KINDS] = {
@@ -100,45 +75,13 @@ static bl_status make_space(bl_search_job *job, bl_error *err) {
   if (lists[BL_KNOB_WEIGHT_BITS].count == 0) lists[BL_KNOB_WEIGHT_BITS] = bits;
   if (lists[BL_KNOB_ACTIVATION_BITS].count == 0) lists[BL_KNOB_ACTIVATION_BITS] = bits;
   for (int kind = 0; kind < BL_KNOB_KINDS; kind++) {
-    choices.counts[kind] = in_order(&lists[kind], kind == BL_KNOB_BLOCKS);
+    choices.counts[kind] = lists[kind].count;
     choices.values[kind] = lists[kind].values;
   }
   return bl_search_space(job->candidates, &choices, job->arena, &job->space, err);
 }
 
 // ---- The pool
-
-static uLong digest_samples(uLong crc, const bl_train_data *data) {
-  const Bytef *bytes = (const Bytef *)data->values;
-  for (size_t left = data->count * data->elements * sizeof *data->values; left > 0;) {
-    const uInt part = left < (1u << 20) ? (uInt)left : 1u << 20;
-    crc = crc32(crc, bytes, part);
-    bytes += part;
-    left -= part;
-  }
-  return data->has_labels
-             ? crc32(crc, (const Bytef *)data->labels, (uInt)(data->count * sizeof *data->labels))
-             : crc;
-}
-
-// Of all that results depend on: the file, the samples, how integers are made, the device.
-static bl_status take_fingerprint(bl_search_job *job, bl_error *err) {
-  const bl_cli_args *a = job->args;
-  uint8_t *bytes;
-  size_t size;
-  char how[200];
-  BL_TRY(bl_file_read(a->model, MODEL_MOST_BYTES, &bytes, &size, err));
-  uLong crc = crc32(0, bytes, (uInt)size);
-  free(bytes);
-  crc = digest_samples(crc, job->split.samples.calibration);
-  crc = digest_samples(crc, job->split.samples.held_out);
-  (void)snprintf(how, sizeof how, "%d %d %g %d %d %d %llu %llu", a->range, a->rounding,
-                 a->percentile, a->bias_correction, (int)a->equalise, a->config,
-                 (unsigned long long)a->batch, (unsigned long long)a->output_bits);
-  crc = crc32(crc, (const Bytef *)how, (uInt)strlen(how));
-  (void)snprintf(job->fingerprint, sizeof job->fingerprint, "%08lx", crc);
-  return BL_OK;
-}
 
 static bl_status open_pool(bl_search_job *job, bl_error *err) {
   const bl_cli_args *args = job->args;
@@ -147,7 +90,7 @@ static bl_status open_pool(bl_search_job *job, bl_error *err) {
                            : processors < 1  ? 1
                            : processors > 64 ? 64
                                              : (uint64_t)processors;
-  BL_TRY(take_fingerprint(job, err));
+  bl_candidates_fingerprint(job->candidates, job->fingerprint);
   const bl_pool_options options = {.space = &job->space,
                                    .evaluate = bl_candidate_evaluate,
                                    .context = job->candidates,

@@ -18,7 +18,7 @@ typedef struct {
   bl_space space;
   bl_pool *pool; // NULL with --evaluate
   bl_cli_progress progress;
-  char fingerprint[64];
+  char fingerprint[20];
 } bl_search_job;
 
 // The job must not move while open, and is to be closed also on failure. Errors: USAGE (no data, a

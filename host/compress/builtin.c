@@ -16,6 +16,8 @@ const bl_builtin_recipe BL_RECIPES[] = {
     PASSES("w4a8", "4-bit weights, 8-bit activations, nothing trained",
            "  - quantise: {weight-bits: 4, activation-bits: 8, rounding: gptq,\n"
            "               bias-correction: empirical}\n"),
+    PASSES("auto", "the least cycles that stay within a point of the float network, with training",
+           "  - auto: {max-drop: 1}\n"),
     {NULL, NULL},
 };
 

@@ -38,6 +38,10 @@ const bl_searched *bl_candidates_layers(const bl_candidates *candidates, uint32_
 // Accuracy of the float network, 0..1; negative without labels.
 double bl_candidates_float_accuracy(const bl_candidates *candidates);
 
+// A number of all that results depend on: weights and nodes, samples, how integers are made, the
+// device; as text for bl_pool_options.fingerprint.
+void bl_candidates_fingerprint(const bl_candidates *candidates, char text[20]);
+
 // The float network with the plan's blocks pruned, by the L2 norm of their weights (NULL where it
 // prunes none); pruned[layer]: part of the layer's weights. Errors: those of pruning and copying;
 // USAGE for a layer that is not there.

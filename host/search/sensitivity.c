@@ -21,6 +21,25 @@ static bl_status check(const bl_search_choices *choices, bl_error *err) {
   return BL_OK;
 }
 
+static int upwards(const void *left, const void *right) {
+  const double a = *(const double *)left, b = *(const double *)right;
+  return a < b ? -1 : a > b;
+}
+
+static int downwards(const void *left, const void *right) {
+  return upwards(right, left);
+}
+
+// Bits upwards, pruned parts downwards; each value once.
+static void put_values(bl_knob *knob, const double *values, uint32_t count) {
+  memcpy(knob->values, values, count * sizeof *values);
+  qsort(knob->values, count, sizeof *values, knob->kind == BL_KNOB_BLOCKS ? downwards : upwards);
+  knob->count = 0;
+  for (uint32_t k = 0; k < count; k++)
+    if (knob->count == 0 || knob->values[k] != knob->values[knob->count - 1])
+      knob->values[knob->count++] = knob->values[k];
+}
+
 bl_status bl_search_space(const bl_candidates *candidates, const bl_search_choices *choices,
                           bl_arena *arena, bl_space *space, bl_error *err) {
   uint32_t layers;
@@ -35,8 +54,8 @@ bl_status bl_search_space(const bl_candidates *candidates, const bl_search_choic
                        !(kind == BL_KNOB_BLOCKS && searched[l].depthwise);
       if (choices->counts[kind] == 0 || !has) continue;
       bl_knob *knob = &knobs[space->count++];
-      *knob = (bl_knob){searched[l].name, (bl_knob_kind)kind, choices->counts[kind], {0}};
-      memcpy(knob->values, choices->values[kind], choices->counts[kind] * sizeof(double));
+      *knob = (bl_knob){.layer = searched[l].name, .kind = (bl_knob_kind)kind};
+      put_values(knob, choices->values[kind], choices->counts[kind]);
     }
   if (space->count > 0) return BL_OK;
   return bl_fail(err, BL_ERR_RANGE, "search: nothing to choose");

@@ -6,8 +6,8 @@
 
 #include "host/search/candidate.h"
 
-// What a search of a network may choose from; every list in the order from cheap to good, of
-// values that a knob of its kind takes.
+// What a search of a network may choose from: lists, in any order, of values that a knob of its
+// kind takes. A knob's own list goes from cheap to good.
 typedef struct {
   const double *values[BL_KNOB_KINDS];
   uint32_t counts[BL_KNOB_KINDS]; // 0: no such knobs

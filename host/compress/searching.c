@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/compress/searching.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/compress/pruning.h"
+#include "host/cost/cost.h"
+#include "host/train/train_net.h"
+
+enum { SEARCHING_CAP = 256 << 20 };
+
+// "2,3,4" as numbers.
+static bl_status read_list(const char *name, const char *text, double *values, uint32_t *count,
+                           bl_error *err) {
+  *count = 0;
+  for (const char *at = text;; at++) {
+    char *end = NULL;
+    const double value = strtod(at, &end);
+    if (end == at || (*end != ',' && *end != '\0') || *count == BL_KNOB_MOST_VALUES)
+      return bl_fail(err, BL_ERR_USAGE, "%s: %s: expected up to %d numbers, such as 2,3,4", name,
+                     text, BL_KNOB_MOST_VALUES);
+    values[(*count)++] = value;
+    at = end;
+    if (*at == '\0') return BL_OK;
+  }
+}
+
+static bl_status make_space(bl_searching *s, const bl_call *call, bl_error *err) {
+  static const char *const names[BL_KNOB_KINDS] = {[BL_KNOB_WEIGHT_BITS] = "weight-bits",
+                                                   [BL_KNOB_BLOCKS] = "blocks",
+                                                   [BL_KNOB_ACTIVATION_BITS] = "activation-bits"};
+  double values[BL_KNOB_KINDS][BL_KNOB_MOST_VALUES];
+  bl_search_choices choices;
+  for (int kind = 0; kind < BL_KNOB_KINDS; kind++) {
+    choices.values[kind] = values[kind];
+    BL_TRY(read_list(names[kind], bl_call_text(call, names[kind]), values[kind],
+                     &choices.counts[kind], err));
+  }
+  return bl_search_space(s->candidates, &choices, s->arena, &s->space, err);
+}
+
+static bl_train_data first_of(const bl_train_data *data, uint64_t count) {
+  bl_train_data part = *data;
+  if (count < part.count) part.count = (size_t)count;
+  return part;
+}
+
+static bl_status open_candidates(bl_searching *s, const bl_call *call, bl_error *err) {
+  bl_network *n = s->network;
+  s->calibration = first_of(n->data.calibration, bl_call_count(call, "samples"));
+  s->held_out = first_of(n->data.held_out, bl_call_count(call, "judges"));
+  s->quantise = (bl_quantise_options){
+      .weight_bits = 8,
+      .activation_bits = 8,
+      .range = BL_RANGE_MSE,
+      .rounding = (bl_rounding)bl_call_choice(call, "rounding"),
+      .bias_correction = (bl_bias_correction)bl_call_choice(call, "bias-correction"),
+      .part_channels = n->device.config->cols,
+      .cycles = bl_cost_graph,
+      .device = &n->device};
+  const bl_candidate_source source = {.graph = n->graph,
+                                      .quantise = s->quantise,
+                                      .calibration = &s->calibration,
+                                      .held_out = &s->held_out,
+                                      .device = n->device};
+  return bl_candidates_open(&source, &s->candidates, err);
+}
+
+static void say(void *user, const char *line) {
+  bl_network_say(user, "%s", line);
+}
+
+static bl_status open_pool(bl_searching *s, bl_error *err) {
+  char fingerprint[20];
+  bl_candidates_fingerprint(s->candidates, fingerprint);
+  const bl_pool_options options = {.space = &s->space,
+                                   .evaluate = bl_candidate_evaluate,
+                                   .context = s->candidates,
+                                   .workers = s->workers,
+                                   .state = bl_network_file(s->network, ".jsonl"),
+                                   .fingerprint = fingerprint};
+  return bl_pool_open(&options, &s->pool, err);
+}
+
+bl_status bl_searching_open(bl_network *network, const bl_call *call, bl_searching *s,
+                            bl_error *err) {
+  const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+  *s = (bl_searching){.network = network, .arena = bl_arena_new(SEARCHING_CAP)};
+  if (s->arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a search");
+  if (network->data.calibration == NULL || network->data.held_out == NULL)
+    return bl_fail(err, BL_ERR_USAGE, "needs samples to judge by: say --data");
+  s->workers = network->threads != 0 ? network->threads
+               : processors < 1      ? 1
+               : processors > 16     ? 16
+                                     : (uint32_t)processors;
+  if (s->workers > BL_MAX_SHARDS) s->workers = BL_MAX_SHARDS;
+  const double most_cycles = bl_call_number(call, "max-cycles");
+  const double most_bytes = bl_call_number(call, "max-bytes");
+  s->options =
+      (bl_search_options){.limits = {{most_cycles > 0 ? most_cycles : INFINITY,
+                                      most_bytes > 0 ? most_bytes : INFINITY, INFINITY},
+                                     -1},
+                          .axis = most_bytes > 0 && most_cycles <= 0 ? BL_BYTES : BL_CYCLES,
+                          .budgets = (uint32_t)bl_call_count(call, "budgets"),
+                          .seed = network->seed,
+                          .workers = s->workers,
+                          .say = say,
+                          .user = network};
+  bl_train_threads(1); // processes side by side; threads of a forked process would hang
+  BL_TRY(bl_network_free_weights(network, err));
+  BL_TRY(open_candidates(s, call, err));
+  BL_TRY(make_space(s, call, err));
+  return open_pool(s, err);
+}
+
+void bl_searching_close(bl_searching *s) {
+  bl_pool_close(s->pool);
+  bl_candidates_close(s->candidates);
+  bl_arena_free(s->arena);
+}
+
+// ---- A choice in the network
+
+static bl_status prune(const bl_searching *s, const bl_search_plan *plan, bl_network *network,
+                       bl_error *err) {
+  bl_float_graph *graph;
+  uint32_t layers;
+  (void)bl_candidates_layers(s->candidates, &layers);
+  double *pruned = calloc(layers, sizeof *pruned);
+  if (pruned == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for what is pruned");
+  bl_status status = bl_candidate_prune(s->candidates, plan, &graph, pruned, err);
+  free(pruned);
+  if (status != BL_OK || graph == NULL) return status;
+  bl_network_replace(network, graph);
+  return bl_pruning_promise(network, err);
+}
+
+// Promised: no layer's weights have more bits than the plan says.
+typedef struct {
+  const bl_layer_plan *plan;
+  uint32_t count;
+  unsigned others;
+} promised;
+
+static bl_status check_bits(const bl_network *network, const void *state, double *figure,
+                            bool *holds, bl_error *err) {
+  const promised *p = state;
+  bl_quantised made;
+  double bits = 0, weights = 0;
+  BL_TRY(bl_network_quantise(network, NULL, &made, err));
+  *holds = true;
+  for (uint32_t k = 0; k < made.graph->layer_count; k++) {
+    const bl_int_layer *layer = &made.graph->layers[k];
+    const unsigned has = layer->codebook != NULL ? 4 : layer->weight_format.bits;
+    unsigned most = p->others;
+    for (uint32_t i = 0; i < p->count; i++)
+      if (strcmp(p->plan[i].layer, layer->name) == 0 && p->plan[i].weight_bits != 0)
+        most = p->plan[i].weight_bits;
+    *holds = *holds && has <= most;
+    bits += (double)bl_int_weights(made.graph, layer) * has;
+    weights += (double)bl_int_weights(made.graph, layer);
+  }
+  *figure = bits / fmax(weights, 1);
+  bl_arena_free(made.graph->arena);
+  return BL_OK;
+}
+
+static bl_status promise(bl_network *network, bl_error *err) {
+  promised *p = bl_arena_alloc(network->arena, 1, sizeof *p);
+  if (p == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a promise");
+  *p = (promised){network->quantise.plan, network->quantise.plan_count,
+                  network->quantise.weight_bits};
+  bl_keep keep = {.what = "mean bits of weights", .unit = "", .check = check_bits, .state = p};
+  bool holds;
+  BL_TRY(check_bits(network, p, &keep.figure, &holds, err));
+  return bl_network_keep(network, &keep, err);
+}
+
+bl_status bl_searching_take(const bl_searching *s, const uint8_t *choice, bl_network *network,
+                            bl_error *err) {
+  bl_search_plan plan;
+  bl_layer_plan *entries;
+  BL_TRY(bl_space_plan(&s->space, choice, network->arena, &plan, err));
+  for (uint32_t k = 0; k < plan.count; k++) { // names of the graph, which passes may replace
+    const char *layer = plan.layers[k].layer;
+    plan.layers[k].layer = bl_arena_strndup(network->arena, layer, strlen(layer));
+    if (plan.layers[k].layer == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a plan");
+  }
+  BL_TRY(prune(s, &plan, network, err));
+  network->quantised = true;
+  network->quantise = s->quantise;
+  network->quantise.device = &network->device;
+  BL_TRY(bl_candidate_bits(&plan, network->arena, &entries, &network->quantise.plan_count, err));
+  network->quantise.plan = entries;
+  for (uint32_t k = 0; k < plan.count; k++)
+    bl_network_say(network, "%s: weights %g bits, %g %% of blocks pruned, output %g bits",
+                   plan.layers[k].layer, fmax(plan.layers[k].value[BL_KNOB_WEIGHT_BITS], 0),
+                   100 * fmax(plan.layers[k].value[BL_KNOB_BLOCKS], 0),
+                   fmax(plan.layers[k].value[BL_KNOB_ACTIVATION_BITS], 0));
+  return promise(network, err);
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// A search on a network's way through a recipe: what the passes `search` and `auto` share.
+#ifndef BITLOOM_HOST_COMPRESS_SEARCHING_H
+#define BITLOOM_HOST_COMPRESS_SEARCHING_H
+
+#include "host/compress/pass.h"
+#include "host/search/search.h"
+
+typedef struct {
+  bl_network *network;
+  bl_arena *arena;
+  bl_train_data calibration, held_out; // the first samples of the network's
+  bl_quantise_options quantise;
+  bl_candidates *candidates;
+  bl_space space;
+  bl_pool *pool;
+  uint32_t workers;
+  bl_search_options options; // axis, limits, sizes: from the call
+} bl_searching;
+
+// Parameters that both passes have; a pass lists them with its own (BL_SEARCHING_PARAMS).
+#define BL_SEARCHING_PARAMS                                                                        \
+  {.name = "weight-bits",                                                                          \
+   .kind = BL_PARAM_TEXT,                                                                          \
+   .initial = "2,3,4,6,8",                                                                         \
+   .help = "bits that a layer's weights may have"},                                                \
+      {.name = "activation-bits",                                                                  \
+       .kind = BL_PARAM_TEXT,                                                                      \
+       .initial = "2,3,4,6,8",                                                                     \
+       .help = "bits that a layer's output may have"},                                             \
+      {.name = "blocks",                                                                           \
+       .kind = BL_PARAM_TEXT,                                                                      \
+       .initial = "0",                                                                             \
+       .help = "parts of a layer's blocks that may be pruned"},                                    \
+      {.name = "rounding",                                                                         \
+       .kind = BL_PARAM_CHOICE,                                                                    \
+       .initial = "gptq",                                                                          \
+       .choices = "nearest|gptq|adaround",                                                         \
+       .help = "how weights become integers"},                                                     \
+      {.name = "bias-correction",                                                                  \
+       .kind = BL_PARAM_CHOICE,                                                                    \
+       .initial = "empirical",                                                                     \
+       .choices = "none|analytic|empirical",                                                       \
+       .help = "move each channel's mean to that of the float network"},                           \
+      {.name = "samples",                                                                          \
+       .kind = BL_PARAM_COUNT,                                                                     \
+       .initial = "128",                                                                           \
+       .lowest = 1,                                                                                \
+       .highest = 1e9,                                                                             \
+       .help = "calibration samples of a candidate"},                                              \
+      {.name = "judges",                                                                           \
+       .kind = BL_PARAM_COUNT,                                                                     \
+       .initial = "500",                                                                           \
+       .lowest = 1,                                                                                \
+       .highest = 1e9,                                                                             \
+       .help = "held-out samples that a candidate is judged by"},                                  \
+      {.name = "max-bytes",                                                                        \
+       .kind = BL_PARAM_NUMBER,                                                                    \
+       .initial = "0",                                                                             \
+       .highest = 1e15,                                                                            \
+       .help = "bytes of weights at most; 0: any"},                                                \
+      {.name = "max-cycles",                                                                       \
+       .kind = BL_PARAM_NUMBER,                                                                    \
+       .initial = "0",                                                                             \
+       .highest = 1e15,                                                                            \
+       .help = "cycles an image at most; 0: any"},                                                 \
+  {                                                                                                \
+    .name = "budgets", .kind = BL_PARAM_COUNT, .initial = "16", .lowest = 2, .highest = 256,       \
+    .help = "that the integer program is solved for"                                               \
+  }
+
+// Opens it from a call with those parameters; results are kept in the network's folder. To be
+// closed also on failure; must not move while open. Errors: USAGE (no samples, lists that make no
+// sense), those of its parts.
+BL_MUST_USE bl_status bl_searching_open(bl_network *network, const bl_call *call,
+                                        bl_searching *searching, bl_error *err);
+void bl_searching_close(bl_searching *searching);
+// Gives a network (the searched one, or a copy) what a choice says: pruned blocks, with the promise
+// to keep them, and bits. Errors: those of pruning, MEMORY.
+BL_MUST_USE bl_status bl_searching_take(const bl_searching *searching, const uint8_t *choice,
+                                        bl_network *network, bl_error *err);
+
+#endif
