@@ -16,7 +16,7 @@ const bl_builtin_recipe BL_RECIPES[] = {
     PASSES("w4a8", "4-bit weights, 8-bit activations, nothing trained",
            "  - quantise: {weight-bits: 4, activation-bits: 8, rounding: gptq,\n"
            "               bias-correction: empirical}\n"),
-    PASSES("deep-compression", "a tenth of the weights, with 15 shared values: add --coded",
+    PASSES("deep-compression", "a tenth of the weights, with 15 shared values; for --coded",
            "  - prune: {sparsity: 0.9, gradual: true, regrow: true, keep-first: false}\n"
            "  - train: {epochs: 20, lr: 1e-3}\n"
            "  - share: {clusters: 15}\n"
