@@ -8,16 +8,23 @@
 static const bl_recipe_param params[] = {
     {.name = "weight-bits",
      .kind = BL_PARAM_COUNT,
+     .by_layer = true,
      .initial = "8",
      .lowest = 1,
      .highest = 8,
      .help = "bits of weights"},
     {.name = "activation-bits",
      .kind = BL_PARAM_COUNT,
+     .by_layer = true,
      .initial = "8",
      .lowest = 1,
      .highest = 8,
      .help = "bits of what a layer gives"},
+    {.name = "codebook",
+     .kind = BL_PARAM_TEXT,
+     .by_layer = true,
+     .initial = "none",
+     .help = "weights are 4-bit codes of nf4, po2, apot, or of a file's values"},
     {.name = "range",
      .kind = BL_PARAM_CHOICE,
      .initial = "mse",
@@ -34,6 +41,23 @@ static const bl_recipe_param params[] = {
      .initial = "nearest",
      .choices = "nearest|gptq|adaround",
      .help = "how weights become integers"},
+    {.name = "iterations",
+     .kind = BL_PARAM_COUNT,
+     .initial = "1000",
+     .lowest = 1,
+     .highest = 1e6,
+     .help = "of adaround, in each layer"},
+    {.name = "ternary-threshold",
+     .kind = BL_PARAM_NUMBER,
+     .initial = "0",
+     .lowest = 0,
+     .highest = 10,
+     .help = "2-bit weights below so many mean magnitudes are 0 (0.7); 0: as is best"},
+    {.name = "scales",
+     .kind = BL_PARAM_CHOICE,
+     .initial = "free",
+     .choices = "free|power-of-two",
+     .help = "what scales may be"},
     {.name = "bias-correction",
      .kind = BL_PARAM_CHOICE,
      .initial = "none",
@@ -70,6 +94,69 @@ static bl_status check_bits(const bl_network *network, const void *state, double
   return BL_OK;
 }
 
+// The codebook of a name in the network's arena; NULL: none.
+static bl_status open_codebook(const bl_network *network, const char *name,
+                               const bl_codebook **codebook, bl_error *err) {
+  *codebook = NULL;
+  if (strcmp(name, "none") == 0) return BL_OK;
+  bl_codebook *made = bl_arena_alloc(network->arena, 1, sizeof *made);
+  if (made == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a codebook");
+  *codebook = made;
+  return bl_codebook_open(name, made, err);
+}
+
+// What a layer has that others have not; false: nothing. Bits that are its own go before a codebook
+// that is everybody's.
+static bl_status plan_layer(const bl_network *network, const bl_call *call, const char *layer,
+                            bl_layer_plan *entry, bool *own, bl_error *err) {
+  const bl_setting *weights = bl_call_setting(call, layer, "weight-bits");
+  const bl_setting *activations = bl_call_setting(call, layer, "activation-bits");
+  const bl_setting *codes = bl_call_setting(call, layer, "codebook");
+  const bool own_weights = weights != bl_call_setting(call, NULL, "weight-bits");
+  const bool own_codes = codes != bl_call_setting(call, NULL, "codebook");
+  const bool own_activations = activations != bl_call_setting(call, NULL, "activation-bits");
+  *entry = (bl_layer_plan){.layer = layer};
+  *own = own_weights || own_codes || own_activations;
+  if (own_activations) entry->activation_bits = (unsigned)activations->number;
+  if (own_codes) BL_TRY(open_codebook(network, codes->text, &entry->codebook, err));
+  if ((own_weights || own_codes) && entry->codebook == NULL)
+    entry->weight_bits = (unsigned)weights->number;
+  return BL_OK;
+}
+
+static bl_status make_plan(bl_network *network, const bl_call *call, bl_error *err) {
+  uint32_t count;
+  const char **layers = bl_network_layers(network, &count);
+  bl_layer_plan *plan = bl_arena_alloc(network->arena, count + 1u, sizeof *plan);
+  if (layers == NULL || plan == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a plan");
+  for (uint32_t k = 0; k < count; k++) {
+    bool own;
+    bl_layer_plan *entry = &plan[network->quantise.plan_count];
+    BL_TRY(plan_layer(network, call, layers[k], entry, &own, err));
+    network->quantise.plan_count += own;
+  }
+  network->quantise.plan = plan;
+  return BL_OK;
+}
+
+static unsigned bits_of(const bl_codebook *codebook, unsigned bits) {
+  return codebook != NULL ? 4 : bits;
+}
+
+static bl_status promise(bl_network *network, bl_error *err) {
+  const bl_quantise_options *o = &network->quantise;
+  unsigned *most = bl_arena_alloc(network->arena, 1, sizeof *most);
+  if (most == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a promise");
+  *most = bits_of(o->codebook, o->weight_bits);
+  for (uint32_t k = 0; k < o->plan_count; k++) {
+    const unsigned bits = bits_of(o->plan[k].codebook, o->plan[k].weight_bits);
+    if (bits > *most) *most = bits;
+  }
+  const bl_keep keep = {
+      .what = "bits of weights", .unit = "", .figure = *most, .check = check_bits, .state = most};
+  return bl_network_keep(network, &keep, err);
+}
+
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   if (network->data.calibration == NULL)
     return bl_fail(err, BL_ERR_USAGE, "needs calibration data: say --calib or --data");
@@ -81,18 +168,19 @@ static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
       .range = (bl_range_method)bl_call_choice(call, "range"),
       .percentage = bl_call_number(call, "percentage"),
       .rounding = (bl_rounding)bl_call_choice(call, "rounding"),
+      .adaround_iterations = (uint32_t)bl_call_count(call, "iterations"),
+      .seed = network->seed,
+      .ternary_threshold = bl_call_number(call, "ternary-threshold"),
+      .power_scales = bl_call_choice(call, "scales") == 1,
       .bias_correction = (bl_bias_correction)bl_call_choice(call, "bias-correction"),
       .output_bits = (unsigned)bl_call_count(call, "output-bits"),
       .offset_bits = (unsigned)bl_call_count(call, "offset-bits"),
       .part_channels = network->device.config->cols,
       .cycles = bl_cost_graph,
       .device = &network->device};
-  unsigned *most = bl_arena_alloc(network->arena, 1, sizeof *most);
-  if (most == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a promise");
-  *most = network->quantise.weight_bits;
-  const bl_keep keep = {
-      .what = "bits of weights", .unit = "", .figure = *most, .check = check_bits, .state = most};
-  return bl_network_keep(network, &keep, err);
+  BL_TRY(open_codebook(network, bl_call_text(call, "codebook"), &network->quantise.codebook, err));
+  BL_TRY(make_plan(network, call, err));
+  return promise(network, err);
 }
 
 const bl_recipe_pass BL_PASS_QUANTISE = {

@@ -79,7 +79,7 @@ bl_status bl_quantise_cheapest(bl_quantising *q) {
             bl_arena_alloc(q->scratch, count, sizeof(bool))};
   bool *may = bl_arena_alloc(q->scratch, count, sizeof *may);
   if (p.inside == NULL || may == NULL) return bl_quantise_no_memory(q);
-  for (uint32_t k = 0; k < count && q->options->cycles != NULL; k++)
+  for (uint32_t k = 0; k < count && q->options->cycles != NULL && !q->options->power_scales; k++)
     may[k] = may_project(q, &p.stages[k]);
   BL_TRY(bl_quantise_graph(q));
   double least = -1; // not known yet

@@ -124,3 +124,15 @@ bl_quantiser bl_observer_input(const bl_observer *observer) {
   q.zero_point = (int32_t)floor(-lo / q.scale + 0.5);
   return q;
 }
+
+bl_quantiser bl_observer_power(const bl_observer *observer, bl_quantiser q,
+                               bl_range_method method) {
+  const double below = exp2(floor(log2(q.scale))), above = exp2(ceil(log2(q.scale)));
+  const double hi = bl_format_max(q.format), lo = q.format.kind == BL_FORMAT_S ? -hi : 0;
+  const bool finer =
+      method == BL_RANGE_MSE && q.format.kind != BL_FORMAT_B1 &&
+      histogram_error(observer, below, lo, hi) < histogram_error(observer, above, lo, hi);
+  q.scale = finer ? below : above;
+  if (q.zero_point != 0) q.zero_point = (int32_t)floor(-observer->min / q.scale + 0.5);
+  return q;
+}

@@ -46,6 +46,10 @@ typedef struct {
 // else symmetric two's complement (1 bit: bipolar at the mean magnitude).
 bl_quantiser bl_observer_activation(const bl_observer *observer, unsigned bits,
                                     bl_range_method method);
+// A quantiser with a power of two for its scale, next to that of `quantiser`: for BL_RANGE_MSE the
+// one of the smaller error, else the one that cuts off no more.
+bl_quantiser bl_observer_power(const bl_observer *observer, bl_quantiser quantiser,
+                               bl_range_method method);
 // The 8-bit quantiser of the network's input: unsigned, asymmetric over min..max extended to hold
 // 0, so that padding has an exact integer.
 bl_quantiser bl_observer_input(const bl_observer *observer);

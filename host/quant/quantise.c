@@ -7,12 +7,13 @@
 
 #include "host/float/eval.h"
 #include "host/quant/addition.h"
+#include "host/quant/fold.h"
 #include "host/quant/quantise_internal.h"
 #include "host/quant/refine.h"
 #include "host/quant/requant.h"
-#include "host/quant/weights.h"
+#include "host/quant/stage_weights.h"
 
-enum { GRAPH_CAP = 512 << 20, CODE_BITS = 4 };
+enum { GRAPH_CAP = 512 << 20 };
 
 bl_status bl_quantise_no_memory(const bl_quantising *q) {
   return bl_fail(q->err, BL_ERR_MEMORY, "quantise: no memory for the integer graph");
@@ -69,7 +70,7 @@ static bool from_table(const bl_lowered *l, const bl_stage *s) {
 }
 
 // A tensor's quantiser by calibration. What a table gives is no b1.
-static bl_quantiser calibrated(const bl_quantising *q, uint32_t stage) {
+static bl_quantiser observed(const bl_quantising *q, uint32_t stage) {
   const bl_stage *s = &q->lowered.stages[stage];
   const bl_observer *o = &q->observers[stage + 1];
   if (s->dynamic) return bl_observer_input(o);
@@ -80,12 +81,24 @@ static bl_quantiser calibrated(const bl_quantising *q, uint32_t stage) {
   return bl_observer_activation(o, 2, q->options->range);
 }
 
+static bl_quantiser calibrated(const bl_quantising *q, uint32_t stage) {
+  const bl_quantiser result = observed(q, stage);
+  if (!q->options->power_scales) return result;
+  return bl_observer_power(&q->observers[stage + 1], result, q->options->range);
+}
+
+// The network's input by calibration.
+static bl_quantiser calibrated_input(const bl_quantising *q) {
+  const bl_quantiser result = bl_observer_input(&q->observers[0]);
+  if (!q->options->power_scales) return result;
+  return bl_observer_power(&q->observers[0], result, BL_RANGE_MINMAX);
+}
+
 static bl_status make_tensors(bl_quantising *q, bl_int_graph *g) {
   const bl_lowered *l = &q->lowered;
   g->tensors[0] = (bl_int_tensor){
       .name = bl_arena_strndup(g->arena, "input", 5), .h = l->in_h, .w = l->in_w, .c = l->in_c};
-  set_quantiser(&g->tensors[0],
-                l->input_quantised ? l->input_quantiser : bl_observer_input(&q->observers[0]));
+  set_quantiser(&g->tensors[0], l->input_quantised ? l->input_quantiser : calibrated_input(q));
   for (uint32_t k = 0; k < l->stage_count; k++) {
     const bl_stage *s = &l->stages[k];
     bl_int_tensor *t = &g->tensors[k + 1];
@@ -105,152 +118,21 @@ static bl_status make_tensors(bl_quantising *q, bl_int_graph *g) {
   return BL_OK;
 }
 
-// ---- Weights
-// -------------------------------------------------------------------------------------
-
-static size_t fan_in(const bl_stage *s) {
-  return (size_t)s->window.kernel_h * s->window.kernel_w * (s->in_c / s->window.groups);
-}
-
-// The codebook of a stage's weights; NULL: none.
-static const bl_codebook *codebook_of(const bl_stage *s) {
-  return s->unit_weights || s->weight_scale != NULL ? NULL : s->codebook;
-}
-
-static unsigned bits_of(const bl_stage *s, uint32_t n) {
-  return s->channel_bits == NULL ? s->weight_bits : s->channel_bits[n];
-}
-
-// The different values of count weights, ascending, the last one repeated; false: more than codes.
-static bool few_values(const int8_t *weights, size_t count, int8_t codes[BL_INT_CODES]) {
-  bool met[256] = {false};
-  size_t n = 0;
-  for (size_t k = 0; k < count; k++)
-    met[weights[k] + 128] = true;
-  for (int v = 0; v < 256; v++) {
-    if (!met[v]) continue;
-    if (n == BL_INT_CODES) return false;
-    codes[n++] = (int8_t)(v - 128);
-  }
-  for (size_t k = n; n > 0 && k < BL_INT_CODES; k++)
-    codes[k] = codes[n - 1];
-  return n > 0;
-}
-
-// The codebook that a layer's weights are of, unless one of them was made 0 that has no 0. Weights
-// that the graph fixes have one where that makes them smaller.
-static bl_status keep_codebook(const bl_quantising *q, const bl_stage *s, bl_arena *arena,
-                               bl_int_layer *layer) {
-  const bl_codebook *codebook = codebook_of(s);
-  const size_t count = s->out_c * fan_in(s);
-  int8_t codes[BL_INT_CODES];
-  if (codebook == NULL &&
-      (s->unit_weights || s->weight_scale == NULL || layer->weight_format.kind != BL_FORMAT_S ||
-       layer->weight_format.bits <= CODE_BITS || !few_values(layer->weights, count, codes)))
-    return BL_OK;
-  for (size_t k = 0; codebook != NULL && k < count; k++)
-    if (bl_codebook_nearest(codebook, layer->weights[k]) != layer->weights[k]) return BL_OK;
-  layer->codebook = bl_arena_alloc(arena, BL_INT_CODES, sizeof *layer->codebook);
-  if (layer->codebook == NULL) return bl_quantise_no_memory(q);
-  memcpy(layer->codebook, codebook != NULL ? codebook->values : codes, BL_INT_CODES);
-  return BL_OK;
-}
-
-// The rule for ranges that do not follow from a histogram of magnitudes.
-static bl_range_method own_range(const bl_quantising *q) {
-  return q->options->range == BL_RANGE_MINMAX ? BL_RANGE_MINMAX : BL_RANGE_MSE;
-}
-
-// Integers and their scale for each channel.
-static void make_weights(const bl_quantising *q, const bl_stage *s, bl_int_layer *layer,
-                         double *scale) {
-  size_t fan = fan_in(s);
-  layer->weight_format = s->unit_weights           ? (bl_format){BL_FORMAT_S, 2}
-                         : s->weight_scale != NULL ? s->weight_format
-                                                   : bl_weight_format(s->weight_bits);
-  const bl_codebook *codebook = codebook_of(s);
-  if (codebook != NULL) layer->weight_format = codebook->format;
-  for (uint32_t n = 0; n < s->out_c; n++) {
-    const float *w = s->weights + n * fan;
-    int8_t *out = layer->weights + n * fan;
-    if (codebook != NULL) {
-      scale[n] = bl_codebook_quantise(codebook, w, fan, own_range(q), out);
-      continue;
-    }
-    if (!s->unit_weights && s->weight_scale == NULL) {
-      scale[n] = bl_quantise_weights(w, fan, bits_of(s, n), own_range(q), out);
-      continue;
-    }
-    scale[n] = s->unit_weights ? 1.0 : s->weight_scale[n];
-    for (size_t k = 0; k < fan; k++)
-      out[k] = (int8_t)rint((double)w[k] / scale[n]);
-  }
-}
-
 static int64_t weight_sum(const bl_stage *s, const bl_int_layer *layer, uint32_t n) {
   int64_t sum = 0;
-  for (size_t k = 0; k < fan_in(s); k++)
-    sum += layer->weights[n * fan_in(s) + k];
+  for (size_t k = 0; k < bl_stage_fan(s); k++)
+    sum += layer->weights[n * bl_stage_fan(s) + k];
   return sum;
 }
 
 // ---- Requantisation from real scales
 // -------------------------------------------------------------
 
-static bl_affine fold(const bl_post *posts, uint32_t count, uint32_t n) {
-  bl_affine f = {1, 0, -INFINITY, INFINITY};
-  for (uint32_t k = 0; k < count; k++) {
-    const bl_post *p = &posts[k];
-    double mul = 1, add = 0;
-    switch (p->kind) {
-    case BL_POST_MUL:
-      mul = p->a[n];
-      break;
-    case BL_POST_DIV:
-      mul = 1 / p->a[n];
-      break;
-    case BL_POST_ADD:
-      add = p->a[n];
-      break;
-    case BL_POST_NORM:
-      mul = p->c[n] / p->b[n];
-      add = p->d[n] - p->a[n] * mul;
-      break;
-    default:
-      f.lo = fmin(fmax(f.lo, p->lo), p->hi);
-      f.hi = fmax(fmin(f.hi, p->hi), p->lo);
-      continue;
-    }
-    double lo = f.lo * mul + add, hi = f.hi * mul + add;
-    f = (bl_affine){f.scale * mul, f.offset * mul + add, fmin(lo, hi), fmax(lo, hi)};
-  }
-  return f;
-}
-
-// The operations in front of an addition, which are linear; those of its projection.
-static bl_affine fold_before(const bl_stage *s, uint32_t n) {
-  return fold(s->posts, s->addend == BL_STAGE_NONE ? 0 : s->addend_post, n);
-}
-
-static bl_affine fold_projection(const bl_stage *s, uint32_t n) {
-  const bl_projection *p = s->projection;
-  const bl_affine none = {.scale = 1};
-  return p == NULL ? none : fold(p->posts, p->post_count, n);
-}
-
-// What follows the dequantised accumulator: everything, or what lies behind the addition.
-static bl_affine fold_after(const bl_stage *s, uint32_t n) {
-  if (s->addend == BL_STAGE_NONE) return fold(s->posts, s->post_count, n);
-  bl_affine f = fold(s->posts + s->addend_post, s->post_count - s->addend_post, n);
-  f.offset += f.scale * (fold_before(s, n).offset + fold_projection(s, n).offset);
-  return f;
-}
-
 static bl_status set_clamp(bl_quantising *q, const bl_stage *s, const bl_int_tensor *out,
                            bl_int_layer *layer) {
-  bl_affine first = fold_after(s, 0);
+  bl_affine first = bl_fold_after(s, 0);
   for (uint32_t n = 1; n < s->out_c; n++) {
-    bl_affine f = fold_after(s, n);
+    bl_affine f = bl_fold_after(s, n);
     if (f.lo != first.lo || f.hi != first.hi)
       return bl_fail(q->err, BL_ERR_UNSUPPORTED,
                      "node %s: a scale a channel after a clamp; put it before, or quantise between",
@@ -276,22 +158,6 @@ typedef struct {
   int64_t correction;
 } dequantiser;
 
-// A factor of 0 in front of an addition is taken into the weights, see drop_silent.
-static double factor_of(bl_affine f) {
-  return f.scale == 0 ? 1 : f.scale;
-}
-
-// Weights of channels that an addition multiplies by 0.
-static void drop_silent(const bl_stage *s) {
-  const bl_projection *p = s->projection;
-  for (uint32_t n = 0; n < s->out_c && s->addend != BL_STAGE_NONE; n++) {
-    if (!s->unit_weights && fold_before(s, n).scale == 0)
-      memset(s->weights + n * fan_in(s), 0, fan_in(s) * sizeof *s->weights);
-    if (p != NULL && fold_projection(s, n).scale == 0)
-      memset(p->weights + (size_t)n * p->in_c, 0, p->in_c * sizeof *p->weights);
-  }
-}
-
 // Addend weights of a channel.
 static uint32_t addend_fan(const bl_stage *s) {
   return s->projection == NULL ? 1 : s->projection->in_c;
@@ -310,7 +176,7 @@ static dequantiser dequantiser_of(const bl_stage *s, const bl_int_layer *layer,
   dequantiser d = {scales->weights[n] * in->scale, scales->offset[n],
                    in->zero_point * weight_sum(s, layer, n)};
   if (addend == NULL) return d;
-  d.factor *= factor_of(fold_before(s, n)) / (double)(1 << layer->raise);
+  d.factor *= bl_fold_factor(bl_fold_before(s, n)) / (double)(1 << layer->raise);
   d.correction *= 1 << layer->raise;
   const uint32_t fan = addend_fan(s);
   for (size_t k = (size_t)n * fan; k < ((size_t)n + 1) * fan; k++)
@@ -327,14 +193,14 @@ static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_g
   double *unit = bl_arena_alloc(q->scratch, s->out_c, sizeof *unit);
   if (layer->addend_weight == NULL || unit == NULL) return bl_quantise_no_memory(q);
   for (uint32_t n = 0; n < s->out_c; n++)
-    unit[n] = in->scale * factor_of(fold_before(s, n)) /
-              (addend->scale * factor_of(fold_projection(s, n)));
-  const bl_codebook *codebook = codebook_of(s);
+    unit[n] = in->scale * bl_fold_factor(bl_fold_before(s, n)) /
+              (addend->scale * bl_fold_factor(bl_fold_projection(s, n)));
+  const bl_codebook *codebook = bl_stage_codebook(s);
   const bool fixed = s->unit_weights || s->weight_scale != NULL || s->weight_bits == 1 ||
                      (codebook != NULL && codebook->scale > 0);
   bl_addition addition = {.name = s->name,
                           .channels = s->out_c,
-                          .fan = fan_in(s),
+                          .fan = bl_stage_fan(s),
                           .unit = unit,
                           .weights = fixed ? NULL : s->weights,
                           .weight_bits = s->weight_bits,
@@ -358,7 +224,7 @@ static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_g
 
 static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_tensor *out,
                               bl_int_layer *layer, uint32_t n, dequantiser d) {
-  bl_affine f = fold_after(s, n);
+  bl_affine f = bl_fold_after(s, n);
   double scale = f.scale * d.factor / out->scale;
   double offset = (f.offset + f.scale * d.offset) / out->scale - scale * (double)d.correction;
   bl_requant r;
@@ -369,7 +235,7 @@ static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_
         "node %s channel %u: a scale of %g and an offset of %g do not fit the multiplier", s->name,
         n, scale, offset);
   if (zero && layer->weight_format.kind == BL_FORMAT_S)
-    memset(layer->weights + n * fan_in(s), 0, fan_in(s));
+    memset(layer->weights + n * bl_stage_fan(s), 0, bl_stage_fan(s));
   if (q->options->offset_bits > 0 && r.shift > q->options->offset_bits) {
     // To the nearest multiple of a small part of the output's step, of which the half of rounding
     // is one.
@@ -385,7 +251,7 @@ static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_
 }
 
 static void accumulator_outputs(const bl_stage *s, bl_int_layer *layer, uint32_t n, dequantiser d) {
-  bl_affine f = fold_after(s, n);
+  bl_affine f = bl_fold_after(s, n);
   layer->out_scale[n] = f.scale * d.factor;
   layer->out_bias[n] = f.offset + f.scale * (d.offset - d.factor * (double)d.correction);
 }
@@ -420,7 +286,7 @@ static int32_t graph_level(const void *context, int64_t acc) {
   if (s->addend == BL_STAGE_NONE) {
     y = bl_stage_posts(s, c->channel, x);
   } else {
-    bl_affine f = fold_after(s, c->channel);
+    bl_affine f = bl_fold_after(s, c->channel);
     y = fmax(f.lo, fmin(f.hi, f.scale * x + f.offset));
   }
   const bl_node *node = s->quant_node;
@@ -439,8 +305,8 @@ static void accumulator_range(const bl_stage *s, const bl_int_layer *layer, cons
                               const bl_int_tensor *addend, uint32_t n, int64_t *lo, int64_t *hi) {
   int64_t least = bl_format_min(in->format), most = bl_format_max(in->format);
   *lo = *hi = 0;
-  for (size_t k = 0; k < fan_in(s); k++) {
-    int64_t w = layer->weights[n * fan_in(s) + k];
+  for (size_t k = 0; k < bl_stage_fan(s); k++) {
+    int64_t w = layer->weights[n * bl_stage_fan(s) + k];
     *lo += w > 0 ? w * least : w * most;
     *hi += w > 0 ? w * most : w * least;
   }
@@ -459,12 +325,12 @@ static void accumulator_range(const bl_stage *s, const bl_int_layer *layer, cons
 // channels, and it may be within the quantiser's range, where no line over accumulators would stop.
 static void exact_clamp(const bl_stage *s, bl_int_layer *layer) {
   const double scale = s->quantiser.scale, zero = s->quantiser.zero_point;
-  const bl_affine first = fold_after(s, 0);
+  const bl_affine first = bl_fold_after(s, 0);
   layer->lo = (int32_t)s->q_lo;
   layer->hi = (int32_t)s->q_hi;
   if (s->quant_node->op != BL_FLOAT_QUANT) return;
   for (uint32_t n = 1; n < s->out_c; n++) {
-    const bl_affine f = fold_after(s, n);
+    const bl_affine f = bl_fold_after(s, n);
     if (f.lo != first.lo || f.hi != first.hi) return;
   }
   const double lo = fmax(s->q_lo, fmin(s->q_hi, first.lo / scale + zero));
@@ -507,7 +373,7 @@ static bl_status exact_requant(bl_quantising *q, const bl_stage *s, const bl_int
 static bl_status allocate_layer(bl_quantising *q, const bl_stage *s, bl_arena *arena,
                                 bl_int_layer *layer) {
   layer->name = bl_arena_strndup(arena, s->name, strlen(s->name));
-  layer->weights = bl_arena_alloc(arena, s->out_c * fan_in(s), sizeof *layer->weights);
+  layer->weights = bl_arena_alloc(arena, s->out_c * bl_stage_fan(s), sizeof *layer->weights);
   layer->mult = bl_arena_alloc(arena, s->out_c, sizeof *layer->mult);
   layer->bias = bl_arena_alloc(arena, s->out_c, sizeof *layer->bias);
   layer->shift = bl_arena_alloc(arena, s->out_c, sizeof *layer->shift);
@@ -533,10 +399,10 @@ static bl_status check_padding(const bl_quantising *q, const bl_stage *s, const 
 static bl_status make_table(const bl_quantising *q, const bl_stage *s, bl_int_graph *g,
                             bl_int_layer *layer, bl_stage *before, bl_int_tensor *index) {
   const bl_int_tensor *out = &g->tensors[layer->output];
-  const bl_quantiser i =
-      s->index_quantised
-          ? s->index_quantiser
-          : bl_function_index(s->function, &q->indices[s - q->lowered.stages], own_range(q));
+  const bl_quantiser i = s->index_quantised
+                             ? s->index_quantiser
+                             : bl_function_index(s->function, &q->indices[layer->output - 1],
+                                                 bl_own_range(q->options));
   const int32_t top = bl_format_max(out->format);
   bl_function_output output = {
       {out->format, out->scale, out->zero_point}, bl_format_min(out->format), top, s->quant_node};
@@ -577,7 +443,7 @@ static bl_status allocate_scales(bl_quantising *q, const bl_stage *s, channel_sc
 
 // What follows a channel's sum until it is an integer.
 static bl_affine until_integer(const bl_stage *s, const bl_int_tensor *out, uint32_t n) {
-  bl_affine f = fold_after(s, n);
+  bl_affine f = bl_fold_after(s, n);
   if (s->function != NULL || out->format.kind == BL_FORMAT_ACC || out->format.kind == BL_FORMAT_B1)
     return f;
   f.lo = fmax(f.lo, out->scale * (bl_format_min(out->format) - out->zero_point));
@@ -595,16 +461,16 @@ static bl_status refine_layer(bl_quantising *q, const bl_stage *s, const bl_int_
          *projected_step = step + s->out_c;
   const double in = g->tensors[layer->input].scale;
   for (uint32_t n = 0; n < s->out_c; n++) {
-    before[n] = factor_of(fold_before(s, n));
+    before[n] = bl_fold_factor(bl_fold_before(s, n));
     after[n] = until_integer(s, &g->tensors[layer->output], n);
-    projected[n] = factor_of(fold_projection(s, n));
+    projected[n] = bl_fold_factor(bl_fold_projection(s, n));
     step[n] = scales->weights[n] * in * before[n];
     projected_step[n] = ldexp(step[n] * scales->step[n], -layer->raise);
   }
   const bl_refined refined = {.stage = s,
                               .graph = g,
                               .layer = layer,
-                              .codebook = codebook_of(s),
+                              .codebook = bl_stage_codebook(s),
                               .before = before,
                               .projected = s->projection == NULL ? NULL : projected,
                               .after = after,
@@ -616,7 +482,12 @@ static bl_status refine_layer(bl_quantising *q, const bl_stage *s, const bl_int_
 }
 
 static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
-  const bl_stage *s = &q->lowered.stages[index];
+  bl_stage stage = q->lowered.stages[index];
+  const bl_stage *s = &stage;
+  const bool own_scale = s->codebook == NULL || s->codebook->scale == 0;
+  if (q->options->power_scales && own_scale && bl_refines(s) &&
+      !bl_fold_into_weights(&stage, q->scratch))
+    return bl_quantise_no_memory(q);
   bl_int_layer *layer = &g->layers[g->layer_count++];
   *layer = s->window;
   layer->input = (uint32_t)(s->input + 1);
@@ -627,8 +498,8 @@ static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
   BL_TRY(allocate_layer(q, s, g->arena, layer));
   channel_scales scales;
   BL_TRY(allocate_scales(q, s, &scales));
-  drop_silent(s);
-  make_weights(q, s, layer, scales.weights);
+  bl_fold_silence(s);
+  bl_stage_weights(q->options, s, layer, scales.weights);
   const bl_int_tensor *addend = NULL;
   if (s->addend != BL_STAGE_NONE) {
     addend = &g->tensors[s->addend + 1];
@@ -659,7 +530,7 @@ static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
       BL_TRY(real_requant(q, s, &looked_up, layer, n, d));
   }
   shift_index(&looked_up, out, s->out_c, layer);
-  BL_TRY(keep_codebook(q, s, g->arena, layer));
+  BL_TRY(bl_stage_codes(s, g->arena, layer, q->err));
   return q->replay == NULL ? BL_OK : bl_replay_layer(q->replay, g, layer, q->err);
 }
 

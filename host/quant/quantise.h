@@ -45,6 +45,15 @@ typedef struct {
   const bl_codebook *codebook;
   uint32_t part_channels; // the parts of a concatenation begin at multiples of it, as the device
                           // has columns; 0: 8
+  // 2-bit weights, which are -1, 0 or 1 times a scale: those below so many times the mean magnitude
+  // of their channel become 0, and the scale is the mean of the others (Li and Liu 2016, Ternary
+  // Weight Networks, arXiv 1605.04711: 0.7); 0: the scale and zeros of the least squared error.
+  double ternary_threshold;
+  // Every scale of weights, activations and input is a power of two, what normalisations multiply
+  // with goes into the weights, and requantisation is a shift (Ristretto's dynamic fixed point:
+  // Gysel et al. 2016, arXiv 1604.03168). Not those of tables; averages over areas that are no
+  // power of two keep their factor. Projections stay layers of their own.
+  bool power_scales;
   // Cycles that the device takes for an image, infinite for a graph that it cannot run; a
   // projection shortcut is then taken into its sum where that is faster. NULL: it is a layer of its
   // own.
