@@ -41,10 +41,11 @@ typedef struct {
 } work;
 
 static bl_status import_single(const char *path, bl_float_graph **graph, bl_error *err) {
-  bl_onnx_options one = {.batch = 1, .rebatch = true};
+  bl_onnx_options one = {.batch = 1, .rebatch = true, .merge = true};
   bl_error ignored = {0};
   if (bl_onnx_import(path, &one, graph, &ignored) == BL_OK) return BL_OK;
-  return bl_onnx_import(path, NULL, graph, err);
+  one.rebatch = false;
+  return bl_onnx_import(path, &one, graph, err);
 }
 
 static bl_status open_calibration(work *w, bl_error *err) {

@@ -13,7 +13,7 @@ enum { JOB_CAP = 256 << 20 };
 
 static bl_status import_graph(bl_search_job *job, bl_float_io *io, bl_error *err) {
   const bl_cli_args *args = job->args;
-  const bl_onnx_options one = {.batch = 1, .rebatch = true};
+  const bl_onnx_options one = {.batch = 1, .rebatch = true, .merge = true};
   uint32_t pairs;
   BL_TRY(bl_onnx_import(args->model, &one, &job->graph, err));
   BL_TRY(bl_float_describe(job->graph, io, err));

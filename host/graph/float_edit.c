@@ -40,6 +40,24 @@ uint32_t bl_float_readers(const bl_float_graph *graph, int32_t value) {
   return count;
 }
 
+bl_status bl_float_find_uses(bl_float_graph *graph, bl_float_uses *uses, bl_error *err) {
+  uses->producer = bl_arena_alloc(graph->arena, graph->value_count, sizeof *uses->producer);
+  uses->readers = bl_arena_alloc(graph->arena, graph->value_count, sizeof *uses->readers);
+  if (uses->producer == NULL || uses->readers == NULL) return no_memory(graph, err);
+  for (uint32_t v = 0; v < graph->value_count; v++)
+    uses->producer[v] = -1;
+  for (uint32_t n = 0; n < graph->node_count; n++) {
+    const bl_node *node = &graph->nodes[n];
+    for (uint32_t k = 0; k < node->output_count; k++)
+      if (node->outputs[k] >= 0) uses->producer[node->outputs[k]] = (int32_t)n;
+    for (uint32_t k = 0; k < node->input_count; k++)
+      if (node->inputs[k] >= 0) uses->readers[node->inputs[k]]++;
+  }
+  for (uint32_t k = 0; k < graph->output_count; k++)
+    uses->readers[graph->outputs[k]]++;
+  return BL_OK;
+}
+
 // ---- Values
 
 typedef int32_t (*lookup)(const bl_float_graph *graph, const char *name);

@@ -17,6 +17,14 @@ int32_t bl_float_producer(const bl_float_graph *graph, int32_t value);
 // How many inputs of nodes, and outputs of the graph, are the value.
 uint32_t bl_float_readers(const bl_float_graph *graph, int32_t value);
 
+// The same of all values at once, as the graph is now: what looks at every node asks this.
+typedef struct {
+  int32_t *producer; // [value_count]
+  uint32_t *readers; // [value_count]
+} bl_float_uses;
+// Errors: MEMORY.
+BL_MUST_USE bl_status bl_float_find_uses(bl_float_graph *graph, bl_float_uses *uses, bl_error *err);
+
 // A new value named base + suffix (and a number, where the name is taken), of type float and
 // without shape or data. Errors: MEMORY.
 BL_MUST_USE bl_status bl_float_add_value(bl_float_graph *graph, const char *base,

@@ -8,6 +8,7 @@
 #include "host/base/file.h"
 #include "host/float/eval.h"
 #include "host/graph/float_edit.h"
+#include "host/graph/rewrite.h"
 #include "host/onnx/names.h"
 #include "host/onnx/tensor_data.h"
 #include "host/onnx/wire_scan.h"
@@ -407,6 +408,14 @@ static bl_status build(importer *im, const Onnx__ModelProto *model) {
   return bl_float_sweep(im->graph, im->err);
 }
 
+static bl_status rewrite(importer *im) {
+  uint32_t count;
+  BL_TRY(bl_rewrite_shuffles(im->graph, &count, im->err));
+  if (!im->options->merge) return BL_OK;
+  BL_TRY(bl_rewrite_gathers(im->graph, &count, im->err));
+  return bl_rewrite_branches(im->graph, &count, im->err);
+}
+
 static bl_status new_graph(const char *name, size_t size, bl_float_graph **graph, bl_error *err) {
   bl_arena *arena = bl_arena_new(GRAPH_BASE + GRAPH_FACTOR * size);
   *graph = arena == NULL ? NULL : bl_arena_alloc(arena, 1, sizeof **graph);
@@ -433,6 +442,7 @@ bl_status bl_onnx_import_bytes(const char *name, const uint8_t *bytes, size_t si
   importer im = {.name = name, .options = options != NULL ? options : &defaults, .err = err};
   bl_status status = new_graph(name, size, &im.graph, err);
   if (status == BL_OK) status = build(&im, model);
+  if (status == BL_OK) status = rewrite(&im);
   onnx__model_proto__free_unpacked(model, &allocator);
   if (status != BL_OK) {
     bl_float_graph_free(im.graph);

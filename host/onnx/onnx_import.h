@@ -22,6 +22,10 @@ typedef struct {
   bool rebatch;  // use `batch` for a fixed first dimension too, where the graph allows it
   const bl_onnx_binding *bindings;
   size_t binding_count;
+  // Merge what computes the same with fewer layers, other rounding: parallel branches (RepVGG),
+  // orders of channels in front of a convolution (host/graph/rewrite.h). For networks that are to
+  // be quantised, not trained.
+  bool merge;
 } bl_onnx_options;
 
 // `options` may be NULL. The graph is freed with bl_float_graph_free. Errors: IO, FORMAT,

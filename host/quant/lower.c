@@ -91,6 +91,7 @@ static lower_rule rule_of(bl_float_op op) {
       [BL_FLOAT_UPSAMPLE] = bl_lower_resize,
       [BL_FLOAT_PAD] = bl_lower_pad,
       [BL_FLOAT_SLICE] = bl_lower_slice,
+      [BL_FLOAT_GATHER] = bl_lower_gather,
       [BL_FLOAT_SOFTMAX] = lower_suffix,
       [BL_FLOAT_SIGMOID] = lower_suffix,
       [BL_FLOAT_IDENTITY] = lower_same,

@@ -138,6 +138,7 @@ bl_status bl_lower_thresholds(bl_lowering *l);
 bl_status bl_lower_transpose(bl_lowering *l);
 bl_status bl_lower_reshape(bl_lowering *l);
 bl_status bl_lower_slice(bl_lowering *l);
+bl_status bl_lower_gather(bl_lowering *l);
 bl_status bl_lower_concat(bl_lowering *l);
 bl_status bl_lower_resize(bl_lowering *l);
 bl_status bl_lower_pad(bl_lowering *l);

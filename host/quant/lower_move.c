@@ -49,6 +49,87 @@ bl_status bl_lower_reshape(bl_lowering *l) {
   return bl_lower_refuse(l, "only flattening a whole map is mapped");
 }
 
+bl_status bl_lower_select(bl_lowering *l, bl_stage *copy, uint32_t channels, const uint32_t *from) {
+  copy->out_c = channels;
+  copy->window.groups = 1;
+  copy->unit_weights = false;
+  copy->weight_format = (bl_format){BL_FORMAT_S, 2};
+  copy->weights =
+      bl_arena_alloc(l->out->arena, (size_t)channels * copy->in_c, sizeof *copy->weights);
+  copy->weight_scale = bl_arena_alloc(l->out->arena, channels, sizeof *copy->weight_scale);
+  if (copy->weights == NULL || copy->weight_scale == NULL) return bl_lower_no_memory(l);
+  for (uint32_t n = 0; n < channels; n++) {
+    copy->weight_scale[n] = 1;
+    if (from[n] < copy->in_c) copy->weights[(size_t)n * copy->in_c + from[n]] = 1;
+  }
+  return BL_OK;
+}
+
+static int64_t axis_of(const bl_node *node, uint32_t rank) {
+  const int64_t axis = bl_node_int(node, "axis", 0);
+  return axis < 0 ? axis + rank : axis;
+}
+
+// Some of the channels, in an order of their own: a copy of one tap that chooses them.
+static bl_status choose_channels(bl_lowering *l, const bl_view *in, uint32_t channels,
+                                 const uint32_t *from) {
+  bl_stage *s;
+  BL_TRY(bl_lower_copy(l, in, &s));
+  BL_TRY(bl_lower_select(l, s, channels, from));
+  bl_lower_show(l, s, in->order);
+  return BL_OK;
+}
+
+bl_status bl_lower_gather(bl_lowering *l) {
+  const bl_view in = *bl_lower_view(l, 0);
+  const bl_value *order = bl_lower_value(l, 1), *v = bl_lower_value(l, 0);
+  const int64_t axis = axis_of(l->node, v->rank);
+  const bool channels = v->rank == 4 ? axis == (in.order == BL_ORDER_NCHW ? 1 : 3)
+                                     : axis == 1 && v->rank == 2 && in.h * in.w == 1;
+  if (!channels || in.up || order == NULL || order->i == NULL || order->rank != 1 ||
+      order->count < 1 || order->count > BL_INT_MAX_DIM)
+    return bl_lower_refuse(l, "only a constant choice of channels is mapped");
+  uint32_t *from = bl_arena_alloc(l->out->arena, order->count, sizeof *from);
+  if (from == NULL) return bl_lower_no_memory(l);
+  for (size_t k = 0; k < order->count; k++) {
+    const int64_t c = order->i[k] < 0 ? order->i[k] + in.c : order->i[k];
+    if (c < 0 || c >= (int64_t)in.c)
+      return bl_lower_refuse(l, "it chooses channels that are not there");
+    from[k] = (uint32_t)c;
+  }
+  return choose_channels(l, &in, (uint32_t)order->count, from);
+}
+
+// A Slice of the channels alone, with constant operands, in any step.
+static bool slices_channels(const bl_lowering *l, const bl_view *in) {
+  const bl_value *x = bl_lower_value(l, 0),
+                 *v = bl_float_session_value(l->session, l->node->outputs[0]);
+  const bl_value *starts = bl_lower_value(l, 1), *axes = bl_lower_value(l, 3);
+  return v->rank == 4 && in->order == BL_ORDER_NCHW && !in->up && starts != NULL &&
+         starts->i != NULL && starts->count == 1 && axes != NULL && axes->i != NULL &&
+         (axes->i[0] == 1 || axes->i[0] == -3) && v->dims[2] == x->dims[2] &&
+         v->dims[3] == x->dims[3] && v->dims[1] >= 1 && v->dims[1] <= BL_INT_MAX_DIM;
+}
+
+static bl_status lower_channel_slice(bl_lowering *l, const bl_view *in) {
+  const bl_value *steps = bl_lower_value(l, 4);
+  const uint32_t channels =
+      (uint32_t)bl_float_session_value(l->session, l->node->outputs[0])->dims[1];
+  const int64_t step = steps != NULL && steps->i != NULL ? bl_slice_step(steps->i[0]) : 1;
+  int64_t start = bl_lower_value(l, 1)->i[0];
+  if (start < 0) start += in->c;
+  if (start >= (int64_t)in->c) start = (int64_t)in->c - 1; // only a step back begins there
+  uint32_t *from = bl_arena_alloc(l->out->arena, channels, sizeof *from);
+  if (from == NULL) return bl_lower_no_memory(l);
+  for (uint32_t k = 0; k < channels; k++) {
+    const int64_t c = start + (int64_t)k * step;
+    if (c < 0 || c >= (int64_t)in->c)
+      return bl_lower_refuse(l, "it chooses channels that are not there");
+    from[k] = (uint32_t)c;
+  }
+  return choose_channels(l, in, channels, from);
+}
+
 // Every k-th pixel of the map: a copy with a stride.
 bl_status bl_lower_slice(bl_lowering *l) {
   const bl_view in = *bl_lower_view(l, 0);
@@ -65,9 +146,11 @@ bl_status bl_lower_slice(bl_lowering *l) {
             (axis >= 2 || step == 1);
     if (plain) stride[axis] = (uint32_t)step;
   }
+  if (!plain && slices_channels(l, &in)) return lower_channel_slice(l, &in);
   uint32_t h = (in.h + stride[2] - 1) / stride[2], w = (in.w + stride[3] - 1) / stride[3];
   if (!plain || v->dims[2] != (int64_t)h || v->dims[3] != (int64_t)w)
-    return bl_lower_refuse(l, "only every k-th pixel of a whole map is mapped");
+    return bl_lower_refuse(l,
+                           "only every k-th pixel of a whole map, or channels of it, are mapped");
   bl_stage *s;
   BL_TRY(bl_lower_copy(l, &in, &s));
   s->window.stride_h = stride[2];
@@ -75,22 +158,6 @@ bl_status bl_lower_slice(bl_lowering *l) {
   s->conv_h = s->out_h = h;
   s->conv_w = s->out_w = w;
   bl_lower_show(l, s, BL_ORDER_NCHW);
-  return BL_OK;
-}
-
-bl_status bl_lower_select(bl_lowering *l, bl_stage *copy, uint32_t channels, const uint32_t *from) {
-  copy->out_c = channels;
-  copy->window.groups = 1;
-  copy->unit_weights = false;
-  copy->weight_format = (bl_format){BL_FORMAT_S, 2};
-  copy->weights =
-      bl_arena_alloc(l->out->arena, (size_t)channels * copy->in_c, sizeof *copy->weights);
-  copy->weight_scale = bl_arena_alloc(l->out->arena, channels, sizeof *copy->weight_scale);
-  if (copy->weights == NULL || copy->weight_scale == NULL) return bl_lower_no_memory(l);
-  for (uint32_t n = 0; n < channels; n++) {
-    copy->weight_scale[n] = 1;
-    if (from[n] < copy->in_c) copy->weights[(size_t)n * copy->in_c + from[n]] = 1;
-  }
   return BL_OK;
 }
 
