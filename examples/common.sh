@@ -111,3 +111,20 @@ on_rtl() { # output, options of run
   printf '; RTL: %s images, %s values differ\n' "$(value "$output.rtl.json" total)" \
     "$(value "$output.rtl.json" mismatches)"
 }
+
+# Compresses by examples/recipes/RECIPE.yaml unless that is done, and prints the line.
+by_recipe() { # words, model, recipe, output, options of compress, --, options of run
+  words=$1 model=$2 recipe=$3 output=$4
+  shift 4
+  compress_options=
+  while [ "$1" != -- ]; do compress_options="$compress_options $1" && shift; done
+  shift
+  # shellcheck disable=SC2086 # the options are words
+  if ! [ -e "$output.bloom" ]; then
+    "$bitloom" compress "$model" --recipe "$root/examples/recipes/$recipe.yaml" \
+      --work "$output.work" --threads "$OMP_NUM_THREADS" --output "$output.bloom" \
+      $compress_options --json > "$output.compress.json"
+    rm -rf "$output.work"
+  fi
+  report "$words" "$output" "$@"
+}
