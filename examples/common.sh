@@ -112,7 +112,7 @@ on_rtl() { # output, options of run
     "$(value "$output.rtl.json" mismatches)"
 }
 
-# Compresses by examples/recipes/RECIPE.yaml unless that is done, and prints the line.
+# Compresses by examples/recipes/RECIPE.yaml, or the built-in recipe of that name, unless that is done, and prints the line.
 by_recipe() { # words, model, recipe, output, options of compress, --, options of run
   words=$1 model=$2 recipe=$3 output=$4
   shift 4
@@ -121,7 +121,9 @@ by_recipe() { # words, model, recipe, output, options of compress, --, options o
   shift
   # shellcheck disable=SC2086 # the options are words
   if ! [ -e "$output.bloom" ]; then
-    "$bitloom" compress "$model" --recipe "$root/examples/recipes/$recipe.yaml" \
+    file=$root/examples/recipes/$recipe.yaml
+    [ -e "$file" ] || file=$recipe
+    "$bitloom" compress "$model" --recipe "$file" \
       --work "$output.work" --threads "$OMP_NUM_THREADS" --output "$output.bloom" \
       $compress_options --json > "$output.compress.json"
     rm -rf "$output.work"

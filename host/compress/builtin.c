@@ -16,6 +16,30 @@ const bl_builtin_recipe BL_RECIPES[] = {
     PASSES("w4a8", "4-bit weights, 8-bit activations, nothing trained",
            "  - quantise: {weight-bits: 4, activation-bits: 8, rounding: gptq,\n"
            "               bias-correction: empirical}\n"),
+    PASSES("w4a4", "4-bit weights and activations, trained with their rounding",
+           "  - quantise: {weight-bits: 4, activation-bits: 4, rounding: gptq,\n"
+           "               bias-correction: empirical}\n"
+           "  - train: {epochs: 20, lr: 1e-4}\n"),
+    PASSES("w2a2", "2-bit weights and activations, trained, activations first",
+           "  - quantise: {weight-bits: 2, activation-bits: 2}\n"
+           "  - train: {epochs: 40, lr: 2e-4, weights-from: 0.1}\n"),
+    PASSES("w1a1", "1-bit weights and activations, first and last layer 8-bit weights, trained",
+           "  - quantise:\n"
+           "      weight-bits: 1\n"
+           "      activation-bits: 1\n"
+           "      layers:\n"
+           "        first: {weight-bits: 8}\n"
+           "        last: {weight-bits: 8}\n"
+           "  - train: {epochs: 40, lr: 1e-3, sign: polynomial, weights-from: 0.15}\n"),
+    PASSES("nf4", "weights of NF4's 16 values, 8-bit activations, nothing trained",
+           "  - quantise: {weight-bits: 4, codebook: nf4, rounding: gptq,\n"
+           "               bias-correction: empirical}\n"),
+    PASSES("po2", "weights 0 and powers of two in 4-bit codes, 8-bit activations, nothing trained",
+           "  - quantise: {weight-bits: 4, codebook: po2, rounding: gptq,\n"
+           "               bias-correction: empirical}\n"),
+    PASSES("ternary", "weights -1, 0 and 1 with a scale for each channel, trained",
+           "  - quantise: {weight-bits: 2}\n"
+           "  - train: {epochs: 10, lr: 2e-4, ternary: true}\n"),
     PASSES("deep-compression", "a tenth of the weights, with 15 shared values; for --coded",
            "  - prune: {sparsity: 0.9, gradual: true, regrow: true, keep-first: false}\n"
            "  - train: {epochs: 20, lr: 1e-3}\n"
