@@ -70,6 +70,39 @@ static void digits_everywhere(void **state) {
   }
 }
 
+// The coded form is smaller, says where its bytes go, and runs to the same answers.
+static void digits_coded(void **state) {
+  (void)state;
+  char coded[256];
+  static const char plain[] = "--bits w4a8 --calib " DIGITS "train-images.idx3-ubyte.gz";
+  const double correct = compressed("examples/digits/digits.onnx", plain, HELD_OUT);
+  bl_command_expect("verify @net.bloom --device functional --limit 4 " HELD_OUT_IMAGES, 0);
+  (void)snprintf(coded, sizeof coded, "compress examples/digits/digits.onnx %s --output @net.bloom",
+                 plain);
+  bl_command_expect(coded, 0);
+  (void)snprintf(line, sizeof line, "%s --json", coded);
+  bl_command_expect(line, 0);
+  cJSON *object = bl_command_json();
+  const double file = bl_command_number(object, "file_bytes");
+  assert_null(cJSON_GetObjectItem(object, "storage"));
+  cJSON_Delete(object);
+  (void)snprintf(line, sizeof line, "%s --coded --json", coded);
+  bl_command_expect(line, 0);
+  object = bl_command_json();
+  const cJSON *storage = cJSON_GetObjectItem(object, "storage");
+  const cJSON *sum = cJSON_GetObjectItem(storage, "sum");
+  const double small = bl_command_number(object, "file_bytes");
+  assert_true(small == bl_command_number(storage, "file") && 2 * small < file);
+  assert_true(small == bl_command_number(sum, "coded") + bl_command_number(storage, "constants") +
+                           bl_command_number(storage, "fields") +
+                           bl_command_number(storage, "headers"));
+  cJSON_Delete(object);
+  assert_true(correct_of("run @net.bloom --json " HELD_OUT) == correct);
+  bl_command_expect("verify @net.bloom --device functional --limit 4 " HELD_OUT_IMAGES, 0);
+  bl_command_expect("report @net.bloom --device functional --limit 4 --output @r.html " HELD_OUT,
+                    0);
+}
+
 // The three executions agree, and a fault in any one is named with its layer.
 static void digits_verified(void **state) {
   (void)state;
@@ -246,11 +279,11 @@ static void integer_models(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(digits_verified),   cmocka_unit_test(digits_on_rtl),
-      cmocka_unit_test(lenet_on_rtl),      cmocka_unit_test(digits),
-      cmocka_unit_test(digits_everywhere), cmocka_unit_test(quantised_mnist),
-      cmocka_unit_test(trained_binary),    cmocka_unit_test(keyword_spotting),
-      cmocka_unit_test(integer_models),
+      cmocka_unit_test(digits_coded),     cmocka_unit_test(digits_verified),
+      cmocka_unit_test(digits_on_rtl),    cmocka_unit_test(lenet_on_rtl),
+      cmocka_unit_test(digits),           cmocka_unit_test(digits_everywhere),
+      cmocka_unit_test(quantised_mnist),  cmocka_unit_test(trained_binary),
+      cmocka_unit_test(keyword_spotting), cmocka_unit_test(integer_models),
   };
   return cmocka_run_group_tests(tests, find_data, bl_command_close);
 }
