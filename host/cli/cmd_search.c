@@ -100,7 +100,7 @@ static bl_status report_choice(const bl_search_job *job, const bl_search_outcome
                          : BL_OK;
   if (status == BL_OK) (void)cJSON_AddRawToObject(job->output->object, "chosen", line);
   if (status == BL_OK && job->args->output != NULL)
-    status = bl_file_write(job->args->output, text, strlen(text), err);
+    status = bl_search_write(job->args->output, text, err);
   free(line);
   free(text);
   return status;
@@ -159,7 +159,7 @@ static bl_status report_sensitivity(const bl_search_job *job, const bl_sensitivi
       text == NULL ? bl_fail(err, BL_ERR_MEMORY, "search: no memory for the sensitivities") : BL_OK;
   if (status == BL_OK) (void)cJSON_AddRawToObject(job->output->object, "sensitivity", text);
   if (status == BL_OK && job->args->sensitivity != NULL)
-    status = bl_file_write(job->args->sensitivity, text, strlen(text), err);
+    status = bl_search_write(job->args->sensitivity, text, err);
   free(text);
   return status;
 }
@@ -168,7 +168,7 @@ static bl_status search_all(bl_search_job *job, bl_error *err) {
   bl_search_outcome outcome;
   const bl_search_options options = options_of(job);
   const double float_accuracy = bl_candidates_float_accuracy(job->candidates);
-  if (options.limits.least_accuracy > 0 && float_accuracy < 0)
+  if ((job->args->max_drop >= 0 || job->args->accuracy > 0) && float_accuracy < 0)
     return bl_fail(err, BL_ERR_USAGE, "--max-drop and --accuracy need labels");
   if (float_accuracy >= 0) {
     bl_cli_say(job->output, "float: accuracy %.2f %% of %zu held-out samples\n",

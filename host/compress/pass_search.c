@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bits and pruned blocks by layer, for the accuracy that the network has without training.
 #include <math.h>
+#include <stdlib.h>
 
+#include "host/base/file.h"
 #include "host/compress/passes.h"
 #include "host/compress/searching.h"
 
@@ -29,13 +31,29 @@ static const bl_recipe_param params[] = {
      .initial = "4",
      .highest = 1e6,
      .help = "of the evolution; 0: none"},
+    {.name = "plan",
+     .kind = BL_PARAM_TEXT,
+     .help = "a file that bitloom search has written: taken as it is, nothing is searched"},
 };
+
+static bl_status take_file(const bl_searching *s, const char *path, bl_error *err) {
+  uint8_t *bytes;
+  size_t size;
+  bl_search_plan plan;
+  BL_TRY(bl_file_read(path, BL_SPACE_MOST_BYTES, &bytes, &size, err));
+  char *text = bl_arena_strndup(s->arena, (const char *)bytes, size);
+  free(bytes);
+  if (text == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a plan");
+  BL_TRY(bl_search_plan_parse(path, text, s->arena, &plan, err));
+  return bl_searching_take_plan(s, &plan, s->network, err);
+}
 
 static bl_status search(bl_searching *s, const bl_call *call, bl_error *err) {
   bl_search_outcome outcome;
   bl_search_options *o = &s->options;
   const double drop = bl_call_number(call, "max-drop"), least = bl_call_number(call, "accuracy");
   const double whole = bl_candidates_float_accuracy(s->candidates);
+  if (bl_call_text(call, "plan") != NULL) return take_file(s, bl_call_text(call, "plan"), err);
   if ((drop >= 0 || least > 0) && whole < 0)
     return bl_fail(err, BL_ERR_USAGE, "max-drop and accuracy need labels");
   if (drop >= 0) o->limits.least_accuracy = whole - drop / 100;

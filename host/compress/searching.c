@@ -2,6 +2,7 @@
 #include "host/compress/searching.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -182,10 +183,31 @@ static bl_status promise(bl_network *network, bl_error *err) {
 bl_status bl_searching_take(const bl_searching *s, const uint8_t *choice, bl_network *network,
                             bl_error *err) {
   bl_search_plan plan;
-  bl_layer_plan *entries;
   BL_TRY(bl_space_plan(&s->space, choice, network->arena, &plan, err));
+  return bl_searching_take_plan(s, &plan, network, err);
+}
+
+static void say_plan(const bl_network *network, const bl_search_plan *plan) {
+  for (uint32_t k = 0; k < plan->count; k++) {
+    char text[100] = "";
+    size_t length = 0;
+    for (int kind = 0; kind < BL_KNOB_KINDS; kind++)
+      if (plan->layers[k].value[kind] >= 0)
+        length += (size_t)snprintf(text + length, sizeof text - length, ", %s %g",
+                                   bl_knob_name((bl_knob_kind)kind), plan->layers[k].value[kind]);
+    bl_network_say(network, "%s%s", plan->layers[k].layer, text);
+  }
+}
+
+bl_status bl_searching_take_plan(const bl_searching *s, const bl_search_plan *given,
+                                 bl_network *network, bl_error *err) {
+  bl_search_plan plan = {bl_arena_alloc(network->arena, given->count, sizeof *plan.layers),
+                         given->count};
+  bl_layer_plan *entries;
+  if (plan.layers == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a plan");
   for (uint32_t k = 0; k < plan.count; k++) { // names of the graph, which passes may replace
-    const char *layer = plan.layers[k].layer;
+    const char *layer = given->layers[k].layer;
+    plan.layers[k] = given->layers[k];
     plan.layers[k].layer = bl_arena_strndup(network->arena, layer, strlen(layer));
     if (plan.layers[k].layer == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a plan");
   }
@@ -195,10 +217,6 @@ bl_status bl_searching_take(const bl_searching *s, const uint8_t *choice, bl_net
   network->quantise.device = &network->device;
   BL_TRY(bl_candidate_bits(&plan, network->arena, &entries, &network->quantise.plan_count, err));
   network->quantise.plan = entries;
-  for (uint32_t k = 0; k < plan.count; k++)
-    bl_network_say(network, "%s: weights %g bits, %g %% of blocks pruned, output %g bits",
-                   plan.layers[k].layer, fmax(plan.layers[k].value[BL_KNOB_WEIGHT_BITS], 0),
-                   100 * fmax(plan.layers[k].value[BL_KNOB_BLOCKS], 0),
-                   fmax(plan.layers[k].value[BL_KNOB_ACTIVATION_BITS], 0));
+  say_plan(network, &plan);
   return promise(network, err);
 }

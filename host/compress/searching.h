@@ -75,8 +75,11 @@ typedef struct {
 BL_MUST_USE bl_status bl_searching_open(bl_network *network, const bl_call *call,
                                         bl_searching *searching, bl_error *err);
 void bl_searching_close(bl_searching *searching);
-// Gives a network (the searched one, or a copy) what a choice says: pruned blocks, with the promise
-// to keep them, and bits. Errors: those of pruning, MEMORY.
+// Gives a network (the searched one, or a copy) what a plan, or a choice, says: pruned blocks, with
+// the promise to keep them, and bits. Errors: those of pruning, MEMORY.
+BL_MUST_USE bl_status bl_searching_take_plan(const bl_searching *searching,
+                                             const bl_search_plan *plan, bl_network *network,
+                                             bl_error *err);
 BL_MUST_USE bl_status bl_searching_take(const bl_searching *searching, const uint8_t *choice,
                                         bl_network *network, bl_error *err);
 

@@ -15,6 +15,14 @@ static bl_status no_memory(bl_error *err) {
   return bl_fail(err, BL_ERR_MEMORY, "search: no memory for the tables");
 }
 
+bl_status bl_search_write(const char *path, const char *text, bl_error *err) {
+  char *whole = NULL;
+  if (asprintf(&whole, "%s\n", text) < 0) return no_memory(err);
+  const bl_status status = bl_file_write(path, whole, strlen(whole), err);
+  free(whole);
+  return status;
+}
+
 static double height(const bl_search_result *r) {
   return r->accuracy >= 0 ? r->accuracy : -r->loss;
 }
@@ -105,7 +113,7 @@ static bl_status write_json(const bl_front *f, const bool *on, const char *path,
   }
   char *text = cJSON_Print(root);
   cJSON_Delete(root);
-  bl_status status = text == NULL ? no_memory(err) : bl_file_write(path, text, strlen(text), err);
+  bl_status status = text == NULL ? no_memory(err) : bl_search_write(path, text, err);
   free(text);
   return status;
 }

@@ -21,6 +21,8 @@ void bl_front_mark(const bl_front *front, bool *on);
 // BASE.svg (by gnuplot). Errors: IO, MEMORY; UNSUPPORTED where gnuplot is not there (the tables
 // are written).
 BL_MUST_USE bl_status bl_front_write(const bl_front *front, const char *base, bl_error *err);
+// Writes a text and a line feed behind it. Errors: IO, MEMORY.
+BL_MUST_USE bl_status bl_search_write(const char *path, const char *text, bl_error *err);
 // The sensitivities as JSON, freed with free(); NULL: no memory.
 char *bl_sensitivity_text(const bl_space *space, const bl_sensitivity *sensitivity);
 

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { MOST_ARGUMENTS = 32, MOST_PATH = 512 };
+enum { MOST_ARGUMENTS = 64, MOST_PATH = 512 };
 
 char bl_command_folder[] = "/tmp/bitloom-command-XXXXXX";
 char bl_command_out[BL_COMMAND_TEXT], bl_command_errors[BL_COMMAND_TEXT];
@@ -35,8 +35,8 @@ static void in_folder(const char *name, char *path) {
 }
 
 static bool is_known(const char *name) {
-  static const char *const endings[] = {".json", ".onnx", ".bloom", ".html",
-                                        ".npy",  ".fst",  ".yaml",  ".ckpt"};
+  static const char *const endings[] = {".json", ".onnx", ".bloom", ".html", ".npy",
+                                        ".fst",  ".yaml", ".ckpt",  ".csv",  ".svg"};
   for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
     size_t length = strlen(endings[i]), all = strlen(name);
     if (all > length && strcmp(name + all - length, endings[i]) == 0) return true;
