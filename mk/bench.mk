@@ -11,7 +11,16 @@ $(BUILD)/bench/measure: $(BUILD)/obj/tests/bench/measure.o
 	@mkdir -p $(@D)
 	$(CC) -o $@ $<
 
+$(BUILD)/bench/float: $(BUILD)/obj/tests/bench/float.o $(LIB_HOST)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(LDLIBS_HOST)
+
+## bench-float: print the time of float inference beside that of ONNX Runtime (python3 of PYTHON)
+.PHONY: bench-float
+bench-float: $(BUILD)/bench/float
+	@$<
+
 ## bench: print speed, array use and memory against their targets (models of the data folder where it is there)
 .PHONY: bench
-bench: $(BUILD)/bitloom $(ARRAY_ISSUE) $(BUILD)/bench/measure $(BUILD)/bench/networks $(BUILD)/bench/train
+bench: $(BUILD)/bitloom $(ARRAY_ISSUE) $(BUILD)/bench/measure $(BUILD)/bench/networks $(BUILD)/bench/train $(BUILD)/bench/float
 	@tests/bench/run $(BUILD)

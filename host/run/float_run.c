@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "host/float/session.h"
+#include "host/float/inference.h"
 #include "host/run/input.h"
 
 static bool passes_axes(bl_float_op op) {
@@ -102,11 +102,10 @@ bl_status bl_float_read(const bl_dataset *dataset, const bl_preprocess *preproce
 }
 
 typedef struct {
-  const bl_float_graph *graph;
   const bl_float_io *io;
   const bl_dataset *dataset;
   const bl_preprocess *preprocess;
-  bl_float_session *session;
+  bl_float_inference *inference;
   double *scratch;
 } state;
 
@@ -127,20 +126,20 @@ static size_t argmax(const float *values, size_t count) {
 static bl_status run_batch(const state *s, size_t first, size_t images, float *outputs,
                            bl_float_result *result, bl_error *err) {
   const bl_float_io *io = s->io;
-  bl_value *in = bl_float_session_input(s->session, 0);
+  float *in = bl_float_inference_input(s->inference, 0);
   for (size_t i = 0; i < io->images; i++)
     BL_TRY(bl_float_read(s->dataset, s->preprocess, io, first + (i < images ? i : images - 1),
-                         s->scratch, in->f + i * io->in_elements, err));
+                         s->scratch, in + i * io->in_elements, err));
   double start = now();
-  BL_TRY(bl_float_session_run(s->session, err));
+  BL_TRY(bl_float_inference_run(s->inference, err));
   result->seconds += now() - start;
-  const bl_value *out = bl_float_session_value(s->session, s->graph->outputs[0]);
+  const float *out = bl_float_inference_output(s->inference, 0);
   if (outputs != NULL)
-    memcpy(outputs + first * io->out_elements, out->f, images * io->out_elements * sizeof *out->f);
+    memcpy(outputs + first * io->out_elements, out, images * io->out_elements * sizeof *out);
   result->samples += images;
   if (!s->dataset->has_labels) return BL_OK;
   for (size_t i = 0; i < images; i++) {
-    size_t answer = argmax(out->f + i * io->out_elements, io->out_elements);
+    size_t answer = argmax(out + i * io->out_elements, io->out_elements);
     result->labelled++;
     if ((int64_t)answer == bl_dataset_label(s->dataset, first + i)) result->correct++;
   }
@@ -162,12 +161,12 @@ bl_status bl_float_run(const bl_float_graph *graph, const bl_float_io *io,
                        const bl_dataset *dataset, const bl_preprocess *preprocess, float *outputs,
                        bl_progress progress, bl_float_result *result, bl_error *err) {
   *result = (bl_float_result){0};
-  state s = {graph, io, dataset, preprocess, NULL, NULL};
-  BL_TRY(bl_float_session_open(graph, &s.session, err));
+  state s = {io, dataset, preprocess, NULL, NULL};
+  BL_TRY(bl_float_inference_open(graph, &s.inference, err));
   s.scratch = calloc(io->in_elements, sizeof *s.scratch);
   bl_status status = s.scratch == NULL ? bl_fail(err, BL_ERR_MEMORY, "no memory for a sample")
                                        : run_all(&s, outputs, progress, result, err);
   free(s.scratch);
-  bl_float_session_close(s.session);
+  bl_float_inference_close(s.inference);
   return status;
 }
