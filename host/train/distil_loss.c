@@ -78,20 +78,29 @@ static double mapped_hint(const float *s, const float *t, size_t samples, size_t
   return ok ? sum * mean + RIDGE * size / (double)ct : (double)NAN;
 }
 
+// 1 / the mean square of the teacher; 1 for zeros.
+static double unit_of(const float *teacher, size_t count) {
+  double sum = 0;
+  for (size_t k = 0; k < count; k++)
+    sum += (double)teacher[k] * (double)teacher[k];
+  return sum > 0 ? (double)count / sum : 1;
+}
+
 double bl_distil_hint(const float *student, const float *teacher, size_t samples,
                       size_t student_channels, size_t teacher_channels, size_t pixels,
                       double weight, float *gradient) {
+  const double unit = unit_of(teacher, samples * teacher_channels * pixels);
   if (student_channels != teacher_channels)
-    return mapped_hint(student, teacher, samples, student_channels, teacher_channels, pixels,
-                       weight, gradient);
+    return unit * mapped_hint(student, teacher, samples, student_channels, teacher_channels, pixels,
+                              unit * weight, gradient);
   const size_t count = samples * student_channels * pixels;
   double sum = 0;
   for (size_t k = 0; k < count; k++) {
     const double d = (double)student[k] - (double)teacher[k];
     sum += d * d;
-    gradient[k] += (float)(2 * weight * d / (double)count);
+    gradient[k] += (float)(2 * unit * weight * d / (double)count);
   }
-  return sum / (double)count;
+  return unit * sum / (double)count;
 }
 
 // ---- Attention
