@@ -2,6 +2,7 @@
 // Low rank, a pass for each way to take a layer apart.
 #include <string.h>
 
+#include "host/compress/norms.h"
 #include "host/compress/passes.h"
 #include "host/graph/float_edit.h"
 #include "host/lowrank/lowrank.h"
@@ -49,6 +50,10 @@ static const bl_recipe_param params[] = {
      .initial = "true",
      .help =
          "least error of outputs on the calibration samples, where there are any, not of weights"},
+    {.name = "statistics",
+     .kind = BL_PARAM_FLAG,
+     .initial = "true",
+     .help = "take those of batch norms again on the calibration samples"},
 };
 
 // ---- The promise: the factors are still there, with at most the weights that they had
@@ -180,8 +185,13 @@ static bl_status run_kind(bl_network *network, const bl_call *call, bl_lowrank_k
     BL_TRY(bl_lowrank_measure(network->graph, &calibration, &moments, err));
     l.moments = &moments;
   }
-  const bl_status status = take_all(&l, err);
+  bl_status status = take_all(&l, err);
   bl_arena_free(moments.arena);
+  uint32_t norms = 0;
+  if (status == BL_OK && bl_call_flag(call, "statistics"))
+    status = bl_network_renormalise(network, &norms, err);
+  if (status == BL_OK && norms > 0)
+    bl_network_say(network, "statistics of %u batch norms taken again", (unsigned)norms);
   return status;
 }
 

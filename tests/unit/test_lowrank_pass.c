@@ -144,7 +144,8 @@ static void resnet20_halved(void **state) {
   bl_stage_figures figures[2];
   for (int k = 0; k < 2; k++) {
     bl_recipe *recipe =
-        parse(k == 0 ? "passes: [spatial-svd]\n" : "passes:\n  - spatial-svd: {data: false}\n");
+        parse(k == 0 ? "passes: [spatial-svd]\n"
+                     : "passes:\n  - spatial-svd: {data: false, statistics: false}\n");
     bl_float_graph *graph;
     bl_network network;
     bl_error err = {0};
@@ -163,7 +164,7 @@ static void resnet20_halved(void **state) {
     bl_recipe_free(recipe);
   }
   assert_true(figures[0].correct >= MEASURED * 7 / 10 && figures[0].cycles < 730000);
-  assert_true(figures[0].correct > figures[1].correct);
+  assert_true(figures[0].correct > figures[1].correct + MEASURED / 5);
   bl_train_data_free(&calibration);
   bl_train_data_free(&held_out);
 }
