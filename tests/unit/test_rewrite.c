@@ -152,6 +152,32 @@ static void branches_that_stay(void **state) {
   assert_true(merged_difference(&BROADCAST, 2, 3) == 0);
 }
 
+// A chain of thousands of additions is neither deep nor slow to look through.
+static void long_chains(void **state) {
+  (void)state;
+  enum { LONG = 4000 };
+  static const int64_t dims[4] = {1, 1, 2, 2};
+  message graph = {0};
+  for (int k = 0; k < LONG; k++) {
+    char inputs[32], output[16];
+    (void)snprintf(inputs, sizeof inputs, k == 0 ? "x x" : "v%d x", k - 1);
+    (void)snprintf(output, sizeof output, k == LONG - 1 ? "y" : "v%d", k);
+    message node = new_node("Add", output, inputs, output);
+    put_message(&graph, 1, &node);
+  }
+  put_value(&graph, 11, "x", 1, dims, 4);
+  put_value(&graph, 12, "y", 1, dims, 4);
+  message model = new_model(&graph, 13);
+  const bl_onnx_options options = {.merge = true};
+  bl_float_graph *g;
+  bl_error err = {0};
+  assert_int_equal(bl_onnx_import_bytes("chain", model.bytes, model.size, &options, &g, &err),
+                   BL_OK);
+  assert_int_equal(g->node_count, LONG);
+  bl_float_graph_free(g);
+  free(model.bytes);
+}
+
 // A merged weight by hand: 3 x 3 of a constant 2 with a norm of factor 3, 1 x 1 of 5, the tensor.
 static void merged_numbers(void **state) {
   (void)state;
@@ -329,9 +355,13 @@ static void device_chooses_channels(void **state) {
 int main(void) {
   seed = test_seed();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(branches_merge),          cmocka_unit_test(branches_that_stay),
-      cmocka_unit_test(merged_numbers),          cmocka_unit_test(shuffles_become_gathers),
-      cmocka_unit_test(shuffles_move_channels),  cmocka_unit_test(others_stay),
+      cmocka_unit_test(branches_merge),
+      cmocka_unit_test(branches_that_stay),
+      cmocka_unit_test(long_chains),
+      cmocka_unit_test(merged_numbers),
+      cmocka_unit_test(shuffles_become_gathers),
+      cmocka_unit_test(shuffles_move_channels),
+      cmocka_unit_test(others_stay),
       cmocka_unit_test(device_chooses_channels),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
