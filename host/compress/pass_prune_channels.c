@@ -36,6 +36,11 @@ static const bl_recipe_param params[] = {
      .lowest = 1,
      .highest = 1e6,
      .help = "of 64 samples that taylor is taken from"},
+    {.name = "reconstruct",
+     .kind = BL_PARAM_COUNT,
+     .initial = "0",
+     .highest = 1e6,
+     .help = "calibration samples on which what is left takes over; 0: none"},
 };
 
 static bl_status score(const bl_network *network, const bl_call *call, bl_channels *channels,
@@ -76,6 +81,18 @@ static bl_status choose(bl_network *network, const bl_call *call, bl_channels *c
   return bl_channels_choose(channels, network->graph, &o, err);
 }
 
+// What reads removed channels makes up for them before they go.
+static bl_status reconstruct(const bl_network *network, const bl_channels *channels,
+                             uint64_t samples, bl_error *err) {
+  bl_prune *prune;
+  if (samples == 0) return BL_OK;
+  BL_TRY(bl_prune_open(network->graph, &prune, err));
+  bl_channels_masks(channels, prune);
+  const bl_status status = bl_pruning_apply(network, prune, samples, err);
+  bl_prune_close(prune);
+  return status;
+}
+
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   bl_channels *channels;
   BL_TRY(bl_network_free_weights(network, err));
@@ -85,8 +102,9 @@ static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
     bl_network_say(network, "%u of %u channels removed, in %u groups",
                    (unsigned)bl_channels_removed(channels), (unsigned)channels->class_count,
                    (unsigned)channels->group_count);
-    status = bl_channels_remove(channels, network->graph, err);
+    status = reconstruct(network, channels, bl_call_count(call, "reconstruct"), err);
   }
+  if (status == BL_OK) status = bl_channels_remove(channels, network->graph, err);
   bl_channels_close(channels);
   return status;
 }

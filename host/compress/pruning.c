@@ -33,6 +33,14 @@ static bl_status open_units(const bl_network *network, const bl_float_graph *gra
   return status;
 }
 
+bl_status bl_pruning_apply(const bl_network *network, const bl_prune *prune, uint64_t samples,
+                           bl_error *err) {
+  const bl_train_data *data = network->data.calibration;
+  if (samples == 0) return bl_prune_apply(prune, network->graph, err);
+  if (data == NULL) return bl_fail(err, BL_ERR_USAGE, "reconstruct needs data: say --data");
+  return bl_prune_reconstruct(prune, network->graph, data, samples, err);
+}
+
 static void say_layers(const bl_network *network, const bl_prune *prune, bool blocks) {
   for (uint32_t k = 0; k < prune->count; k++) {
     const bl_prune_layer *l = &prune->layers[k];
@@ -47,7 +55,7 @@ bl_status bl_pruning_at_once(bl_network *network, const struct bl_pruning *p, bl
   BL_TRY(open_units(network, network->graph, p->blocks, &prune, err));
   bl_status status = bl_pruning_score(network, prune, p->score, p->batches, err);
   if (status == BL_OK) status = bl_prune_masks(prune, &p->options, 1, err);
-  if (status == BL_OK) status = bl_prune_apply(prune, network->graph, err);
+  if (status == BL_OK) status = bl_pruning_apply(network, prune, p->reconstruct, err);
   if (status == BL_OK) say_layers(network, prune, p->blocks);
   bl_prune_close(prune);
   return status == BL_OK ? bl_pruning_promise(network, err) : status;

@@ -5,6 +5,7 @@
 #define BITLOOM_HOST_COMPRESS_PRUNING_H
 
 #include "host/compress/pass.h"
+#include "host/prune/reconstruct.h"
 #include "host/prune/schedule.h"
 
 // What the pass `prune` has asked for.
@@ -13,6 +14,7 @@ struct bl_pruning {
   bl_prune_score score;
   bool blocks;              // those of the network's device
   uint64_t batches;         // that scores by gradient are taken from
+  uint64_t reconstruct;     // samples; 0: none
   double begin, end, start; // of gradual pruning: parts of the training, and of the amounts
   uint64_t every;           // steps
 };
@@ -21,6 +23,10 @@ struct bl_pruning {
 // where there are none, those of bl_prune_score_data.
 BL_MUST_USE bl_status bl_pruning_score(const bl_network *network, bl_prune *prune,
                                        bl_prune_score score, uint64_t batches, bl_error *err);
+// Applies masks to the graph, of that many calibration samples reconstructed (0: none). Errors: USAGE
+// where there are none, those of bl_prune_reconstruct.
+BL_MUST_USE bl_status bl_pruning_apply(const bl_network *network, const bl_prune *prune,
+                                       uint64_t samples, bl_error *err);
 // Prunes the graph.
 BL_MUST_USE bl_status bl_pruning_at_once(bl_network *network, const struct bl_pruning *pruning,
                                          bl_error *err);

@@ -6,11 +6,11 @@
 #include "host/cost/cost.h"
 #include "host/graph/float_edit.h"
 #include "host/onnx/onnx_import.h"
-#include "host/prune/channels.h"
+#include "host/prune/reconstruct.h"
 #include "host/quant/quantise.h"
 #include "tests/unit/onnx_support.h"
 
-enum { BATCH = 50, IMAGES = 500, SCORED = 8, CALIBRATION = 32 };
+enum { BATCH = 50, IMAGES = 500, SCORED = 8, CALIBRATION = 32, RECONSTRUCTED = 100 };
 
 typedef struct {
   bl_float_graph *graph; // of batch BATCH
@@ -105,9 +105,9 @@ static bl_prune *scored(const bench *b, bl_prune_score score) {
   return p;
 }
 
-// Accuracy, and cycles where they are asked for.
+// Accuracy, and cycles where they are asked for; `samples` to reconstruct with.
 static double prune(const bench *b, bl_prune_score score, bool blocks, double amount,
-                    bool each_layer, double *cycles) {
+                    bool each_layer, uint64_t samples, double *cycles) {
   bl_error err = {0};
   bl_prune *p = scored(b, score);
   const bl_config *config = &BL_CONFIGS[BL_CONFIG_DEFAULT];
@@ -116,7 +116,9 @@ static double prune(const bench *b, bl_prune_score score, bool blocks, double am
   bl_float_graph *graph = copy_of(b->graph, 0);
   if (blocks) assert_int_equal(bl_prune_blocks(p, graph, config->lanes, config->cols, &err), BL_OK);
   if (bl_prune_masks(p, &options, 1, &err) != BL_OK) fail_msg("%s", err.text);
-  assert_int_equal(bl_prune_apply(p, graph, &err), BL_OK);
+  const bl_status status = samples == 0 ? bl_prune_apply(p, graph, &err)
+                                        : bl_prune_reconstruct(p, graph, &b->train, samples, &err);
+  if (status != BL_OK) fail_msg("%s", err.text);
   const double accuracy = accuracy_of(b, graph);
   if (cycles != NULL) *cycles = cycles_of(b, graph);
   bl_prune_close(p);
@@ -153,11 +155,15 @@ static void weights(void **state) {
   double got[4];
   printf("ResNet-8, %d images, float: %.1f %%\n", IMAGES, accuracy_of(b, b->graph));
   for (int score = 0; score < 4; score++) {
-    got[score] = prune(b, (bl_prune_score)score, false, 0.3, false, NULL);
+    got[score] = prune(b, (bl_prune_score)score, false, 0.3, false, 0, NULL);
     printf("30 %% of all weights by %s: %.1f %%\n", names[score], got[score]);
   }
-  const double each = prune(b, BL_PRUNE_MAGNITUDE, false, 0.3, true, NULL);
+  const double each = prune(b, BL_PRUNE_MAGNITUDE, false, 0.3, true, 0, NULL);
   printf("30 %% of each layer's weights by magnitude: %.1f %%\n", each);
+  const double solved = prune(b, BL_PRUNE_TAYLOR, false, 0.5, false, RECONSTRUCTED, NULL);
+  printf("50 %% of all weights by taylor, %d images to reconstruct with: %.1f %%\n", RECONSTRUCTED,
+         solved);
+  assert_true(solved >= 76);
   assert_true(got[BL_PRUNE_TAYLOR] >= 78 && each >= 76);
   assert_true(got[BL_PRUNE_TAYLOR] >= got[BL_PRUNE_RANDOM] + 50);
   assert_true(got[BL_PRUNE_MAGNITUDE] >= got[BL_PRUNE_RANDOM] + 15);
@@ -169,11 +175,15 @@ static void blocks(void **state) {
   const double dense = cycles_of(b, b->graph);
   double got[4], cycles;
   for (int score = 0; score < 4; score++) {
-    got[score] = prune(b, (bl_prune_score)score, true, 0.1, false, &cycles);
+    got[score] = prune(b, (bl_prune_score)score, true, 0.1, false, 0, &cycles);
     printf("10 %% of all blocks by %s: %.1f %%, %.3f of %.0f cycles\n", names[score], got[score],
            cycles / dense, dense);
   }
-  (void)prune(b, BL_PRUNE_MAGNITUDE, true, 0.5, true, &cycles);
+  const double solved = prune(b, BL_PRUNE_TAYLOR, true, 0.3, true, RECONSTRUCTED, &cycles);
+  printf("30 %% of each layer's blocks by taylor, %d images to reconstruct with: %.1f %%, %.3f\n",
+         RECONSTRUCTED, solved, cycles / dense);
+  assert_true(solved >= 68 && cycles <= 0.76 * dense);
+  (void)prune(b, BL_PRUNE_MAGNITUDE, true, 0.5, true, 0, &cycles);
   printf("50 %% of each layer's blocks: %.3f of the cycles\n", cycles / dense);
   assert_true(cycles <= 0.60 * dense);
   assert_true(got[BL_PRUNE_TAYLOR] >= got[BL_PRUNE_RANDOM] + 20);
@@ -209,6 +219,7 @@ static int close_group(void **state) {
 int main(void) {
   bl_train_threads(1);
   const struct CMUnitTest tests[] = {
+
       cmocka_unit_test(weights),
       cmocka_unit_test(blocks),
       cmocka_unit_test(channels),

@@ -111,6 +111,23 @@ static void weights(void **state) {
   close_fixture(f);
 }
 
+// Whole layers of zeros train and run, too.
+static void nearly_everything(void **state) {
+  (void)state;
+  fixture *f = open_fixture();
+  runs(f, "  - prune: {sparsity: 0.97, granularity: block, score: random, keep-first: false}\n"
+          "  - quantise: {weight-bits: 3, activation-bits: 3, rounding: gptq}\n"
+          "  - train: {epochs: 1, batch: 16, lr: 0.001}\n");
+  assert_true(zeros_of(f, "c") > 3000);
+  close_fixture(f);
+  f = open_fixture();
+  runs(f, "  - prune: {sparsity: 1, keep-first: false}\n"
+          "  - quantise: {weight-bits: 4, activation-bits: 4}\n"
+          "  - train: {epochs: 1, batch: 16, lr: 0.001}\n");
+  assert_int_equal(zeros_of(f, "c"), 3456);
+  close_fixture(f);
+}
+
 // 5 words of a window (a word has two of nine taps of 16 channels) by 3 tiles, 12 by one.
 static void blocks(void **state) {
   (void)state;
@@ -173,8 +190,8 @@ static void refusals(void **state) {
 int main(void) {
   seed = test_seed();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(weights),  cmocka_unit_test(blocks),   cmocka_unit_test(gradual),
-      cmocka_unit_test(channels), cmocka_unit_test(refusals),
+      cmocka_unit_test(weights), cmocka_unit_test(nearly_everything), cmocka_unit_test(blocks),
+      cmocka_unit_test(gradual), cmocka_unit_test(channels),          cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
