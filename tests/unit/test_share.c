@@ -244,12 +244,43 @@ static void on_the_device(void **state) {
   bl_network_close(&network);
 }
 
+// With so many fraction bits, offsets are multiples of that part of the output's integer, and off
+// by half of it at most.
+static void offsets(void **state) {
+  (void)state;
+  bl_error err = {0};
+  float samples[4 * IN];
+  take_seed();
+  bl_float_graph *graph = dense_net();
+  for (size_t k = 0; k < 4 * IN; k++)
+    samples[k] = (float)uniform(0, 1);
+  const bl_train_data data = {
+      .values = samples, .count = 4, .elements = IN, .shape = {1, 1, IN}, .black_count = 1};
+  bl_network network = {.graph = graph, .data = {.calibration = &data}};
+  const bl_calibration calibration = bl_network_calibration(&network);
+  bl_quantise_options options = {.weight_bits = 8, .activation_bits = 8};
+  bl_quantised all, few;
+  if (bl_quantise(graph, &options, &calibration, &all, &err) != BL_OK) fail_msg("%s", err.text);
+  options.offset_bits = 5;
+  if (bl_quantise(graph, &options, &calibration, &few, &err) != BL_OK) fail_msg("%s", err.text);
+  const bl_int_layer *a = &all.graph->layers[0], *b = &few.graph->layers[0];
+  for (int n = 0; n < HIDDEN; n++) {
+    assert_int_equal(a->shift[n], b->shift[n]);
+    assert_true(b->shift[n] > 5);
+    const int64_t unit = (int64_t)1 << (b->shift[n] - 5);
+    assert_true(b->bias[n] % unit == 0 && llabs(a->bias[n] - b->bias[n]) <= unit / 2);
+  }
+  bl_arena_free(all.graph->arena);
+  bl_arena_free(few.graph->arena);
+  bl_float_graph_free(graph);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(by_hand),       cmocka_unit_test(exact_is_exact),
       cmocka_unit_test(many_numbers),  cmocka_unit_test(refused),
       cmocka_unit_test(sharing),       cmocka_unit_test(codebooks),
-      cmocka_unit_test(on_the_device),
+      cmocka_unit_test(on_the_device), cmocka_unit_test(offsets),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
