@@ -249,6 +249,7 @@ static void blocks(void **state) {
         check_words(&BLOCK_NETS[n], &BL_CONFIGS[c], k == 0 ? 0 : 0.4, BL_ROUNDING_NEAREST);
   for (size_t n = 0; n < sizeof BLOCK_NETS / sizeof BLOCK_NETS[0]; n++)
     check_words(&BLOCK_NETS[n], &BL_CONFIGS[BL_CONFIG_DEFAULT], 0.4, BL_ROUNDING_GPTQ);
+  check_words(&BLOCK_NETS[0], &BL_CONFIGS[BL_CONFIG_DEFAULT], 0.4, BL_ROUNDING_ADAROUND);
 }
 
 // 64 to 64 channels, 3 x 3 on 16 x 16: cycles against the part of blocks that is left.
