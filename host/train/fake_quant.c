@@ -22,8 +22,7 @@ static inline double nearest_level(const bl_fake_quant *q, double v) {
   return level;
 }
 
-static inline float quantise(const bl_fake_quant *q, float x, double step) {
-  if (q->levels != NULL) return (float)(nearest_level(q, (double)x / step) * step);
+static inline float whole(const bl_fake_quant *q, float x, double step) {
   double v = (double)x / step + q->zero;
   v = v < q->lo ? q->lo : v;
   v = v > q->hi ? q->hi : v;
@@ -73,12 +72,19 @@ static void forward_run(const bl_fake_quant *q, const float *x, size_t count, do
                         float *y) {
   const bl_fake_quant own = *q;
   if (own.binary) {
+    const float positive = (float)step, negative = -positive;
+#pragma omp parallel for simd if (count > BLOCK)
     for (size_t k = 0; k < count; k++)
-      y[k] = (float)(x[k] >= 0 ? step : -step);
+      y[k] = x[k] >= 0 ? positive : negative;
+    return;
+  }
+  if (own.levels != NULL) {
+    for (size_t k = 0; k < count; k++)
+      y[k] = (float)(nearest_level(&own, (double)x[k] / step) * step);
     return;
   }
   for (size_t k = 0; k < count; k++)
-    y[k] = quantise(&own, x[k], step);
+    y[k] = whole(&own, x[k], step);
 }
 
 // What holds for channel n.
@@ -156,23 +162,55 @@ static double backward_block(const bl_fake_quant *q, const float *x, const float
   return sum;
 }
 
-// The same in single precision, but for the sum.
+typedef struct {
+  float lo, hi, zero, inverse;
+  float learns; // 0: PACT, nothing inside; a factor and no branch, so that loops are vectorised
+} data_form;
+
+// dy/dstep of data at x, in single precision.
+static inline float data_slope(data_form f, float x, float *inside) {
+  const float v = x * f.inverse + f.zero, big = 12582912.0F;
+  float edge = v < f.lo ? f.lo : v;
+  edge = edge > f.hi ? f.hi : edge;
+  *inside = (float)((v > f.lo) & (v < f.hi)); // no branches: they would be mispredicted
+  const float rounded = (edge + big) - big - f.zero, out = rounded - *inside * rounded;
+  return out + f.learns * *inside * (rounded - (v - f.zero));
+}
+
+// Returns the sum of dy * dy/dstep, in double.
 static double data_block(const bl_fake_quant *q, const float *x, const float *dy, size_t count,
                          float step, float *dx) {
-  const float lo = (float)q->lo, hi = (float)q->hi, zero = (float)q->zero, big = 12582912.0F;
-  const float inverse = 1 / step;
-  const bool pact = q->pact;
+  const data_form f = {(float)q->lo, (float)q->hi, (float)q->zero, 1 / step, q->pact ? 0 : 1};
+  double sum = 0;
+  float inside;
+  if (dx == NULL) {
+#pragma omp simd reduction(+ : sum) private(inside)
+    for (size_t k = 0; k < count; k++)
+      sum += (double)(dy[k] * data_slope(f, x[k], &inside));
+    return sum;
+  }
+#pragma omp simd reduction(+ : sum) private(inside)
+  for (size_t k = 0; k < count; k++) {
+    sum += (double)(dy[k] * data_slope(f, x[k], &inside));
+    dx[k] = dy[k] * inside;
+  }
+  return sum;
+}
+
+// Signs whose slope is a line or a step, in single precision: at - by * u where u is at most 1.
+static double sign_block(const bl_fake_quant *q, const float *x, const float *dy, size_t count,
+                         float step, float *dx) {
+  const bool line = q->sign == BL_SIGN_POLYNOMIAL && !q->mean_step;
+  const float at = line ? 2 : 1, by = line ? 2 : 0, inverse = q->mean_step ? 1 : 1 / step;
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
+  for (size_t k = 0; k < count; k++)
+    sum += (double)(dy[k] * (2 * (float)(x[k] >= 0) - 1));
+  if (dx == NULL) return sum;
+#pragma omp simd
   for (size_t k = 0; k < count; k++) {
-    const float v = x[k] * inverse + zero;
-    const float inside = (float)((v > lo) & (v < hi)); // no branches: they would be mispredicted
-    float edge = v < lo ? lo : v;
-    edge = edge > hi ? hi : edge;
-    const float rounded = (edge + big) - big - zero;
-    const float moves = inside * (pact ? rounded : v - zero);
-    sum += (double)(dy[k] * (rounded - moves));
-    if (dx != NULL) dx[k] = dy[k] * inside;
+    const float u = fabsf(x[k]) * inverse, inside = (float)(u <= 1);
+    dx[k] = dy[k] * inside * (at - by * u);
   }
   return sum;
 }
@@ -183,13 +221,15 @@ static double backward_run(const bl_fake_quant *q, const float *x, const float *
   double sums[MAX_BLOCKS], sum = 0;
   const size_t size = count / MAX_BLOCKS + 1 > BLOCK ? count / MAX_BLOCKS + 1 : BLOCK;
   const size_t blocks = (count + size - 1) / size;
+  const bool by_sign = q->binary && q->sign != BL_SIGN_TANH;
   const bool by_slopes = q->binary || q->ternary || q->levels != NULL;
 #pragma omp parallel for if (blocks > 1)
   for (size_t b = 0; b < blocks; b++) {
     const size_t at = b * size, length = count - at < size ? count - at : size;
     float *to = dx == NULL ? NULL : dx + at;
-    sums[b] = by_slopes ? backward_block(q, x + at, dy + at, length, step, to)
-                        : data_block(q, x + at, dy + at, length, (float)step, to);
+    sums[b] = by_sign     ? sign_block(q, x + at, dy + at, length, (float)step, to)
+              : by_slopes ? backward_block(q, x + at, dy + at, length, step, to)
+                          : data_block(q, x + at, dy + at, length, (float)step, to);
   }
   for (size_t b = 0; b < blocks; b++)
     sum += sums[b];
@@ -219,12 +259,10 @@ static void pull(const bl_fake_quant *q, const float *x, size_t count, const flo
     for (size_t k = 0; k < run; k++) {
       const size_t at = stride > 1 ? k * stride + n : n * run + k;
       float y;
-      if (q->ternary && fabs((double)x[at]) <= threshold)
-        y = 0;
-      else if (q->ternary || q->binary)
-        y = x[at] >= 0 ? step[n] : -step[n];
+      if (q->ternary)
+        y = fabs((double)x[at]) <= threshold ? 0 : x[at] >= 0 ? step[n] : -step[n];
       else
-        y = quantise(&own, x[at], (double)step[n]);
+        forward_run(&own, x + at, 1, (double)step[n], &y);
       dx[at] += (float)(2 * q->regulariser) * (x[at] - y);
     }
   }
