@@ -14,20 +14,27 @@
 
 enum { DEFAULT_BATCH = 64, DEFAULT_EPOCHS = 10, CALIBRATION_SAMPLES = 512 };
 
-// "flip", "shift=4", or both with a comma between.
+// The number behind "name="; false: it is another word, or no number up to 64.
+static bool read_pixels(const char *at, size_t length, const char *name, uint32_t *pixels) {
+  const size_t start = strlen(name);
+  char *end = NULL;
+  if (length <= start || memcmp(at, name, start) != 0 || at[start] < '0' || at[start] > '9')
+    return false;
+  const unsigned long value = strtoul(at + start, &end, 10);
+  *pixels = (uint32_t)value;
+  return value <= 64 && end == at + length;
+}
+
+// "flip", "shift=4", "cutout=8", or several with commas between.
 static bl_status read_augment(const char *text, bl_augment *augment, bl_error *err) {
   for (const char *at = text; at != NULL && *at != '\0';) {
     size_t length = strcspn(at, ",");
-    char *end = NULL;
-    if (length == 4 && memcmp(at, "flip", 4) == 0) {
+    if (length == 4 && memcmp(at, "flip", 4) == 0)
       augment->flip = true;
-    } else if (length > 6 && memcmp(at, "shift=", 6) == 0 && at[6] >= '0' && at[6] <= '9' &&
-               strtoul(at + 6, &end, 10) <= 64 && end == at + length) {
-      augment->shift = (uint32_t)strtoul(at + 6, NULL, 10);
-    } else {
-      return bl_fail(err, BL_ERR_USAGE, "--augment %s: expected flip, shift=N (N to 64), or both",
-                     text);
-    }
+    else if (!read_pixels(at, length, "shift=", &augment->shift) &&
+             !read_pixels(at, length, "cutout=", &augment->cutout))
+      return bl_fail(err, BL_ERR_USAGE,
+                     "--augment %s: expected flip, shift=N, cutout=N (N to 64), or several", text);
     at += length + (at[length] == ',');
   }
   return BL_OK;

@@ -237,8 +237,8 @@ static bl_status automate(automatic *a, const bl_call *call, bl_error *err) {
   a->training = bl_training_defaults(a->searching.network);
   a->training.batch = (uint32_t)bl_call_count(call, "batch");
   a->training.rate = bl_call_number(call, "lr");
-  a->training.augment =
-      (bl_augment){bl_call_flag(call, "flip"), (uint32_t)bl_call_count(call, "shift")};
+  a->training.augment = (bl_augment){.flip = bl_call_flag(call, "flip"),
+                                     .shift = (uint32_t)bl_call_count(call, "shift")};
   a->training.teacher_weight = bl_call_number(call, "teacher-weight");
   a->epochs = bl_call_count(call, "epochs");
   a->trial_epochs = bl_call_count(call, "trial-epochs");

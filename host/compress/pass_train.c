@@ -69,6 +69,11 @@ static const bl_recipe_param params[] = {
      .initial = "0",
      .highest = 64,
      .help = "shift images by up to so many pixels"},
+    {.name = "cutout",
+     .kind = BL_PARAM_COUNT,
+     .initial = "0",
+     .highest = 64,
+     .help = "black squares of so many pixels somewhere"},
     {.name = "teacher",
      .kind = BL_PARAM_TEXT,
      .initial = "original",
@@ -159,7 +164,9 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
   t.rate = bl_call_number(call, "lr");
   t.schedule = (bl_schedule_kind)bl_call_choice(call, "schedule");
   t.warm_up = bl_call_number(call, "warm-up");
-  t.augment = (bl_augment){bl_call_flag(call, "flip"), (uint32_t)bl_call_count(call, "shift")};
+  t.augment = (bl_augment){.flip = bl_call_flag(call, "flip"),
+                           .shift = (uint32_t)bl_call_count(call, "shift"),
+                           .cutout = (uint32_t)bl_call_count(call, "cutout")};
   t.temperature = bl_call_number(call, "temperature");
   t.teacher_weight = bl_call_number(call, "teacher-weight");
   const int distil = bl_call_choice(call, "distil");

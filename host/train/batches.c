@@ -8,7 +8,7 @@
 
 static const size_t DATA_CAP = (size_t)2 << 30;
 
-enum { KEY_ORDER = 1, KEY_FLIP, KEY_ROWS, KEY_COLUMNS };
+enum { KEY_ORDER = 1, KEY_FLIP, KEY_ROWS, KEY_COLUMNS, KEY_CENTRE };
 
 static bl_status read_all(const bl_dataset *dataset, const bl_preprocess *preprocess,
                           bl_layout order, size_t classes, bl_train_data *data, double *scratch,
@@ -71,10 +71,23 @@ static void copy_row(const float *in, float *out, int64_t width, size_t pixel, b
   }
 }
 
+// A square around a pixel of the image.
+static void cut_out(const bl_train_data *data, int64_t side, uint64_t key, float *out) {
+  const bl_sample_shape s = data->shape;
+  const size_t pixel = data->rows_last ? 1 : s.c, channel = data->rows_last ? (size_t)s.h * s.w : 1;
+  const uint64_t centre = bl_random_below(bl_random_key(key, KEY_CENTRE), (uint64_t)s.h * s.w);
+  const int64_t top = (int64_t)(centre / s.w) - side / 2, left = (int64_t)(centre % s.w) - side / 2;
+  for (uint32_t c = 0; c < s.c; c++)
+    for (int64_t y = top < 0 ? 0 : top; y < top + side && y < s.h; y++)
+      for (int64_t x = left < 0 ? 0 : left; x < left + side && x < s.w; x++)
+        out[c * channel + ((size_t)y * s.w + (size_t)x) * pixel] =
+            data->black[data->black_count == 1 ? 0 : c];
+}
+
 void bl_train_sample(const bl_train_data *data, const bl_augment *augment, uint64_t seed,
                      uint64_t epoch, size_t index, float *out) {
   const float *in = data->values + index * data->elements;
-  if (augment == NULL || (!augment->flip && augment->shift == 0)) {
+  if (augment == NULL || (!augment->flip && augment->shift == 0 && augment->cutout == 0)) {
     memcpy(out, in, data->elements * sizeof *out);
     return;
   }
@@ -95,4 +108,5 @@ void bl_train_sample(const bl_train_data *data, const bl_augment *augment, uint6
       // a row from outside is black: shifted out of sight
       copy_row(in + from, out + to, s.w, pixel, flip, inside ? columns : 2 * (int64_t)s.w, black);
     }
+  if (augment->cutout > 0) cut_out(data, augment->cutout, key, out);
 }

@@ -17,10 +17,11 @@ typedef struct {
 } bl_train_data;
 
 // Horizontal flips of half of the samples; shifts by -shift..shift rows and columns, black coming
-// in (the random crop of a padded image).
+// in (the random crop of a padded image); a black square of that side somewhere, parts of it
+// outside (Cutout, DeVries and Taylor 2017).
 typedef struct {
   bool flip;
-  uint32_t shift;
+  uint32_t shift, cutout; // pixels; 0: none
 } bl_augment;
 
 // Reads a whole data set. `order`: the network's (NCHW or NHWC); classes: labels must be below, 0

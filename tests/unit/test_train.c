@@ -188,6 +188,44 @@ static void augmentation(void **state) {
   }
 }
 
+// 3 rows of 4 pixels of 2 channels: what is black is a square of side 2, cut by the edges.
+static void cutout(void **state) {
+  (void)state;
+  float values[24], out[24];
+  unsigned sizes = 0;
+  for (int k = 0; k < 24; k++)
+    values[k] = (float)(k + 1);
+  for (int order = 0; order < 2; order++) {
+    const bl_train_data data = {.values = values,
+                                .count = 1,
+                                .elements = 24,
+                                .rows_last = order == 0,
+                                .shape = {3, 4, 2},
+                                .black = {-1, -2},
+                                .black_count = 2};
+    const bl_augment augment = {.cutout = 2};
+    for (uint64_t epoch = 0; epoch < 200; epoch++) {
+      int top = 9, left = 9, bottom = -1, right = -1, black = 0;
+      bl_train_sample(&data, &augment, seed, epoch, 0, out);
+      for (int k = 0; k < 24; k++) {
+        const int c = order == 0 ? k / 12 : k % 2, p = order == 0 ? k % 12 : k / 2;
+        if (out[k] == values[k]) continue;
+        assert_true(out[k] == data.black[c]);
+        black++;
+        top = p / 4 < top ? p / 4 : top;
+        left = p % 4 < left ? p % 4 : left;
+        bottom = p / 4 > bottom ? p / 4 : bottom;
+        right = p % 4 > right ? p % 4 : right;
+      }
+      const int h = bottom - top + 1, w = right - left + 1;
+      assert_true(h >= 1 && h <= 2 && w >= 1 && w <= 2 && black == 2 * h * w);
+      assert_true((h == 2 || top == 0) && (w == 2 || left == 0)); // cut at the top, at the left
+      sizes |= 1U << (2 * h + w - 3);
+    }
+  }
+  assert_int_equal(sizes, 15);
+}
+
 static void orders(void **state) {
   (void)state;
   bl_train_data data = {.count = 100};
@@ -448,7 +486,7 @@ static void resume_at(bl_optimiser_kind kind, uint64_t epoch, uint64_t step) {
   char *last = path_of("last"), *kept = path_of("kept");
   keep k = {epoch, step, last, kept};
   uint64_t count;
-  o.augment = (bl_augment){true, 1};
+  o.augment = (bl_augment){.flip = true, .shift = 1, .cutout = 2};
   o.checkpoint = last;
   o.checkpoint_steps = 4;
   bl_trainer *a = open_trainer(&straight, &data, &data, &o);
@@ -613,6 +651,7 @@ int main(void) {
       cmocka_unit_test(clipping_and_masks),
       cmocka_unit_test(schedules),
       cmocka_unit_test(augmentation),
+      cmocka_unit_test(cutout),
       cmocka_unit_test(orders),
       cmocka_unit_test(loading),
       cmocka_unit_test(learns_xor),

@@ -130,6 +130,54 @@ static void distils(void **state) {
                     0);
 }
 
+// All that goes on beside the steps at once; what is written is tested again.
+static void beside(void **state) {
+  (void)state;
+  bl_command_expect("train @net.onnx" DATA
+                    "--test @x.npy --test-labels @l.npy --epochs 4 --batch 8 "
+                    "--optimizer adamw --lr 0.03 --fresh he --peer @net.onnx --average 0.9 "
+                    "--smoothing 0.1 --reestimate 3 --teacher @net.onnx --distil relation "
+                    "--distil-weight 0.1 --output @b.onnx --json",
+                    0);
+  cJSON *o = bl_command_json();
+  const double written = bl_command_number(o, "written_test_accuracy");
+  cJSON_Delete(o);
+  bl_command_expect("run @b.onnx --device float --data @x.npy --labels @l.npy --json", 0);
+  o = bl_command_json();
+  assert_true(fabs(bl_command_number(o, "accuracy") - written) < 1e-12);
+  cJSON_Delete(o);
+}
+
+// Forms of quantisation, written so that the device answers the same.
+static void forms(void **state) {
+  (void)state;
+  static const char *const options[] = {
+      "--bits w1a2 --edge-bits w8a4 --sign tanh --weights-from 0.5",
+      "--bits w2a4 --ternary --pact 1e-4 --freeze-steps 0.5",
+      "--bits w4a4 --codebook apot --regulariser 0.01"};
+  char line[256];
+  bl_command_expect("train @net.onnx" DATA "--epochs 60 --optimizer adamw --lr 0.03 "
+                    "--fresh he --output @f.onnx",
+                    0);
+  for (int k = 0; k < 3; k++) {
+    (void)snprintf(line, sizeof line,
+                   "train @f.onnx" DATA "--test @x.npy --test-labels @l.npy --epochs 10 "
+                   "--optimizer adamw --lr 0.01 %s --output @o.onnx --json",
+                   options[k]);
+    bl_command_expect(line, 0);
+    cJSON *o = bl_command_json();
+    const double trained = bl_command_number(o, "test_accuracy");
+    cJSON_Delete(o);
+    bl_command_expect("compress @o.onnx --output @o.bloom", 0);
+    bl_command_expect("run @o.bloom --data @x.npy --labels @l.npy --json", 0);
+    o = bl_command_json();
+    assert_true(fabs(bl_command_number(o, "accuracy") - trained) < 1e-12);
+    cJSON_Delete(o);
+    printf("%s: %.3f\n", options[k], trained);
+    assert_true(trained > 0.6);
+  }
+}
+
 // What was trained with three bits is what the device answers, without calibration.
 static void quantises(void **state) {
   (void)state;
@@ -170,6 +218,11 @@ static void fails(void **state) {
       {"train @net.onnx" DATA "--output @q.onnx --test @x.npy", 2, "--test-labels"},
       {"train @net.onnx" DATA "--output @q.onnx --bits w4", 2, "--bits w4"},
       {"train @net.onnx" DATA "--output @q.onnx --bits w4a4 --fresh he", 2, "--fresh"},
+      {"train @net.onnx" DATA "--output @q.onnx --bits w4a4 --ternary", 2, "--ternary"},
+      {"train @net.onnx" DATA "--output @q.onnx --bits w4a4 --edge-bits w9a4", 2, "w9a4"},
+      {"train @net.onnx" DATA "--output @q.onnx --distil hint", 2, "--teacher"},
+      {"train @net.onnx" DATA "--output @q.onnx --peer @three.onnx", 2, "peer"},
+      {"train @net.onnx" DATA "--output @q.onnx --augment cutout=x", 2, "cutout"},
       {"train @net.onnx --data @x.npy --labels @wrong.npy --output @q.onnx", 1, "label 9"},
       {"train @sign.onnx" DATA "--output @q.onnx", 1, "(Sign)"},
       {"train @net.onnx" DATA "--output @q.onnx --lr 1e6 --epochs 50", 1, "not finite"},
@@ -196,8 +249,9 @@ static int open_all(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(trains),  cmocka_unit_test(speaks),    cmocka_unit_test(resumes),
-      cmocka_unit_test(distils), cmocka_unit_test(quantises), cmocka_unit_test(fails),
+      cmocka_unit_test(trains),    cmocka_unit_test(speaks), cmocka_unit_test(resumes),
+      cmocka_unit_test(distils),   cmocka_unit_test(beside), cmocka_unit_test(forms),
+      cmocka_unit_test(quantises), cmocka_unit_test(fails),
   };
   return cmocka_run_group_tests(tests, open_all, bl_command_close);
 }
