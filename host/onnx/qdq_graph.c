@@ -2,6 +2,7 @@
 // Tensors, the input, layer after layer, concatenations, the output.
 #include "host/onnx/qdq_graph.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "host/onnx/qdq_internal.h"
@@ -71,13 +72,12 @@ static bl_status concatenate(bl_qdq_export *ex, uint32_t tensor) {
   return ex->b.status;
 }
 
-// +1 where x >= 0, else -1, which Sign alone does not say of 0.
+// For +1 where x >= 0, else -1, behind a clip to that: from the least number that is not 0 on, or
+// nearly, everything lies beyond.
 static int32_t sign(bl_qdq_export *ex, int32_t x, double scale) {
   bl_qdq_builder *b = &ex->b;
-  x = bl_qdq_node(b, BL_FLOAT_SIGN, x, -1, -1);
-  x = bl_qdq_node(b, BL_FLOAT_ADD, x, bl_qdq_number(b, 0.5), -1);
-  x = bl_qdq_node(b, BL_FLOAT_SIGN, x, -1, -1);
-  return bl_qdq_node(b, BL_FLOAT_MUL, x, bl_qdq_number(b, scale), -1);
+  x = bl_qdq_node(b, BL_FLOAT_MUL, x, bl_qdq_number(b, ldexp(scale, 60)), -1);
+  return bl_qdq_node(b, BL_FLOAT_ADD, x, bl_qdq_number(b, scale), -1);
 }
 
 static void write_input(bl_qdq_export *ex) {

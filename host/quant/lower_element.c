@@ -147,8 +147,29 @@ bl_status bl_lower_norm(bl_lowering *l) {
   return bl_lower_post(l, s, post);
 }
 
+bool bl_lower_bounds(const bl_float_graph *graph, const bl_float_session *session,
+                     const bl_node *node, double *lo, double *hi) {
+  if (node->op != BL_FLOAT_CLIP) return false;
+  double *const bounds[] = {lo, hi};
+  for (uint32_t k = 0; k < 2; k++) {
+    const bool has = node->input_count > k + 1 && node->inputs[k + 1] >= 0;
+    const bl_value *v = has ? bl_float_session_value(session, node->inputs[k + 1]) : NULL;
+    if (has &&
+        (!bl_value_constant(&graph->values[node->inputs[k + 1]]) || v->count != 1 || v->f == NULL))
+      return false;
+    *bounds[k] =
+        has ? (double)v->f[0]
+            : (double)bl_node_float(node, k == 0 ? "min" : "max", k == 0 ? -INFINITY : INFINITY);
+  }
+  return isfinite(*lo) && isfinite(*hi);
+}
+
 bl_status bl_lower_clamp(bl_lowering *l) {
   bl_stage *s;
+  if (bl_lower_clips_input(l)) {
+    *bl_lower_view_out(l) = *bl_lower_view(l, 0);
+    return BL_OK;
+  }
   const bl_value *low = bl_lower_value(l, 1), *high = bl_lower_value(l, 2);
   bl_post post = {.kind = BL_POST_CLAMP, .lo = 0, .hi = INFINITY};
   if (l->node->op == BL_FLOAT_CLIP) {

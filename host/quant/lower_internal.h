@@ -121,6 +121,12 @@ bl_status bl_lower_table(bl_lowering *l);
 // quantiser `q`? Then the node's output is its stage's.
 bool bl_lower_open_table(bl_lowering *l, const bl_quantiser *q);
 
+// A Clip with two constant bounds?
+bool bl_lower_bounds(const bl_float_graph *graph, const bl_float_session *session,
+                     const bl_node *node, double *lo, double *hi);
+// Is the node a Clip of the network's input that only its quantiser reads, and belongs to that?
+bool bl_lower_clips_input(const bl_lowering *l);
+
 // The rules.
 bl_status bl_lower_conv(bl_lowering *l);
 bl_status bl_lower_product(bl_lowering *l);

@@ -53,6 +53,14 @@ static bool fix_parts(bl_lowering *l, const rule *r) {
   return true;
 }
 
+// Are the integers of `has` what the nearest-integer rule would make of them, too?
+static bool keeps(const bl_quantiser *has, const rule *r) {
+  if (bl_lower_same_quantiser(has, &r->q)) return true;
+  return r->node == NULL && has->format.kind != BL_FORMAT_B1 && has->scale == r->q.scale &&
+         has->zero_point == r->q.zero_point && bl_format_min(has->format) >= r->lo &&
+         bl_format_max(has->format) <= r->hi;
+}
+
 // The network's input takes the quantiser of whoever reads it first; integers that are there
 // already are not made again.
 static bl_status apply(bl_lowering *l, const rule *r) {
@@ -63,7 +71,7 @@ static bl_status apply(bl_lowering *l, const rule *r) {
     l->out->input_quantised = true;
     l->out->input_quantiser = r->q;
   }
-  if (fresh || (has != NULL && bl_lower_same_quantiser(has, &r->q))) {
+  if (fresh || (has != NULL && keeps(has, r))) {
     *bl_lower_view_out(l) = *in;
     return BL_OK;
   }
@@ -228,6 +236,58 @@ static const bl_node *only_reader(const bl_lowering *l, int32_t value) {
   return reader;
 }
 
+// Integers lo..hi of the network's input, which a format has to say alone: its own range, or 1 bit
+// where what lies in front makes all but nothing of everything between -1 and 1.
+static bool input_format(const bl_lowering *l, double lo, double hi, int32_t zero, double scale,
+                         bl_format *format) {
+  static const double steep = 1e12;
+  if (format_of(l, lo, hi, format) != BL_OK) return false;
+  if (bl_format_min(*format) == lo && bl_format_max(*format) == hi) return true;
+  *format = (bl_format){BL_FORMAT_B1, 1};
+  return lo == -1 && hi == 1 && zero == 0 && fabs(l->out->input_mul) >= steep * scale;
+}
+
+// A Clip with both bounds in front of a quantiser: its integers may need fewer bits. The zero
+// point, which padding takes, stays among them.
+static bl_status narrow(const bl_lowering *l, rule *r) {
+  for (uint32_t n = 0; n < l->graph->node_count; n++) {
+    const bl_node *node = &l->graph->nodes[n];
+    double lo, hi;
+    if (node->output_count != 1 || node->outputs[0] != l->node->inputs[0]) continue;
+    if (!bl_lower_bounds(l->graph, l->session, node, &lo, &hi)) return BL_OK;
+    lo = rint(lo / r->q.scale) + r->q.zero_point;
+    hi = rint(hi / r->q.scale) + r->q.zero_point;
+    lo = fmax(r->lo, fmin(lo, r->q.zero_point));
+    hi = fmin(r->hi, fmax(hi, r->q.zero_point));
+    if (bl_lower_view(l, 0)->producer != BL_STAGE_INPUT || l->out->input_quantised)
+      BL_TRY(format_of(l, lo, hi, &r->q.format));
+    else if (!input_format(l, lo, hi, r->q.zero_point, r->q.scale, &r->q.format))
+      return bl_lower_refuse(l, "no format has the range of the input's Clip");
+    r->lo = bl_format_min(r->q.format); // the clip itself is among the stage's operations
+    r->hi = bl_format_max(r->q.format);
+    return BL_OK;
+  }
+  return BL_OK;
+}
+
+bool bl_lower_clips_input(const bl_lowering *l) {
+  const bl_node *reader = only_reader(l, l->node->outputs[0]);
+  double lo, hi;
+  bl_format format;
+  if (bl_lower_view(l, 0)->producer != BL_STAGE_INPUT || l->out->input_quantised ||
+      reader == NULL || reader->op != BL_FLOAT_QUANTIZE ||
+      !bl_lower_bounds(l->graph, l->session, l->node, &lo, &hi))
+    return false;
+  const bl_value *scale = bl_node_input(l->graph, reader, 1);
+  const bl_value *zero = bl_node_input(l->graph, reader, 2);
+  if (scale->f == NULL || scale->count != 1 || (zero != NULL && zero->i == NULL)) return false;
+  const double s = (double)scale->f[0];
+  const int32_t z = zero != NULL ? (int32_t)zero->i[0] : 0;
+  bl_lowering silent = *l;
+  silent.err = NULL;
+  return input_format(&silent, rint(lo / s) + z, rint(hi / s) + z, z, s, &format);
+}
+
 // Is this quantiser only there for the operand of an addition of two branches?
 static bool feeds_addition(const bl_lowering *l) {
   const bl_node *reader = only_reader(l, l->node->outputs[0]);
@@ -242,6 +302,7 @@ bl_status bl_lower_linear_quantiser(bl_lowering *l) {
   rule r;
   BL_TRY(
       linear_rule(l, bl_node_input(l->graph, l->node, 1), bl_node_input(l->graph, l->node, 2), &r));
+  BL_TRY(narrow(l, &r));
   BL_TRY(apply(l, &r));
   bl_view *out = bl_lower_view_out(l);
   out->integers = l->node;
