@@ -75,23 +75,27 @@ static double gain_of(const bl_float_graph *g, const pair *p, size_t c) {
   return (double)g->values[p->norm->inputs[1]].f[c] / sqrt(variance + epsilon);
 }
 
-// The factors [channels] that the first convolution's channels are divided by.
-static void find_factors(const bl_float_graph *g, const pair *p, size_t channels, double *ranges,
-                         double *factors) {
-  const bl_value *a = &g->values[p->first->inputs[1]], *b = &g->values[p->second->inputs[1]];
-  double *before = ranges, *behind = ranges + channels;
-  for (size_t c = 0; c < 2 * channels; c++)
-    ranges[c] = 0;
-  for (size_t i = 0; i < a->count; i++) {
-    const size_t c = i / (a->count / channels);
-    before[c] = fmax(before[c], fabs((double)a->f[i] * gain_of(g, p, c)));
-  }
-  for (size_t i = 0; i < b->count; i++) {
-    const size_t c = channel_of(p->second, b, i);
-    behind[c] = fmax(behind[c], fabs((double)b->f[i]));
-  }
+// The largest weights of each input channel of a convolution.
+static void input_ranges(const bl_float_graph *g, const bl_node *node, size_t channels,
+                         double *ranges) {
+  const bl_value *w = &g->values[node->inputs[1]];
   for (size_t c = 0; c < channels; c++)
-    factors[c] = before[c] > 0 && behind[c] > 0 ? sqrt(before[c] / behind[c]) : 1;
+    ranges[c] = 0;
+  for (size_t i = 0; i < w->count; i++) {
+    const size_t c = channel_of(node, w, i);
+    ranges[c] = fmax(ranges[c], fabs((double)w->f[i]));
+  }
+}
+
+// The same of each output channel of the first, with what the normalisation makes of it.
+static void output_ranges(const bl_float_graph *g, const pair *p, size_t channels, double *ranges) {
+  const bl_value *w = &g->values[p->first->inputs[1]];
+  for (size_t c = 0; c < channels; c++)
+    ranges[c] = 0;
+  for (size_t i = 0; i < w->count; i++) {
+    const size_t c = i / (w->count / channels);
+    ranges[c] = fmax(ranges[c], fabs((double)w->f[i] * gain_of(g, p, c)));
+  }
 }
 
 static void divide(bl_value *v, size_t channels, const double *factors) {
@@ -99,19 +103,33 @@ static void divide(bl_value *v, size_t channels, const double *factors) {
     v->f[i] = (float)((double)v->f[i] / factors[i / (v->count / channels)]);
 }
 
-// Returns the largest change, as the logarithm of a factor.
-static double equalise_pair(const bl_float_graph *g, const pair *p, size_t channels,
-                            double *ranges) {
-  double *factors = ranges + 2 * channels, most = 0;
-  find_factors(g, p, channels, ranges, factors);
+// Divides the channels between two convolutions.
+static void rescale(const bl_float_graph *g, const pair *p, size_t channels,
+                    const double *factors) {
   const bl_node *scaled = p->norm != NULL ? p->norm : p->first;
   divide(&g->values[scaled->inputs[1]], channels, factors);
   if (has_input(scaled, 2)) divide(&g->values[scaled->inputs[2]], channels, factors);
   bl_value *b = &g->values[p->second->inputs[1]];
   for (size_t i = 0; i < b->count; i++)
     b->f[i] = (float)((double)b->f[i] * factors[channel_of(p->second, b, i)]);
-  for (size_t c = 0; c < channels; c++)
+}
+
+static size_t channels_of(const bl_float_graph *g, const pair *p) {
+  return (size_t)g->values[p->first->inputs[1]].dims[0];
+}
+
+// ---- By weights
+
+// `room` is [2][channels]. Returns the largest change, as the logarithm of a factor.
+static double equalise_pair(const bl_float_graph *g, const pair *p, size_t channels, double *room) {
+  double *factors = room, *behind = room + channels, most = 0;
+  output_ranges(g, p, channels, factors);
+  input_ranges(g, p->second, channels, behind);
+  for (size_t c = 0; c < channels; c++) {
+    factors[c] = factors[c] > 0 && behind[c] > 0 ? sqrt(factors[c] / behind[c]) : 1;
     most = fmax(most, fabs(log(factors[c])));
+  }
+  rescale(g, p, channels, factors);
   return most;
 }
 
@@ -123,13 +141,86 @@ bl_status bl_equalise(bl_float_graph *g, uint32_t *pairs, bl_error *err) {
     for (uint32_t n = 0; n < g->node_count; n++) {
       pair p;
       if (!find_pair(g, &g->nodes[n], &p)) continue;
-      const size_t channels = (size_t)g->values[p.first->inputs[1]].dims[0];
-      double *ranges = calloc(3 * channels, sizeof *ranges);
-      if (ranges == NULL) return bl_fail(err, BL_ERR_MEMORY, "equalise: no memory for ranges");
-      most = fmax(most, equalise_pair(g, &p, channels, ranges));
-      free(ranges);
+      const size_t channels = channels_of(g, &p);
+      double *room = calloc(2 * channels, sizeof *room);
+      if (room == NULL) return bl_fail(err, BL_ERR_MEMORY, "equalise: no memory for ranges");
+      most = fmax(most, equalise_pair(g, &p, channels, room));
+      free(room);
       ++*pairs;
     }
   }
   return BL_OK;
+}
+
+// ---- By activations
+
+typedef struct {
+  pair *pairs;
+  double **ranges; // [count][channels] largest magnitudes of what the second convolution reads
+  uint32_t count;
+} smoothing;
+
+static bl_status find_pairs(const bl_float_graph *g, smoothing *s, bl_error *err) {
+  s->pairs = calloc((size_t)g->node_count + 1, sizeof *s->pairs);
+  s->ranges = calloc((size_t)g->node_count + 1, sizeof *s->ranges);
+  bool ok = s->pairs != NULL && s->ranges != NULL;
+  for (uint32_t n = 0; ok && n < g->node_count; n++) {
+    pair p;
+    if (!find_pair(g, &g->nodes[n], &p)) continue;
+    s->pairs[s->count] = p;
+    s->ranges[s->count] = calloc(2 * channels_of(g, &p), sizeof **s->ranges);
+    ok = s->ranges[s->count++] != NULL;
+  }
+  return ok ? BL_OK : bl_fail(err, BL_ERR_MEMORY, "smooth: no memory for ranges");
+}
+
+static void observe(const bl_float_graph *g, const bl_float_session *session, const smoothing *s) {
+  for (uint32_t k = 0; k < s->count; k++) {
+    const bl_value *v = bl_float_session_value(session, s->pairs[k].second->inputs[0]);
+    const size_t channels = channels_of(g, &s->pairs[k]), area = v->count / channels;
+    for (size_t i = 0; i < v->count; i++)
+      s->ranges[k][i / area] = fmax(s->ranges[k][i / area], fabs((double)v->f[i]));
+  }
+}
+
+static bl_status observe_all(const bl_float_graph *g, const bl_calibration *calibration,
+                             const smoothing *s, bl_error *err) {
+  bl_float_session *session = NULL;
+  bl_status status = bl_float_session_open(g, &session, err);
+  for (size_t i = 0; status == BL_OK && i < calibration->count; i++) {
+    status = calibration->read(calibration->context, i, bl_float_session_input(session, 0)->f, err);
+    if (status == BL_OK) status = bl_float_session_run(session, err);
+    if (status == BL_OK) observe(g, session, s);
+  }
+  bl_float_session_close(session);
+  return status;
+}
+
+static void smooth_pair(const bl_float_graph *g, const pair *p, double alpha, double *ranges) {
+  const size_t channels = channels_of(g, p);
+  double *weights = ranges + channels;
+  input_ranges(g, p->second, channels, weights);
+  for (size_t c = 0; c < channels; c++)
+    ranges[c] =
+        ranges[c] > 0 && weights[c] > 0 ? pow(ranges[c], alpha) / pow(weights[c], 1 - alpha) : 1;
+  rescale(g, p, channels, ranges);
+}
+
+bl_status bl_smooth(bl_float_graph *g, double alpha, const bl_calibration *calibration,
+                    uint32_t *pairs, bl_error *err) {
+  if (!(alpha >= 0 && alpha <= 1))
+    return bl_fail(err, BL_ERR_USAGE, "smooth: alpha is %g; it is 0 to 1", alpha);
+  if (calibration == NULL || calibration->count == 0)
+    return bl_fail(err, BL_ERR_USAGE, "smooth: the sizes of activations need calibration data");
+  smoothing s = {0};
+  bl_status status = find_pairs(g, &s, err);
+  if (status == BL_OK) status = observe_all(g, calibration, &s, err);
+  for (uint32_t k = 0; k < s.count; k++) {
+    if (status == BL_OK) smooth_pair(g, &s.pairs[k], alpha, s.ranges[k]);
+    free(s.ranges[k]);
+  }
+  *pairs = s.count;
+  free(s.pairs);
+  free(s.ranges);
+  return status;
 }

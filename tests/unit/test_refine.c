@@ -419,6 +419,64 @@ static void equalised(void **state) {
   bl_float_graph_free(graph);
 }
 
+// The largest magnitude of each of 8 channels of value `name` over all samples.
+static void observe(const bl_float_graph *graph, const sample_set *set, const char *name,
+                    double *most) {
+  bl_float_session *session;
+  bl_error err = {0};
+  assert_int_equal(bl_float_session_open(graph, &session, &err), BL_OK);
+  for (size_t c = 0; c < 8; c++)
+    most[c] = 0;
+  for (size_t k = 0; k < SAMPLES; k++) {
+    memcpy(bl_float_session_input(session, 0)->f, set->samples[k], sizeof set->samples[k]);
+    assert_int_equal(bl_float_session_run(session, &err), BL_OK);
+    const bl_value *v =
+        bl_float_session_value(session, (int32_t)(named(graph, name) - graph->values));
+    for (size_t i = 0; i < v->count; i++)
+      most[i / (v->count / 8)] = fmax(most[i / (v->count / 8)], fabs((double)v->f[i]));
+  }
+  bl_float_session_close(session);
+}
+
+// Between the depthwise convolution (value j) and the last one (weights m): what was X and W
+// becomes (X W)^(1 - alpha) and (X W)^alpha, and the network computes the same.
+static void smoothed(void **state) {
+  (void)state;
+  static sample_set set;
+  bl_error err = {0};
+  uint32_t pairs = 0;
+  const bl_calibration calibration = {read_sample, &set, SAMPLES};
+  for (int k = 0; k < 3; k++) {
+    const double alpha = 0.5 * k;
+    float wide[8 * 18], before[SAMPLES][OUTPUTS], y[OUTPUTS];
+    random_samples(&set);
+    bl_float_graph *graph = unequal(wide);
+    double x[8], w[8], then[8];
+    observe(graph, &set, "j", x);
+    for (size_t c = 0; c < 8; c++)
+      w[c] = largest(named(graph, "m")->f + c, 6, 8);
+    for (size_t i = 0; i < SAMPLES; i++)
+      run_floats(graph, set.samples[i], before[i]);
+    assert_int_equal(bl_smooth(graph, alpha, &calibration, &pairs, &err), BL_OK);
+    assert_int_equal(pairs, 2);
+    observe(graph, &set, "j", then);
+    for (size_t c = 0; c < 8; c++) {
+      if (x[c] == 0) continue;
+      assert_true(fabs(then[c] / pow(x[c] * w[c], 1 - alpha) - 1) < 1e-3);
+      const double now = largest(named(graph, "m")->f + c, 6, 8);
+      assert_true(fabs(now / pow(x[c] * w[c], alpha) - 1) < 1e-3);
+    }
+    for (size_t i = 0; i < SAMPLES; i++) {
+      run_floats(graph, set.samples[i], y);
+      for (size_t n = 0; n < OUTPUTS; n++)
+        assert_true(fabs((double)(y[n] - before[i][n])) < 1e-3 * (1 + fabs((double)before[i][n])));
+    }
+    assert_int_equal(bl_smooth(graph, 1.5, &calibration, &pairs, &err), BL_ERR_USAGE);
+    assert_int_equal(bl_smooth(graph, alpha, NULL, &pairs, &err), BL_ERR_USAGE);
+    bl_float_graph_free(graph);
+  }
+}
+
 // ---- Real networks
 
 // W4A8 without training, calibrated on training images: at most 2.5 points of the 1,000 below
@@ -462,6 +520,7 @@ int main(void) {
       cmocka_unit_test(known_bias),
       cmocka_unit_test(clipped_normal),
       cmocka_unit_test(equalised),
+      cmocka_unit_test(smoothed),
       cmocka_unit_test(analytic_bias),
       cmocka_unit_test(whole_network),
       cmocka_unit_test(any_order),
