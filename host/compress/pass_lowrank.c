@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Low rank, a pass for each way to take a layer apart.
+#include <math.h>
 #include <string.h>
 
 #include "host/compress/norms.h"
 #include "host/compress/passes.h"
 #include "host/graph/float_edit.h"
 #include "host/lowrank/lowrank.h"
+#include "host/search/assign.h"
+
+enum { BY_NETWORK = 5 }; // of rank-by
+static const double LEAST_ENERGY = 1e-6;
 
 static const bl_recipe_param params[] = {
     {.name = "apply",
@@ -16,9 +21,10 @@ static const bl_recipe_param params[] = {
     {.name = "rank-by",
      .kind = BL_PARAM_CHOICE,
      .by_layer = true,
-     .initial = "macs",
-     .choices = "rank|energy|weights|macs|auto",
-     .help = "what decides about the rank; auto: what stands out of noise (VBMF)"},
+     .initial = "network",
+     .choices = "rank|energy|weights|macs|auto|network",
+     .help = "what decides about the rank; auto: what stands out of noise (VBMF); network: macs of "
+             "all layers together"},
     {.name = "share",
      .kind = BL_PARAM_NUMBER,
      .by_layer = true,
@@ -114,8 +120,8 @@ typedef struct {
 static bl_lowrank_options options_of(const lowering *l, const char *layer) {
   const bl_call *call = l->call;
   const uint32_t multiple = (uint32_t)bl_call_setting(call, layer, "multiple")->number;
-  static const bl_rank_rule rules[] = {BL_RANK_GIVEN, BL_RANK_ENERGY, BL_RANK_WEIGHTS, BL_RANK_MACS,
-                                       BL_RANK_AUTO};
+  static const bl_rank_rule rules[] = {BL_RANK_GIVEN, BL_RANK_ENERGY, BL_RANK_WEIGHTS,
+                                       BL_RANK_MACS,  BL_RANK_AUTO,   BL_RANK_MACS};
   return (bl_lowrank_options){.kind = l->kind,
                               .multiple = multiple > 0 ? multiple : l->network->device.config->cols,
                               .rule = rules[(int)bl_call_setting(call, layer, "rank-by")->number],
@@ -124,13 +130,24 @@ static bl_lowrank_options options_of(const lowering *l, const char *layer) {
                               .rank_in = (uint32_t)bl_call_setting(call, layer, "rank-in")->number};
 }
 
-static bl_status take_apart(const lowering *l, const char *layer, bl_error *err) {
+static bool wanted(const lowering *l, const char *layer) {
+  return !is_factor(layer) && bl_call_setting(l->call, layer, "apply")->number != 0 &&
+         bl_lowrank_applies(l->network->graph, bl_network_node(l->network, layer), l->kind);
+}
+
+static bl_status take_apart(const lowering *l, const char *layer, const bl_lowrank_point *chosen,
+                            bl_error *err) {
   bl_float_graph *graph = l->network->graph;
-  const bl_node *node = bl_network_node(l->network, layer);
-  if (is_factor(layer) || bl_call_setting(l->call, layer, "apply")->number == 0 ||
-      !bl_lowrank_applies(graph, node, l->kind))
+  bl_lowrank_options options = options_of(l, layer);
+  if (chosen != NULL && chosen->rank == 0) {
+    bl_network_say(l->network, "%s: stays", layer);
     return BL_OK;
-  const bl_lowrank_options options = options_of(l, layer);
+  }
+  if (chosen != NULL) {
+    options.rule = BL_RANK_GIVEN;
+    options.rank = chosen->rank;
+    options.rank_in = chosen->rank_in;
+  }
   const uint32_t at = (uint32_t)bl_float_find_node(graph, layer), nodes = graph->node_count;
   bl_lowrank_result r;
   BL_TRY(bl_lowrank_layer(graph, layer, &options, l->moments, &r, err));
@@ -150,18 +167,91 @@ static bl_status take_apart(const lowering *l, const char *layer, bl_error *err)
   return BL_OK;
 }
 
+// ---- Ranks of all layers together
+
+// The points of layers whose ranks are chosen together; the problem's tables point at them.
+typedef struct {
+  bl_lowrank_point (*points)[BL_LOWRANK_MOST_POINTS];
+  double (*losses)[BL_LOWRANK_MOST_POINTS], (*macs)[BL_LOWRANK_MOST_POINTS];
+  const double **loss_rows, **mac_rows, **zero_rows; // zero_rows: a criterion that is not used
+  double zeros[BL_LOWRANK_MOST_POINTS];
+  uint32_t *layer, *choices, *choice; // layer: its place among all layers
+  uint32_t count;
+} together;
+
+static bool open_together(const lowering *l, uint32_t layers, together *t) {
+  bl_arena *arena = l->network->arena;
+  t->points = bl_arena_alloc(arena, layers, sizeof *t->points);
+  t->losses = bl_arena_alloc(arena, layers, sizeof *t->losses);
+  t->macs = bl_arena_alloc(arena, layers, sizeof *t->macs);
+  t->loss_rows = bl_arena_alloc(arena, layers, sizeof *t->loss_rows);
+  t->mac_rows = bl_arena_alloc(arena, layers, sizeof *t->mac_rows);
+  t->zero_rows = bl_arena_alloc(arena, layers, sizeof *t->zero_rows);
+  t->layer = bl_arena_alloc(arena, layers, sizeof *t->layer);
+  t->choices = bl_arena_alloc(arena, layers, sizeof *t->choices);
+  t->choice = bl_arena_alloc(arena, layers, sizeof *t->choice);
+  return t->points != NULL && t->losses != NULL && t->macs != NULL && t->loss_rows != NULL &&
+         t->mac_rows != NULL && t->zero_rows != NULL && t->layer != NULL && t->choices != NULL &&
+         t->choice != NULL;
+}
+
+// Adds a layer. What is maximised is the product of the shares of their outputs' energy that layers
+// keep (Zhang et al. 2016, section 2.4), as a sum of logarithms.
+static bl_status add_curve(const lowering *l, together *t, const char *name, uint32_t layer,
+                           bl_error *err) {
+  const uint32_t k = t->count++;
+  const bl_lowrank_options options = options_of(l, name);
+  BL_TRY(bl_lowrank_curve(l->network->graph, name, &options, l->moments, t->points[k],
+                          &t->choices[k], err));
+  for (uint32_t i = 0; i < t->choices[k]; i++) {
+    t->losses[k][i] = -log(fmax(1 - t->points[k][i].error, LEAST_ENERGY));
+    t->macs[k][i] = (double)t->points[k][i].macs;
+  }
+  t->loss_rows[k] = t->losses[k];
+  t->mac_rows[k] = t->macs[k];
+  t->zero_rows[k] = t->zeros;
+  t->layer[k] = layer;
+  return BL_OK;
+}
+
+static bl_status solve_together(const lowering *l, together *t, bl_error *err) {
+  static const char *const names[BL_CRITERIA] = {"loss of energy", "multiply-accumulates", ""};
+  const bl_assign_problem problem = {.group_count = t->count,
+                                     .choices = t->choices,
+                                     .table = {t->loss_rows, t->mac_rows, t->zero_rows}};
+  bl_assign_options options = {.limits = {INFINITY, 0, INFINITY}, .names = names};
+  bl_assigned result;
+  for (uint32_t k = 0; k < t->count; k++)
+    options.limits[1] += bl_call_number(l->call, "share") * t->macs[k][0];
+  return t->count > 0 ? bl_assign(&problem, &options, t->choice, &result, err) : BL_OK;
+}
+
+// Chooses the ranks of all layers that say rank-by: network.
+static bl_status choose_together(const lowering *l, const char *const *names, uint32_t count,
+                                 together *t, bl_error *err) {
+  if (!open_together(l, count, t)) return bl_fail(err, BL_ERR_MEMORY, "no memory for ranks");
+  for (uint32_t k = 0; k < count; k++)
+    if (wanted(l, names[k]) && bl_call_setting(l->call, names[k], "rank-by")->number == BY_NETWORK)
+      BL_TRY(add_curve(l, t, names[k], k, err));
+  return solve_together(l, t, err);
+}
+
+static const bl_lowrank_point *chosen_of(const together *t, uint32_t layer) {
+  for (uint32_t k = 0; k < t->count; k++)
+    if (t->layer[k] == layer) return &t->points[k][t->choice[k]];
+  return NULL;
+}
+
 static bl_status take_all(const lowering *l, bl_error *err) {
   uint32_t count;
+  together t = {0};
   const char **layers = bl_network_layers(l->network, &count);
   if (layers == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for the names of layers");
   l->made->nodes = bl_arena_alloc(l->network->arena, 3 * (size_t)count, sizeof *l->made->nodes);
   if (l->made->nodes == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a promise");
-  for (uint32_t k = 0; k < count; k++) {
-    // names live in nodes that come and go
-    char *own = bl_arena_strndup(l->network->arena, layers[k], strlen(layers[k]));
-    if (own == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for the names of layers");
-    BL_TRY(take_apart(l, own, err));
-  }
+  BL_TRY(choose_together(l, layers, count, &t, err));
+  for (uint32_t k = 0; k < count; k++)
+    if (wanted(l, layers[k])) BL_TRY(take_apart(l, layers[k], chosen_of(&t, k), err));
   if (l->made->count == 0)
     return bl_fail(err, BL_ERR_USAGE,
                    "no layer gets smaller that way; see docs/reference/low-rank.md for which do");

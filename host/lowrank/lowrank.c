@@ -137,11 +137,16 @@ static bl_status use_moments(bl_lowrank_work *w, const bl_lowrank_moments *momen
 
 // ---- A layer
 
-static bl_status factorise_layer(bl_float_graph *graph, bl_lowrank_work *w,
-                                 const bl_lowrank_moments *moments, bl_lowrank_result *result) {
+static bl_status read_layer(const bl_float_graph *graph, bl_lowrank_work *w,
+                            const bl_lowrank_moments *moments) {
   take_sizes(graph, w);
   BL_TRY(take_kernel(graph, w));
-  BL_TRY(use_moments(w, moments));
+  return use_moments(w, moments);
+}
+
+static bl_status factorise_layer(bl_float_graph *graph, bl_lowrank_work *w,
+                                 const bl_lowrank_moments *moments, bl_lowrank_result *result) {
+  BL_TRY(read_layer(graph, w, moments));
   BL_TRY(bl_lowrank_choose(w));
   *result = (bl_lowrank_result){.rank = w->rank, .rank_in = w->rank_in};
   bl_lowrank_whole_cost(w, &result->weights_before, &result->macs_before);
@@ -158,23 +163,42 @@ static bl_status factorise_layer(bl_float_graph *graph, bl_lowrank_work *w,
   return bl_lowrank_rewrite(graph, w);
 }
 
-bl_status bl_lowrank_layer(bl_float_graph *graph, const char *layer,
-                           const bl_lowrank_options *options, const bl_lowrank_moments *moments,
-                           bl_lowrank_result *result, bl_error *err) {
+// A layer to work on; its arena is the caller's to free.
+static bl_status open_work(const bl_float_graph *graph, const char *layer,
+                           const bl_lowrank_options *options, bl_lowrank_work *w, bl_error *err) {
   const int32_t index = bl_float_find_node(graph, layer);
   if (index < 0) return bl_fail(err, BL_ERR_USAGE, "%s: no layer %s", graph->name, layer);
-  bl_lowrank_work w = {
+  *w = (bl_lowrank_work){
       .options = options, .index = (uint32_t)index, .node = graph->nodes[index], .err = err};
-  if (!bl_lowrank_applies(graph, &w.node, options->kind))
+  if (!bl_lowrank_applies(graph, &w->node, options->kind))
     return bl_fail(err, BL_ERR_USAGE,
                    "layer %s: cannot be factorised that way (a convolution of one group, or with "
                    "svd a dense layer, with float weights of its own)",
                    layer);
+  w->arena = bl_arena_new(WORK_CAP);
+  return w->arena == NULL ? bl_lowrank_no_memory(w) : BL_OK;
+}
+
+bl_status bl_lowrank_curve(const bl_float_graph *graph, const char *layer,
+                           const bl_lowrank_options *options, const bl_lowrank_moments *moments,
+                           bl_lowrank_point points[BL_LOWRANK_MOST_POINTS], uint32_t *count,
+                           bl_error *err) {
+  bl_lowrank_work w;
+  BL_TRY(open_work(graph, layer, options, &w, err));
+  bl_status status = read_layer(graph, &w, moments);
+  if (status == BL_OK) status = bl_lowrank_points(&w, points, count);
+  bl_arena_free(w.arena);
+  return status;
+}
+
+bl_status bl_lowrank_layer(bl_float_graph *graph, const char *layer,
+                           const bl_lowrank_options *options, const bl_lowrank_moments *moments,
+                           bl_lowrank_result *result, bl_error *err) {
+  bl_lowrank_work w;
   if (options->rule != BL_RANK_GIVEN && options->rule != BL_RANK_AUTO &&
       !(options->share > 0 && options->share <= 1))
     return bl_fail(err, BL_ERR_USAGE, "layer %s: share %g; above 0, to 1", layer, options->share);
-  w.arena = bl_arena_new(WORK_CAP);
-  if (w.arena == NULL) return bl_lowrank_no_memory(&w);
+  BL_TRY(open_work(graph, layer, options, &w, err));
   const bl_status status = factorise_layer(graph, &w, moments, result);
   bl_arena_free(w.arena);
   return status;

@@ -76,6 +76,24 @@ typedef struct {
 // layers and 1 x 1 convolutions: SVD only.
 bool bl_lowrank_applies(const bl_float_graph *graph, const bl_node *node, bl_lowrank_kind kind);
 
+// What a layer would cost and lose at a rank.
+typedef struct {
+  uint32_t rank, rank_in; // 0: the layer as it is
+  double error;           // as in bl_lowrank_result; the least possible at this rank
+  uint64_t weights, macs;
+} bl_lowrank_point;
+
+enum { BL_LOWRANK_MOST_POINTS = 64 };
+
+// The layer as it is (points[0]), then ranks in ascending multiples, those that save both weights
+// and multiply-accumulates. Of `options` only kind and multiple are read. For a choice between
+// layers. Errors: as bl_lowrank_layer.
+BL_MUST_USE bl_status bl_lowrank_curve(const bl_float_graph *graph, const char *layer,
+                                       const bl_lowrank_options *options,
+                                       const bl_lowrank_moments *moments,
+                                       bl_lowrank_point points[BL_LOWRANK_MOST_POINTS],
+                                       uint32_t *count, bl_error *err);
+
 // Factorises the layer of that name. With moments (NULL: without) the error that is made least is
 // that of the layer's output on the data that they are of, taps taken as independent, instead of
 // that of its weights, and the bias takes what changes in the mean. The layer stays as it is unless

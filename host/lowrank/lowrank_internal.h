@@ -29,6 +29,10 @@ typedef struct {
 
 // ranks.c: fills in rank and rank_in. Errors: USAGE, those of the factorisations.
 BL_MUST_USE bl_status bl_lowrank_choose(bl_lowrank_work *work);
+// Fills in the points of bl_lowrank_curve.
+BL_MUST_USE bl_status bl_lowrank_points(bl_lowrank_work *work,
+                                        bl_lowrank_point points[BL_LOWRANK_MOST_POINTS],
+                                        uint32_t *count);
 // Weights and multiply-accumulates of the factors at a rank, and of the layer as it is.
 void bl_lowrank_cost(const bl_lowrank_work *work, uint32_t rank, uint32_t rank_in,
                      uint64_t *weights, uint64_t *macs);

@@ -4,6 +4,8 @@
 
 #include "host/lowrank/lowrank_internal.h"
 
+enum { MOST_SLOW_POINTS = 8 };
+
 void bl_lowrank_whole_cost(const bl_lowrank_work *w, uint64_t *weights, uint64_t *macs) {
   *weights = (uint64_t)w->outputs * w->inputs * w->taps_y * w->taps_x;
   *macs = *weights * w->out_places;
@@ -174,5 +176,55 @@ bl_status bl_lowrank_choose(bl_lowrank_work *w) {
   if (tucker && w->rank > w->rank_in * taps) w->rank = w->rank_in * taps;
   if (tucker && w->rank_in > w->rank * taps) w->rank_in = w->rank * taps;
   if (!tucker) w->rank_in = 0;
+  return BL_OK;
+}
+
+// ---- All ranks
+
+// Of the squares behind the first `rank`, the share in all.
+static double tail_of(const bl_svd *svd, uint32_t rank) {
+  double all = 0, tail = 0;
+  for (uint32_t k = svd->count; k-- > 0;) {
+    all += svd->s[k] * svd->s[k];
+    if (k >= rank) tail = all;
+  }
+  return all > 0 && rank < svd->count ? tail / all : 0;
+}
+
+static bl_status error_at(bl_lowrank_work *w, const bl_svd *svd, double *error) {
+  if (svd->s != NULL) {
+    *error = tail_of(svd, w->rank);
+    return BL_OK;
+  }
+  BL_TRY(bl_lowrank_factorise(w));
+  *error = bl_lowrank_error(w);
+  return BL_OK;
+}
+
+bl_status bl_lowrank_points(bl_lowrank_work *w, bl_lowrank_point points[BL_LOWRANK_MOST_POINTS],
+                            uint32_t *count) {
+  const bl_lowrank_kind kind = w->options->kind;
+  const uint32_t most = kind == BL_LOWRANK_CP ? MOST_SLOW_POINTS : BL_LOWRANK_MOST_POINTS - 1;
+  uint32_t step = multiple_of(w);
+  bl_svd svd = {0};
+  bl_lowrank_whole_cost(w, &points[0].weights, &points[0].macs);
+  points[0] = (bl_lowrank_point){.weights = points[0].weights, .macs = points[0].macs};
+  *count = 1;
+  while (bl_lowrank_most(w) / step > most)
+    step += multiple_of(w);
+  if (kind == BL_LOWRANK_SVD || kind == BL_LOWRANK_SPATIAL) {
+    const double *a;
+    uint32_t rows, cols;
+    BL_TRY(bl_lowrank_matrix(w, &a, &rows, &cols));
+    BL_TRY(bl_svd_take(w->arena, a, rows, cols, &svd, w->err));
+  }
+  for (w->rank = step; w->rank <= bl_lowrank_most(w); w->rank += step) {
+    w->rank_in = kind == BL_LOWRANK_TUCKER ? paired(w, w->rank) : 0;
+    bl_lowrank_point p = {.rank = w->rank, .rank_in = w->rank_in};
+    bl_lowrank_cost(w, p.rank, p.rank_in, &p.weights, &p.macs);
+    if (p.weights >= points[0].weights || p.macs >= points[0].macs) break;
+    BL_TRY(error_at(w, &svd, &p.error));
+    points[(*count)++] = p;
+  }
   return BL_OK;
 }

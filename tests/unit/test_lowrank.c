@@ -206,6 +206,37 @@ static void layers_stay(void **state) {
   bl_float_graph_free(g);
 }
 
+// What a curve says of a rank is what happens at that rank.
+static void curves(void **state) {
+  (void)state;
+  for (int kind = BL_LOWRANK_SVD; kind <= BL_LOWRANK_SEPARABLE; kind++) {
+    bl_float_graph *g = text_graph(&CONV, seed);
+    const bl_lowrank_options options = {.kind = (bl_lowrank_kind)kind, .multiple = 2};
+    bl_lowrank_point points[BL_LOWRANK_MOST_POINTS];
+    bl_error err = {0};
+    uint32_t count;
+    assert_int_equal(bl_lowrank_curve(g, "c", &options, NULL, points, &count, &err), BL_OK);
+    assert_true(count >= 3 && points[0].rank == 0 && points[0].error == 0);
+    assert_int_equal(points[0].weights, 648);
+    for (uint32_t k = 1; k < count; k++) {
+      bl_float_graph *copy;
+      bl_lowrank_result r;
+      assert_int_equal(bl_float_copy(g, 0, &copy, &err), BL_OK);
+      factorise(copy, "c",
+                (bl_lowrank_options){.kind = (bl_lowrank_kind)kind,
+                                     .rank = points[k].rank,
+                                     .rank_in = points[k].rank_in},
+                NULL, &r);
+      assert_true(r.changed && fabs(r.error - points[k].error) < 1e-9);
+      assert_true(r.weights_after == points[k].weights && r.macs_after == points[k].macs);
+      assert_true(k == 1 || points[k].error < points[k - 1].error);
+      assert_true(kind == BL_LOWRANK_SEPARABLE || points[k].rank % 2 == 0);
+      bl_float_graph_free(copy);
+    }
+    bl_float_graph_free(g);
+  }
+}
+
 // ---- With data
 
 // Inputs of three dimensions in a space of 24, with a mean.
@@ -392,13 +423,10 @@ static void bad_requests(void **state) {
 int main(void) {
   seed = test_seed();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(planted_ranks),
-      cmocka_unit_test(dense_layers),
-      cmocka_unit_test(budgets),
-      cmocka_unit_test(layers_stay),
-      cmocka_unit_test(data_shows_the_rank),
-      cmocka_unit_test(moments_by_hand),
-      cmocka_unit_test(cycles_fall),
+      cmocka_unit_test(planted_ranks),   cmocka_unit_test(dense_layers),
+      cmocka_unit_test(budgets),         cmocka_unit_test(layers_stay),
+      cmocka_unit_test(curves),          cmocka_unit_test(data_shows_the_rank),
+      cmocka_unit_test(moments_by_hand), cmocka_unit_test(cycles_fall),
       cmocka_unit_test(bad_requests),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include "host/data/dataset.h"
 #include "host/float/session.h"
 #include "host/graph/float_edit.h"
+#include "host/lowrank/lowrank.h"
 #include "tests/unit/train_support.h"
 
 enum { CALIBRATION = 64, MEASURED = 200 };
@@ -87,6 +88,44 @@ static void factors_stay(void **state) {
   bl_network_close(&network);
 }
 
+static uint32_t rank_of(const char *said, char layer) {
+  const char key[] = {layer, ':', ' ', 'r', 'a', 'n', 'k', ' ', '\0'};
+  const char *at = strstr(said, key);
+  return at != NULL ? (uint32_t)strtoul(at + strlen(key), NULL, 10) : 0;
+}
+
+// Under one budget for all layers: of all pairs of ranks the one that keeps the largest product of
+// energies, found here by trying all.
+static void one_budget(void **state) {
+  (void)state;
+  const bl_lowrank_options options = {.multiple = 8};
+  bl_lowrank_point a[BL_LOWRANK_MOST_POINTS], c[BL_LOWRANK_MOST_POINTS];
+  bl_network network;
+  bl_error err = {0};
+  char said[400];
+  uint32_t a_count, c_count, best[2] = {0};
+  double most = -1;
+  bl_float_graph *g = text_graph(&NET, seed);
+  assert_int_equal(bl_lowrank_curve(g, "a", &options, NULL, a, &a_count, &err), BL_OK);
+  assert_int_equal(bl_lowrank_curve(g, "c", &options, NULL, c, &c_count, &err), BL_OK);
+  for (uint32_t i = 0; i < a_count; i++)
+    for (uint32_t j = 0; j < c_count; j++) {
+      const double kept = (1 - a[i].error) * (1 - c[j].error);
+      if ((double)(a[i].macs + c[j].macs) > 0.7 * (double)(a[0].macs + c[0].macs) || kept <= most)
+        continue;
+      most = kept;
+      best[0] = a[i].rank;
+      best[1] = c[j].rank;
+    }
+  bl_float_graph_free(g);
+  if (run_text(&NET, "passes:\n  - svd: {share: 0.7, layers: {y: {apply: false}}}\n", &network,
+               said, &err) != BL_OK)
+    fail_msg("%s", err.text);
+  assert_int_equal(rank_of(said, 'a'), best[0]);
+  assert_int_equal(rank_of(said, 'c'), best[1]);
+  bl_network_close(&network);
+}
+
 static void nothing_to_do(void **state) {
   (void)state;
   bl_network network;
@@ -143,9 +182,9 @@ static void resnet20_halved(void **state) {
   bl_train_data calibration = images(0, CALIBRATION), held_out = images(19000, MEASURED);
   bl_stage_figures figures[2];
   for (int k = 0; k < 2; k++) {
-    bl_recipe *recipe =
-        parse(k == 0 ? "passes: [spatial-svd]\n"
-                     : "passes:\n  - spatial-svd: {data: false, statistics: false}\n");
+    bl_recipe *recipe = parse(
+        k == 0 ? "passes:\n  - spatial-svd: {rank-by: macs}\n"
+               : "passes:\n  - spatial-svd: {rank-by: macs, data: false, statistics: false}\n");
     bl_float_graph *graph;
     bl_network network;
     bl_error err = {0};
@@ -172,9 +211,8 @@ static void resnet20_halved(void **state) {
 int main(void) {
   seed = test_seed();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(ranks_by_layer),
-      cmocka_unit_test(factors_stay),
-      cmocka_unit_test(nothing_to_do),
+      cmocka_unit_test(ranks_by_layer),  cmocka_unit_test(factors_stay),
+      cmocka_unit_test(one_budget),      cmocka_unit_test(nothing_to_do),
       cmocka_unit_test(resnet20_halved),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
