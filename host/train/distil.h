@@ -14,8 +14,8 @@
 // FitNets (Romero et al. 2015): the mean of (student - teacher)^2, divided by the mean of teacher^2
 // in the batch, so that weights do not depend on units. Where channels differ, of
 // (R student - teacher)^2 with the linear map R that is best for this batch: R minimises the mean
-// plus 1e-3 / channels of the teacher * |R|^2 (divided, too), which is part of the loss, so that R needs no
-// gradient (it is at its minimum) and no memory. NAN where there is no memory.
+// plus 1e-3 / channels of the teacher * |R|^2 (divided, too), which is part of the loss, so that R
+// needs no gradient (it is at its minimum) and no memory. NAN where there is no memory.
 double bl_distil_hint(const float *student, const float *teacher, size_t samples,
                       size_t student_channels, size_t teacher_channels, size_t pixels,
                       double weight, float *gradient);
