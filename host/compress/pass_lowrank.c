@@ -263,6 +263,21 @@ static bl_status take_all(const lowering *l, bl_error *err) {
   return bl_network_keep(l->network, &keep, err);
 }
 
+// A network that cannot be trained keeps its statistics.
+static bl_status renormalise(bl_network *network, bl_error *err) {
+  uint32_t norms = 0;
+  bl_error why = {0};
+  const bl_status status = bl_network_renormalise(network, &norms, &why);
+  if (status == BL_ERR_UNSUPPORTED) {
+    bl_network_say(network, "batch norms keep their statistics: %s", why.text);
+    return BL_OK;
+  }
+  if (status != BL_OK) return bl_fail(err, status, "%s", why.text);
+  if (norms > 0)
+    bl_network_say(network, "statistics of %u batch norms taken again", (unsigned)norms);
+  return BL_OK;
+}
+
 static bl_status run_kind(bl_network *network, const bl_call *call, bl_lowrank_kind kind,
                           bl_error *err) {
   const bl_calibration calibration = bl_network_calibration(network);
@@ -277,11 +292,7 @@ static bl_status run_kind(bl_network *network, const bl_call *call, bl_lowrank_k
   }
   bl_status status = take_all(&l, err);
   bl_arena_free(moments.arena);
-  uint32_t norms = 0;
-  if (status == BL_OK && bl_call_flag(call, "statistics"))
-    status = bl_network_renormalise(network, &norms, err);
-  if (status == BL_OK && norms > 0)
-    bl_network_say(network, "statistics of %u batch norms taken again", (unsigned)norms);
+  if (status == BL_OK && bl_call_flag(call, "statistics")) status = renormalise(network, err);
   return status;
 }
 

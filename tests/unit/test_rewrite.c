@@ -285,7 +285,7 @@ static bl_status read_sample(void *context, size_t index, float *out, bl_error *
 }
 
 // Quantised, compiled and run: the device's layers have the bits of the reference kernels, and a
-// choice of channels is one of integers.
+// choice of channels is one of integers. Without a chooser the network is a single layer.
 static void check_device(const text_net *net, const char *chooser, const uint32_t *from) {
   static int32_t in[IMAGES * ROOM];
   bl_float_graph *g = imported(net, true);
@@ -312,7 +312,7 @@ static void check_device(const text_net *net, const char *chooser, const uint32_
   uint32_t found = 0;
   for (uint32_t l = 0; l < q.graph->layer_count; l++) {
     const bl_int_layer *layer = &q.graph->layers[l];
-    if (strcmp(layer->name, chooser) != 0) continue;
+    if (chooser == NULL || strcmp(layer->name, chooser) != 0) continue;
     const bl_int_tensor *a = &q.graph->tensors[layer->input], *b = &q.graph->tensors[layer->output];
     found++;
     // all channels: the same integers; some of them may have a finer scale
@@ -321,12 +321,29 @@ static void check_device(const text_net *net, const char *chooser, const uint32_
       for (uint32_t c = 0; c < a->c; c++)
         assert_int_equal(layer->weights[n * a->c + c] != 0, c == from[n]);
   }
-  assert_int_equal(found, 1);
+  if (chooser == NULL)
+    assert_int_equal(q.graph->layer_count, 1);
+  else
+    assert_int_equal(found, 1);
   bl_executor_close(&both[0]);
   bl_executor_close(&both[1]);
   bl_program_free(program);
   bl_arena_free(q.graph->arena);
   bl_float_graph_free(g);
+}
+
+static void device_runs_merged_branches(void **state) {
+  (void)state;
+  static const text_net pointwise = {
+      "plain",
+      "x 1 8 7 9",
+      NORMS "w 8 8 3 3;u 8 8 1 1",
+      NULL,
+      "Conv x w > a | pads=i1,1,1,1;BatchNormalization a g h m v > an;Conv x u > b;"
+      "BatchNormalization b g2 h2 m2 v2 > bn;BatchNormalization x g3 h3 m3 v3 > cn;"
+      "Add an bn > s;Add s cn > y",
+      13};
+  check_device(&pointwise, NULL, NULL);
 }
 
 static void device_chooses_channels(void **state) {
@@ -363,6 +380,7 @@ int main(void) {
       cmocka_unit_test(shuffles_move_channels),
       cmocka_unit_test(others_stay),
       cmocka_unit_test(device_chooses_channels),
+      cmocka_unit_test(device_runs_merged_branches),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
