@@ -26,8 +26,8 @@ static void write_file(const char *name, const char *text) {
   assert_int_equal(fclose(f), 0);
 }
 
-static const char *const commands[] = {"import", "train",  "compress", "recipes",
-                                       "run",    "verify", "report",   "device"};
+static const char *const commands[] = {"import", "train", "compress", "recipes", "search",
+                                       "export", "run",   "verify",   "report",  "device"};
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 static void help_everywhere(void **state) {
@@ -193,8 +193,48 @@ static void compiled_network(void **state) {
   assert_non_null(strstr(bl_command_errors, "from functional"));
   cJSON_Delete(object);
   bl_command_expect("report @net.bloom --device functional --output @net.html", 0);
-  bl_command_slurp("net.html");
-  assert_non_null(strstr(bl_command_out, "</html>"));
+  bl_command_slurp("net.html"); // its beginning: the rest is longer
+  assert_non_null(strstr(bl_command_out, "<!DOCTYPE html>"));
+  bl_command_slurp("net.json");
+  assert_non_null(strstr(bl_command_out, "\"verdict\""));
+}
+
+static void report_with_more(void **state) {
+  (void)state;
+  uint32_t elements;
+  make_network(&elements);
+  static const char report[] =
+      "report @net.bloom --device functional --limit 1 --output @more.html";
+  static const struct {
+    const char *text;
+    int status;
+  } cases[] = {{"{\"history\": [{\"epoch\": 1, \"loss\": 2}]}", 0},
+               {"{\"bitloom-search\": 1}\n{\"cycles\": 1, \"accuracy\": 0.5}\n", 0},
+               {"{\"nothing\": 1}", 1},
+               {"[1]", 1},
+               {"{", 1},
+               {"", 1}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char line[256];
+    write_file("with.json", cases[i].text);
+    (void)snprintf(line, sizeof line, "%s --with @with.json", report);
+    bl_command_expect(line, cases[i].status);
+  }
+  bl_command_expect("report @net.bloom --device functional --output @r.html --with @absent", 1);
+}
+
+static void exported_network(void **state) {
+  (void)state;
+  uint32_t elements;
+  make_network(&elements);
+  bl_command_expect("export @net.bloom --output @net.onnx --json", 0);
+  cJSON *object = bl_command_json();
+  assert_true(bl_command_number(object, "nodes") > 0);
+  cJSON_Delete(object);
+  bl_command_expect("import @net.onnx", 0);
+  bl_command_expect("export @net.bloom", 2);
+  bl_command_expect("export @absent.bloom --output @net.onnx", 1);
+  bl_command_expect("export @net.bloom --output @absent/net.onnx", 1);
 }
 
 // Each layer's cycles are its reasons', and those that the RTL took.
@@ -238,6 +278,7 @@ int main(void) {
       cmocka_unit_test(help_everywhere),  cmocka_unit_test(usage_errors),
       cmocka_unit_test(failures_in_json), cmocka_unit_test(device_identity),
       cmocka_unit_test(compiled_network), cmocka_unit_test(modelled_cycles),
+      cmocka_unit_test(report_with_more), cmocka_unit_test(exported_network),
       cmocka_unit_test(unfitting_data),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
