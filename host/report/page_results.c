@@ -65,6 +65,27 @@ static void put_stage(FILE *out, unsigned index, const cJSON *stage) {
   (void)fputs("</td></tr>\n", out);
 }
 
+// What the passes said of their work.
+static void put_details(bl_page *page, const cJSON *stages) {
+  const cJSON *stage, *line;
+  bool any = false;
+  cJSON_ArrayForEach(stage, stages) {
+    any = any || bl_json_array(stage, "details") != NULL;
+  }
+  if (!any) return;
+  (void)fputs("<details><summary>What the passes did</summary><ul>\n", page->out);
+  cJSON_ArrayForEach(stage, stages){
+      cJSON_ArrayForEach(line, bl_json_array(stage, "details")){if (!cJSON_IsString(line)) continue;
+  (void)fputs("<li>", page->out);
+  bl_html_text(page->out, bl_json_text(stage, "pass"));
+  (void)fputs(": ", page->out);
+  bl_html_text(page->out, line->valuestring);
+  (void)fputs("</li>\n", page->out);
+}
+}
+(void)fputs("</ul></details>\n", page->out);
+}
+
 void bl_page_stages(bl_page *page) {
   static const char *const columns[] = {"#",     "<Pass",  "Accuracy (95 %)", "Bytes",
                                         "Zeros", "Cycles", "<Keeps"};
@@ -81,6 +102,7 @@ void bl_page_stages(bl_page *page) {
   (void)fputs("</table></div>\n<p class=\"note\">On held-out samples. Bytes of weights; cycles of "
               "stages in float are those at 8 bits.</p>\n",
               page->out);
+  put_details(page, stages);
   if (text[0] != '\0') {
     (void)fputs("<details><summary>", page->out);
     bl_html_text(page->out, bl_json_text(page->data, "recipe"));

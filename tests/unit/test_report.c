@@ -41,7 +41,8 @@ static const char said[] =
     " \"stages\": [{\"pass\": \"\", \"samples\": 100, \"correct\": 90, \"bytes\": 8000,"
     "   \"weights\": 2000, \"zeros\": 0},"
     "  {\"pass\": \"prune\", \"samples\": 100, \"correct\": 89, \"bytes\": 8000, \"cycles\": 77,"
-    "   \"weights\": 2000, \"zeros\": 1500, \"keeps\": [{\"what\": \"zeros\", \"figure\": 0.75}]}],"
+    "   \"weights\": 2000, \"zeros\": 1500, \"details\": [\"conv: <5> gone\"], \"keeps\": "
+    "[{\"what\": \"zeros\", \"figure\": 0.75}]}],"
     " \"history\": [{\"epoch\": 1, \"loss\": 2, \"accuracy\": null}, {\"epoch\": 2, \"loss\": 1}],"
     " \"points\": [{\"cycles\": 100, \"bytes\": 9, \"accuracy\": 0.9}, {\"cycles\": 50,"
     "   \"bytes\": 8, \"accuracy\": 0.8}, {\"cycles\": 120, \"bytes\": 10, \"accuracy\": 0.85}],"
@@ -128,6 +129,7 @@ static void complete_page(void **state) {
   expect_in(text, "rgb(80 130 210/0.56)\">3</td>");            // 3 of 4 in row 0, times 0.75
   expect_in(text, "<td>75.0 %</td><td>77</td><td class=\"t\">zeros 0.75</td>");
   expect_in(text, "passes:\n- &lt;p&gt;");
+  expect_in(text, "<li>prune: conv: &lt;5&gt; gone</li>");
   expect_in(text, "<td>50.00 %</td><td>12.5 dB</td><td>-</td>");
   free(text);
 }
