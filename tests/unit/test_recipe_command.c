@@ -111,6 +111,7 @@ static void bad_input(void **state) {
       {DIGITS "--recipe absent.yaml " IMAGES "--output @never.bloom", "absent.yaml", 1},
       {DIGITS "--recipe @field.yaml " IMAGES "--output @never.bloom",
        "field.yaml:3: weight-bits: expected a whole number from 1 to 8", 1},
+      {DIGITS "--recipe data-free --output @never.bloom", "data-free:3: synthetic-data: ", 1},
       {DIGITS "--recipe w4a8 --output @never.bloom", "w4a8:3: quantise: needs calibration data", 2},
       {DIGITS "--recipe w4a8 " IMAGES "--hold-out 99999 --output @never.bloom", "--hold-out", 2},
       {DIGITS "--recipe w4a8 " IMAGES
