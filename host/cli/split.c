@@ -6,10 +6,9 @@
 
 enum { CALIBRATION_SAMPLES = 512, HELD_OUT_SAMPLES = 1000 };
 
-// Labels, where there are any, name one of `classes`.
-static bl_status load(const bl_cli_args *args, const bl_dataset_source *source, bl_float_io io,
-                      const bl_preprocess *preprocess, size_t classes, bl_train_data *data,
-                      bl_error *err) {
+bl_status bl_cli_load_samples(const bl_cli_args *args, const bl_dataset_source *source,
+                              bl_float_io io, const bl_preprocess *preprocess, size_t classes,
+                              bl_train_data *data, bl_error *err) {
   bl_dataset dataset;
   BL_TRY(bl_dataset_open(source, &dataset, err));
   bl_status status = bl_cli_check_layout(args, &dataset, err);
@@ -39,12 +38,12 @@ bl_status bl_cli_split_open(const bl_cli_args *args, const bl_float_graph *graph
   const size_t classes = graph->values[bl_train_logits(graph)].count;
   *split = (bl_cli_split){0};
   if (args->calib != NULL) {
-    BL_TRY(load(args, &calib, *io, preprocess, 0, &split->calibration, err));
+    BL_TRY(bl_cli_load_samples(args, &calib, *io, preprocess, 0, &split->calibration, err));
     split->owns_calibration = true;
     split->samples.calibration = &split->calibration;
   }
   if (args->data == NULL) return BL_OK;
-  BL_TRY(load(args, &data, *io, preprocess, classes, &split->all, err));
+  BL_TRY(bl_cli_load_samples(args, &data, *io, preprocess, classes, &split->all, err));
   const size_t count = split->all.count;
   size_t held = args->hold_out != 0 ? args->hold_out : HELD_OUT_SAMPLES;
   if (args->hold_out == 0 && held > count / 5) held = count / 5;

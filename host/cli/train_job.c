@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/cli/data_args.h"
+#include "host/cli/split.h"
 #include "host/onnx/onnx_export.h"
 #include "host/onnx/onnx_import.h"
 #include "host/run/float_run.h"
@@ -63,19 +64,6 @@ static size_t outputs_of(const bl_float_graph *graph) {
   return graph->values[bl_train_logits(graph)].count / batch;
 }
 
-static bl_status load(const bl_cli_args *args, const bl_dataset_source *source, bl_float_io io,
-                      const bl_preprocess *preprocess, size_t classes, bl_train_data *data,
-                      bl_error *err) {
-  bl_dataset dataset;
-  BL_TRY(bl_dataset_open(source, &dataset, err));
-  bl_status status = bl_cli_check_layout(args, &dataset, err);
-  if (status == BL_OK) status = bl_float_fits(&dataset, preprocess, &io, err);
-  if (status == BL_OK)
-    status = bl_train_data_load(&dataset, preprocess, io.order, classes, data, err);
-  bl_dataset_free(&dataset);
-  return status;
-}
-
 static bl_status load_data(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
   bl_preprocess preprocess = bl_preprocess_identity();
   bl_float_io io;
@@ -87,9 +75,10 @@ static bl_status load_data(const bl_cli_args *args, bl_train_job *job, bl_error 
                              args->label_array, args->skip,  args->limit};
   bl_dataset_source test = {
       args->test, args->test_array, args->test_labels, args->test_label_array, 0, 0};
-  BL_TRY(load(args, &train, io, &preprocess, classes ? outputs : 0, &job->data, err));
+  BL_TRY(
+      bl_cli_load_samples(args, &train, io, &preprocess, classes ? outputs : 0, &job->data, err));
   if (args->test == NULL) return BL_OK;
-  BL_TRY(load(args, &test, io, &preprocess, classes ? outputs : 0, &job->test, err));
+  BL_TRY(bl_cli_load_samples(args, &test, io, &preprocess, classes ? outputs : 0, &job->test, err));
   job->has_test = true;
   if (!job->test.has_labels && job->options.loss != BL_LOSS_SQUARED)
     return bl_fail(err, BL_ERR_USAGE, "--test %s has no labels; say --test-labels", args->test);
