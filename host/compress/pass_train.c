@@ -107,6 +107,11 @@ static const bl_recipe_param params[] = {
      .initial = "0",
      .highest = 0.9,
      .help = "of labels"},
+    {.name = "slimming",
+     .kind = BL_PARAM_NUMBER,
+     .initial = "0",
+     .highest = 1,
+     .help = "pull batch norms' gammas to 0, for prune-channels by gamma"},
     {.name = "sign",
      .kind = BL_PARAM_CHOICE,
      .initial = "clip",
@@ -177,6 +182,7 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
   t.average = bl_call_number(call, "average");
   t.reestimate = bl_call_count(call, "reestimate");
   t.smoothing = bl_call_number(call, "smoothing");
+  t.slimming = bl_call_number(call, "slimming");
   t.aware = (bl_quant_aware_options){.sign = (bl_sign_slope)bl_call_choice(call, "sign"),
                                      .ternary = bl_call_flag(call, "ternary"),
                                      .clip_decay = bl_call_number(call, "pact"),

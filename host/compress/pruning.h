@@ -23,8 +23,8 @@ struct bl_pruning {
 // where there are none, those of bl_prune_score_data.
 BL_MUST_USE bl_status bl_pruning_score(const bl_network *network, bl_prune *prune,
                                        bl_prune_score score, uint64_t batches, bl_error *err);
-// Applies masks to the graph, of that many calibration samples reconstructed (0: none). Errors: USAGE
-// where there are none, those of bl_prune_reconstruct.
+// Applies masks to the graph, of that many calibration samples reconstructed (0: none). Errors:
+// USAGE where there are none, those of bl_prune_reconstruct.
 BL_MUST_USE bl_status bl_pruning_apply(const bl_network *network, const bl_prune *prune,
                                        uint64_t samples, bl_error *err);
 // Prunes the graph.

@@ -8,6 +8,7 @@
 
 #include "host/compress/pruning.h"
 #include "host/graph/float_edit.h"
+#include "host/prune/slimming.h"
 #include "host/train/average.h"
 #include "host/train/keep_weights.h"
 #include "host/train/statistics.h"
@@ -134,7 +135,7 @@ static bool watch(void *user, const bl_train_progress *p) {
   return true;
 }
 
-enum { MOST_HOOKS = 4 };
+enum { MOST_HOOKS = 5 };
 
 static bl_status list_hooks(job *j, uint64_t steps, bl_train_hook hooks[MOST_HOOKS],
                             uint32_t *count) {
@@ -146,6 +147,7 @@ static bl_status list_hooks(job *j, uint64_t steps, bl_train_hook hooks[MOST_HOO
     hooks[(*count)++] = bl_average_hook(j->average);
   }
   if (j->distil != NULL) hooks[(*count)++] = bl_distil_hook(j->distil, j->teacher);
+  if (j->training->slimming > 0) hooks[(*count)++] = bl_slimming_hook(&j->training->slimming);
   if (j->network->pruning == NULL) return BL_OK;
   BL_TRY(bl_pruning_schedule(j->network, j->graph, steps, &j->prune, j->err));
   hooks[(*count)++] = bl_prune_hook(&j->prune);

@@ -24,6 +24,7 @@ typedef struct {
   const bl_float_graph *teacher;
   double temperature, teacher_weight; // the labels' part is 1 - teacher_weight
   double smoothing;                   // of labels
+  double slimming;                    // pull of batch norms' gammas to 0
   bool inner;                         // the teacher's inner values, too, by `distil`
   bl_distil_options distil;
   double average;      // decay of the average that is taken in the end; 0: none

@@ -5,6 +5,7 @@
 
 #include "host/float/session.h"
 #include "host/prune/channels.h"
+#include "host/prune/slimming.h"
 #include "tests/unit/train_support.h"
 
 static uint64_t seed = 1;
@@ -290,6 +291,46 @@ static void choices(void **state) {
   bl_float_graph_free(graph);
 }
 
+// Gamma 2, 0.5, -1 with gradients of no loss: SGD of rate 0.1 moves each by 0.01 to 0 a step.
+static void slimming(void **state) {
+  (void)state;
+  static const text_net net = {"norms",
+                               "x 2 3 2 2",
+                               "g 3 =2,0.5,-1;b 3;m 3;v 3 =1,1,1;w 1 12",
+                               "s 2 =2,12",
+                               "BatchNormalization x g b m v > n;Reshape n s > f;"
+                               "Gemm f w > y | transB=i1",
+                               11};
+  static const text_net plain = {"plain", "x 2 4", "w 4 4", NULL, "Gemm x w > y", 11};
+  const double strength = 0.1, expected[] = {1.99, 0.49, -0.99};
+  const bl_train_hook hook = bl_slimming_hook(&strength);
+  bl_optimiser_options sgd = bl_optimiser_defaults(BL_OPTIMISER_SGD);
+  bl_float_graph *graph = text_graph(&net, 1);
+  bl_train_net *trained;
+  bl_optimiser *optimiser;
+  bl_error err = {0};
+  uint32_t count;
+  assert_int_equal(bl_train_open(graph, NULL, &trained, &err), BL_OK);
+  assert_int_equal(bl_train_forward(trained, true, 0, &err), BL_OK);
+  memset(bl_train_output_gradient(trained, 0), 0, 2 * sizeof(float));
+  assert_int_equal(bl_train_backward(trained, &err), BL_OK);
+  assert_int_equal(hook.gradients(hook.user, trained, 0, 1, &err), BL_OK);
+  bl_train_parameter *p = bl_train_parameters(trained, &count);
+  assert_int_equal(bl_optimiser_open(&sgd, p, count, &optimiser, &err), BL_OK);
+  assert_int_equal(bl_optimiser_step(optimiser, 0.1, &err), BL_OK);
+  for (uint32_t k = 0; k < count; k++)
+    for (int i = 0; p[k].kind == BL_TRAIN_SCALE && i < 3; i++)
+      assert_true(fabs((double)p[k].data[i] - expected[i]) < 1e-6);
+  bl_optimiser_close(optimiser);
+  bl_train_close(trained);
+  bl_float_graph_free(graph);
+  graph = text_graph(&plain, 1);
+  assert_int_equal(bl_train_open(graph, NULL, &trained, &err), BL_OK);
+  assert_int_equal(hook.gradients(hook.user, trained, 0, 1, &err), BL_ERR_USAGE);
+  bl_train_close(trained);
+  bl_float_graph_free(graph);
+}
+
 // The input's channels, the output's, and those that are mixed stay.
 static void what_stays(void **state) {
   (void)state;
@@ -311,10 +352,8 @@ static void what_stays(void **state) {
 int main(void) {
   seed = test_seed();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(made_graphs),
-      cmocka_unit_test(random_graphs),
-      cmocka_unit_test(choices),
-      cmocka_unit_test(what_stays),
+      cmocka_unit_test(made_graphs), cmocka_unit_test(random_graphs), cmocka_unit_test(choices),
+      cmocka_unit_test(slimming),    cmocka_unit_test(what_stays),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
