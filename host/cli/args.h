@@ -61,7 +61,7 @@ typedef struct {
 
   // search
   double max_cycles, max_bytes, max_drop, accuracy; // 0 (max_drop: negative): not given
-  bl_cli_reals weight_values, activation_values, block_values;
+  bl_cli_reals weight_values, activation_values, block_values, rank_values;
   const char *state, *front, *sensitivity, *evaluate, *evaluator;
   uint64_t population, generations, budgets; // generations UINT64_MAX: not given
 

@@ -196,6 +196,8 @@ static const option options[] = {
      "bits that outputs of layers may have (default 2,3,4,6,8)"},
     {"--blocks", REALS, SEA, AT(block_values), "A,B,...", 0, 0,
      "parts of a layer's blocks that may be pruned (default 0)"},
+    {"--ranks", REALS, SEA, AT(rank_values), "A,B,...", 0, 0,
+     "parts of a layer's operations that two factors of it may take (default 1)"},
     {"--budgets", COUNT, SEA, AT(budgets), "N", 2, 256,
      "budgets that the integer program is solved for (default 16)"},
     {"--population", COUNT, SEA, AT(population), "N", 4, 1024, "of the evolution (default 24)"},

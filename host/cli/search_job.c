@@ -7,7 +7,6 @@
 #include "host/cost/cost.h"
 #include "host/onnx/onnx_import.h"
 #include "host/quant/equalise.h"
-#include "host/train/train_net.h"
 
 enum { JOB_CAP = 256 << 20 };
 
@@ -69,6 +68,7 @@ static bl_status make_space(bl_search_job *job, bl_error *err) {
   bl_cli_reals lists[BL_KNOB_KINDS] = {
       [BL_KNOB_WEIGHT_BITS] = job->args->weight_values,
       [BL_KNOB_BLOCKS] = job->args->block_values,
+      [BL_KNOB_RANK] = job->args->rank_values,
       [BL_KNOB_ACTIVATION_BITS] = job->args->activation_values,
   };
   bl_search_choices choices = {0};
@@ -108,7 +108,6 @@ bl_status bl_search_job_open(const bl_cli_args *args, bl_cli_output *output, bl_
   *job = (bl_search_job){.args = args, .output = output, .arena = bl_arena_new(JOB_CAP)};
   bl_float_io io;
   if (job->arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "search: no memory");
-  bl_train_threads(1); // processes side by side; threads of a forked process would hang
   BL_TRY(import_graph(job, &io, err));
   BL_TRY(bl_cli_split_open(args, job->graph, &io, &job->preprocess, &job->split, err));
   BL_TRY(open_candidates(job, err));

@@ -227,7 +227,7 @@ static bl_status find_goal(automatic *a, const bl_call *call, bl_error *err) {
   BL_TRY(bl_network_measure(&whole, &figures, err));
   const double reached = (double)figures.correct / (double)figures.samples;
   a->goal = least > 0 ? least / 100 : reached - bl_call_number(call, "max-drop") / 100;
-  bl_train_threads(1); // as in bl_searching_open
+  bl_train_threads(1); // as bl_candidates_open has it
   bl_network_say(n, "goal: %.2f %% (float: %.2f %%)", 100 * a->goal, 100 * reached);
   return BL_OK;
 }

@@ -9,7 +9,6 @@
 
 #include "host/compress/pruning.h"
 #include "host/cost/cost.h"
-#include "host/train/train_net.h"
 
 enum { SEARCHING_CAP = 256 << 20 };
 
@@ -32,6 +31,7 @@ static bl_status read_list(const char *name, const char *text, double *values, u
 static bl_status make_space(bl_searching *s, const bl_call *call, bl_error *err) {
   static const char *const names[BL_KNOB_KINDS] = {[BL_KNOB_WEIGHT_BITS] = "weight-bits",
                                                    [BL_KNOB_BLOCKS] = "blocks",
+                                                   [BL_KNOB_RANK] = "ranks",
                                                    [BL_KNOB_ACTIVATION_BITS] = "activation-bits"};
   double values[BL_KNOB_KINDS][BL_KNOB_MOST_VALUES];
   bl_search_choices choices;
@@ -110,7 +110,6 @@ bl_status bl_searching_open(bl_network *network, const bl_call *call, bl_searchi
                           .workers = s->workers,
                           .say = say,
                           .user = network};
-  bl_train_threads(1); // processes side by side; threads of a forked process would hang
   BL_TRY(bl_network_free_weights(network, err));
   BL_TRY(open_candidates(s, call, err));
   BL_TRY(make_space(s, call, err));
@@ -125,14 +124,14 @@ void bl_searching_close(bl_searching *s) {
 
 // ---- A choice in the network
 
-static bl_status prune(const bl_searching *s, const bl_search_plan *plan, bl_network *network,
-                       bl_error *err) {
+static bl_status edit(const bl_searching *s, const bl_search_plan *plan, bl_network *network,
+                      bl_error *err) {
   bl_float_graph *graph;
   uint32_t layers;
   (void)bl_candidates_layers(s->candidates, &layers);
   double *pruned = calloc(layers, sizeof *pruned);
   if (pruned == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for what is pruned");
-  bl_status status = bl_candidate_prune(s->candidates, plan, &graph, pruned, err);
+  bl_status status = bl_candidate_edit(s->candidates, plan, &graph, pruned, err);
   free(pruned);
   if (status != BL_OK || graph == NULL) return status;
   bl_network_replace(network, graph);
@@ -211,11 +210,12 @@ bl_status bl_searching_take_plan(const bl_searching *s, const bl_search_plan *gi
     plan.layers[k].layer = bl_arena_strndup(network->arena, layer, strlen(layer));
     if (plan.layers[k].layer == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a plan");
   }
-  BL_TRY(prune(s, &plan, network, err));
+  BL_TRY(edit(s, &plan, network, err));
   network->quantised = true;
   network->quantise = s->quantise;
   network->quantise.device = &network->device;
-  BL_TRY(bl_candidate_bits(&plan, network->arena, &entries, &network->quantise.plan_count, err));
+  BL_TRY(bl_candidate_bits(&plan, network->graph, network->arena, &entries,
+                           &network->quantise.plan_count, err));
   network->quantise.plan = entries;
   say_plan(network, &plan);
   return promise(network, err);

@@ -32,6 +32,10 @@ typedef struct {
        .kind = BL_PARAM_TEXT,                                                                      \
        .initial = "0",                                                                             \
        .help = "parts of a layer's blocks that may be pruned"},                                    \
+      {.name = "ranks",                                                                            \
+       .kind = BL_PARAM_TEXT,                                                                      \
+       .initial = "1",                                                                             \
+       .help = "parts of a layer's operations that two factors of it may take"},                   \
       {.name = "rounding",                                                                         \
        .kind = BL_PARAM_CHOICE,                                                                    \
        .initial = "gptq",                                                                          \

@@ -7,10 +7,11 @@
 #include <zlib.h>
 
 #include "host/cost/cost.h"
-#include "host/graph/float_edit.h"
+#include "host/lowrank/lowrank.h"
 #include "host/search/candidate_internal.h"
+#include "host/train/train_net.h"
 
-enum { CANDIDATES_CAP = 1 << 30, COST_SAMPLES = 4, MOST_PATTERN = 1024 };
+enum { CANDIDATES_CAP = 1 << 30, COST_SAMPLES = 4 };
 
 static bl_status no_memory(bl_error *err) {
   return bl_fail(err, BL_ERR_MEMORY, "search: no memory for the network's layers");
@@ -24,10 +25,13 @@ static bl_status list_layers(bl_candidates *c, bl_error *err) {
   bl_status status = c->layers == NULL ? no_memory(err) : BL_OK;
   for (uint32_t k = 0; k < prune->count && status == BL_OK; k++) {
     const bl_prune_layer *l = &prune->layers[k];
-    c->layers[k] = (bl_searched){.name = l->name,
-                                 .last = (l->classes & BL_PRUNE_LAST) != 0,
-                                 .depthwise = (l->classes & BL_PRUNE_DEPTHWISE) != 0,
-                                 .count = l->count};
+    c->layers[k] =
+        (bl_searched){.name = l->name,
+                      .last = (l->classes & BL_PRUNE_LAST) != 0,
+                      .depthwise = (l->classes & BL_PRUNE_DEPTHWISE) != 0,
+                      .factors = bl_lowrank_applies(
+                          c->source.graph, &c->source.graph->nodes[l->node], BL_LOWRANK_SVD),
+                      .count = l->count};
   }
   bl_prune_close(prune);
   if (status == BL_OK && c->layer_count == 0)
@@ -40,6 +44,8 @@ bl_status bl_candidates_open(const bl_candidate_source *source, bl_candidates **
   *candidates = NULL;
   bl_candidates *c = calloc(1, sizeof *c);
   if (c == NULL) return no_memory(err);
+  bl_train_threads(
+      1); // threads of a process that forks afterwards would leave its children hanging
   c->source = *source;
   c->arena = bl_arena_new(CANDIDATES_CAP);
   bl_status status = c->arena == NULL ? no_memory(err) : list_layers(c, err);
@@ -104,95 +110,7 @@ void bl_candidates_fingerprint(const bl_candidates *c, char text[20]) {
   (void)snprintf(text, 20, "%08lx", crc);
 }
 
-static int32_t layer_of(const bl_candidates *c, const char *name) {
-  for (uint32_t k = 0; k < c->layer_count; k++)
-    if (strcmp(c->layers[k].name, name) == 0) return (int32_t)k;
-  return -1;
-}
-
-// ---- Pruned blocks
-
-// A pattern that matches the name alone.
-static const char *exactly(const char *name, bl_arena *arena) {
-  char text[MOST_PATTERN];
-  size_t length = 0;
-  for (const char *at = name; *at != '\0' && length + 2 < sizeof text; at++) {
-    if (strchr("*?[]\\", *at) != NULL) text[length++] = '\\';
-    text[length++] = *at;
-  }
-  return bl_arena_strndup(arena, text, length);
-}
-
-static bl_status rules_of(const bl_candidates *c, const bl_search_plan *plan, bl_arena *arena,
-                          bl_prune_rule **rules, uint32_t *count, bl_error *err) {
-  *count = 0;
-  *rules = bl_arena_alloc(arena, plan->count, sizeof **rules);
-  if (*rules == NULL) return no_memory(err);
-  for (uint32_t k = 0; k < plan->count; k++) {
-    const double part = plan->layers[k].value[BL_KNOB_BLOCKS];
-    if (part <= 0) continue;
-    if (layer_of(c, plan->layers[k].layer) < 0)
-      return bl_fail(err, BL_ERR_USAGE, "plan: no layer %.100s with weights",
-                     plan->layers[k].layer);
-    bl_prune_rule *rule = &(*rules)[(*count)++];
-    *rule = (bl_prune_rule){exactly(plan->layers[k].layer, arena), 0, part};
-    if (rule->pattern == NULL) return no_memory(err);
-  }
-  return BL_OK;
-}
-
-static bl_status prune_graph(const bl_candidates *c, bl_float_graph *graph, bl_prune *prune,
-                             const bl_prune_options *options, double *pruned, bl_error *err) {
-  const bl_config *config = c->source.device.config;
-  BL_TRY(bl_prune_blocks(prune, graph, config->lanes, config->cols, err));
-  BL_TRY(bl_prune_score_graph(prune, graph, BL_PRUNE_MAGNITUDE, 0, err));
-  BL_TRY(bl_prune_masks(prune, options, 1, err));
-  for (uint32_t k = 0; k < c->layer_count; k++)
-    pruned[k] = bl_prune_sparsity(prune, &prune->layers[k]);
-  return bl_prune_apply(prune, graph, err);
-}
-
-bl_status bl_candidate_prune(const bl_candidates *c, const bl_search_plan *plan,
-                             bl_float_graph **graph, double *pruned, bl_error *err) {
-  bl_prune_rule *rules;
-  bl_prune_options options = {.norm = BL_PRUNE_L2, .each_layer = true};
-  bl_prune *prune = NULL;
-  *graph = NULL;
-  memset(pruned, 0, c->layer_count * sizeof *pruned);
-  bl_arena *arena = bl_arena_new(BL_SPACE_MOST_BYTES);
-  if (arena == NULL) return no_memory(err);
-  bl_status status = rules_of(c, plan, arena, &rules, &options.rule_count, err);
-  options.rules = rules;
-  if (status == BL_OK && options.rule_count > 0) {
-    status = bl_float_copy(c->source.graph, 0, graph, err);
-    if (status == BL_OK) status = bl_prune_open(*graph, &prune, err);
-    if (status == BL_OK) status = prune_graph(c, *graph, prune, &options, pruned, err);
-    bl_prune_close(prune);
-    if (status != BL_OK) bl_float_graph_free(*graph);
-    if (status != BL_OK) *graph = NULL;
-  }
-  bl_arena_free(arena);
-  return status;
-}
-
 // ---- Integers
-
-bl_status bl_candidate_bits(const bl_search_plan *plan, bl_arena *arena, bl_layer_plan **entries,
-                            uint32_t *count, bl_error *err) {
-  *count = 0;
-  *entries = bl_arena_alloc(arena, plan->count, sizeof **entries);
-  if (*entries == NULL) return no_memory(err);
-  for (uint32_t k = 0; k < plan->count; k++) {
-    const double *value = plan->layers[k].value;
-    const double weights = value[BL_KNOB_WEIGHT_BITS], activations = value[BL_KNOB_ACTIVATION_BITS];
-    if (weights < 0 && activations < 0) continue;
-    (*entries)[(*count)++] =
-        (bl_layer_plan){.layer = plan->layers[k].layer,
-                        .weight_bits = weights < 0 ? 0 : (unsigned)weights,
-                        .activation_bits = activations < 0 ? 0 : (unsigned)activations};
-  }
-  return BL_OK;
-}
 
 static bl_status read_sample(void *context, size_t index, float *out, bl_error *err) {
   const bl_train_data *data = context;
@@ -209,7 +127,7 @@ static bl_status quantise(const bl_candidates *c, const bl_float_graph *graph,
   if (arena == NULL) return no_memory(err);
   bl_quantise_options options = c->source.quantise;
   bl_layer_plan *entries;
-  bl_status status = bl_candidate_bits(plan, arena, &entries, &options.plan_count, err);
+  bl_status status = bl_candidate_bits(plan, graph, arena, &entries, &options.plan_count, err);
   options.plan = entries;
   const size_t count = rough && data->count > COST_SAMPLES ? COST_SAMPLES : data->count;
   if (rough) options.rounding = BL_ROUNDING_NEAREST;
@@ -225,7 +143,7 @@ bl_status bl_candidate_make(const bl_candidates *c, const bl_search_plan *plan, 
   *made = (bl_made){.pruned = calloc(c->layer_count, sizeof *made->pruned)};
   if (made->pruned == NULL) return no_memory(err);
   bl_float_graph *graph;
-  bl_status status = bl_candidate_prune(c, plan, &graph, made->pruned, err);
+  bl_status status = bl_candidate_edit(c, plan, &graph, made->pruned, err);
   if (status == BL_OK)
     status =
         quantise(c, graph == NULL ? c->source.graph : graph, plan, rough, &made->quantised, err);
@@ -249,7 +167,7 @@ double bl_made_bytes(const bl_candidates *c, const bl_made *made, uint32_t layer
   double bits = 0;
   for (uint32_t k = 0; k < g->layer_count; k++) {
     const bl_int_layer *l = &g->layers[k];
-    const int32_t searched = layer_of(c, l->name);
+    const int32_t searched = bl_candidate_layer(c, l->name);
     if (layer != BL_ALL_LAYERS && searched != (int32_t)layer) continue;
     const double kept = searched < 0 ? 1 : 1 - made->pruned[searched];
     bits += kept * (double)bl_int_weights(g, l) *
@@ -265,7 +183,7 @@ static int32_t maker_of(const bl_candidates *c, const bl_int_graph *g, uint32_t 
   for (;;) {
     const uint32_t layer = bl_int_completer(g, tensor);
     if (layer == BL_INT_NO_LAYER) return -1;
-    const int32_t searched = layer_of(c, g->layers[layer].name);
+    const int32_t searched = bl_candidate_layer(c, g->layers[layer].name);
     if (searched >= 0) return searched;
     tensor = g->layers[layer].input;
   }
@@ -280,11 +198,11 @@ static bl_status layer_costs(const bl_candidates *c, const bl_made *made, bl_lay
   for (uint32_t k = 0; k < g->layer_count && status == BL_OK; k++) {
     const double images = made->program->images;
     const double taken = (double)cycles[k].counters[BL_COUNTER_CYCLES] / images;
-    const int32_t own = layer_of(c, g->layers[k].name);
+    const int32_t own = bl_candidate_layer(c, g->layers[k].name);
     const int32_t before = maker_of(c, g, g->layers[k].input);
-    if (own >= 0) {
-      costs[own].cycles = taken;
-      costs[own].before = before;
+    if (own >= 0) { // of factors the first reads what is in front
+      costs[own].cycles += taken;
+      if (before != own) costs[own].before = before;
       costs[own].bytes = bl_made_bytes(c, made, (uint32_t)own);
     } else if (before >= 0) {
       costs[before].behind += taken;

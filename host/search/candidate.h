@@ -25,10 +25,12 @@ typedef struct {
   const char *name;
   bool last;      // its output is the network's, which has no bits to choose
   bool depthwise; // has no blocks to prune
+  bool factors;   // can become two layers of lower rank
   uint64_t count; // weights
 } bl_searched;
 
-// Runs the float network over the held-out samples. Errors: FORMAT (samples that do not fit), those
+// Runs the float network over the held-out samples. From here on oneDNN has one thread, as
+// candidates are spread over processes. Errors: FORMAT (samples that do not fit), those
 // of execution, MEMORY.
 BL_MUST_USE bl_status bl_candidates_open(const bl_candidate_source *source,
                                          bl_candidates **candidates, bl_error *err);
@@ -42,15 +44,17 @@ double bl_candidates_float_accuracy(const bl_candidates *candidates);
 // device; as text for bl_pool_options.fingerprint.
 void bl_candidates_fingerprint(const bl_candidates *candidates, char text[20]);
 
-// The float network with the plan's blocks pruned, by the L2 norm of their weights (NULL where it
-// prunes none); pruned[layer]: part of the layer's weights. Errors: those of pruning and copying;
-// USAGE for a layer that is not there.
-BL_MUST_USE bl_status bl_candidate_prune(const bl_candidates *candidates,
-                                         const bl_search_plan *plan, bl_float_graph **graph,
-                                         double *pruned, bl_error *err);
-// The plan's bits as entries for bl_quantise_options.plan, in the arena. Errors: MEMORY.
-BL_MUST_USE bl_status bl_candidate_bits(const bl_search_plan *plan, bl_arena *arena,
-                                        bl_layer_plan **entries, uint32_t *count, bl_error *err);
+// The float network with what the plan says of its weights (NULL where that is nothing): layers
+// that are given a rank become factors, LAYER/u and LAYER/v, unless those would not be smaller;
+// blocks are pruned by the L2 norm of their weights. pruned[layer]: part of the layer's weights.
+// Errors: those of factorising, pruning and copying; USAGE for a layer that is not there.
+BL_MUST_USE bl_status bl_candidate_edit(const bl_candidates *candidates, const bl_search_plan *plan,
+                                        bl_float_graph **graph, double *pruned, bl_error *err);
+// The plan's bits as entries for bl_quantise_options.plan, in the arena; `graph`: with the layers
+// as they are now. Errors: MEMORY.
+BL_MUST_USE bl_status bl_candidate_bits(const bl_search_plan *plan, const bl_float_graph *graph,
+                                        bl_arena *arena, bl_layer_plan **entries, uint32_t *count,
+                                        bl_error *err);
 // A bl_evaluate, whose context is a bl_candidates. The loss is the mean Kullback-Leibler divergence
 // of softmax answers from the float network's where there are labels, else noise over signal of
 // the outputs. A plan that the device cannot run has infinite cycles and no error.

@@ -35,6 +35,8 @@ void bl_made_free(bl_made *made);
 // Bytes of weights that are not pruned; of one layer, or BL_ALL_LAYERS.
 double bl_made_bytes(const bl_candidates *c, const bl_made *made, uint32_t layer);
 
+// candidate_edit.c: the searched layer of that name, or of whose factors it is one; -1: none.
+int32_t bl_candidate_layer(const bl_candidates *c, const char *name);
 // candidate_run.c: what the float network answers.
 BL_MUST_USE bl_status bl_candidate_answers(bl_candidates *c, bl_error *err);
 

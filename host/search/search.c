@@ -88,6 +88,37 @@ static bl_status propose_all(search *s, bl_error *err) {
   return BL_OK;
 }
 
+// Values of the knobs of a kind; 1 where there are none.
+static uint32_t values_of(const bl_space *space, bl_knob_kind kind) {
+  for (uint32_t k = 0; k < space->count; k++)
+    if (space->knobs[k].kind == kind) return space->knobs[k].count;
+  return 1;
+}
+
+// Plans that say the same of every layer, so that what is chosen is never worse than they are.
+static bl_status try_uniform(search *s, bl_error *err) {
+  const bl_space *space = s->space;
+  const uint32_t weights = values_of(space, BL_KNOB_WEIGHT_BITS);
+  const uint32_t activations = values_of(space, BL_KNOB_ACTIVATION_BITS);
+  const uint32_t count = weights * activations;
+  uint8_t *choices = calloc(count, space->count);
+  bl_search_result *results = calloc(count, sizeof *results);
+  for (uint32_t n = 0; n < count && choices != NULL; n++)
+    for (uint32_t k = 0; k < space->count; k++) {
+      const bl_knob *knob = &space->knobs[k];
+      const uint32_t same = knob->kind == BL_KNOB_WEIGHT_BITS       ? n / activations
+                            : knob->kind == BL_KNOB_ACTIVATION_BITS ? n % activations
+                                                                    : knob->count - 1;
+      choices[(size_t)n * space->count + k] = (uint8_t)same;
+    }
+  bl_status status = choices == NULL || results == NULL
+                         ? no_memory(err)
+                         : bl_pool_evaluate(s->pool, choices, count, results, err);
+  free(choices);
+  free(results);
+  return status;
+}
+
 static bl_status evolve(search *s, bl_error *err) {
   const bl_search_options *o = s->options;
   const bl_evolve_options how = {.population = o->population,
@@ -145,6 +176,7 @@ static bl_status run(search *s, bl_arena *arena, bl_error *err) {
   BL_TRY(bl_separable_open(s->candidates, s->space, &s->outcome->sensitivity, o->workers,
                            &s->separable, err));
   BL_TRY(propose_all(s, err));
+  BL_TRY(try_uniform(s, err));
   BL_TRY(evolve(s, err));
   return choose(s, err);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole search: sensitivities, proposals of the integer program for a row of budgets, evolution
-// from those, and the best of everything that was evaluated.
+// The whole search: sensitivities, proposals of the integer program for a row of budgets, uniform
+// plans, evolution, and the best of everything that was evaluated.
 #ifndef BITLOOM_HOST_SEARCH_SEARCH_H
 #define BITLOOM_HOST_SEARCH_SEARCH_H
 

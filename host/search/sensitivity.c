@@ -51,7 +51,8 @@ bl_status bl_search_space(const bl_candidates *candidates, const bl_search_choic
   for (uint32_t l = 0; l < layers; l++)
     for (int kind = 0; kind < BL_KNOB_KINDS; kind++) {
       const bool has = !(kind == BL_KNOB_ACTIVATION_BITS && searched[l].last) &&
-                       !(kind == BL_KNOB_BLOCKS && searched[l].depthwise);
+                       !(kind == BL_KNOB_BLOCKS && searched[l].depthwise) &&
+                       !(kind == BL_KNOB_RANK && !searched[l].factors);
       if (choices->counts[kind] == 0 || !has) continue;
       bl_knob *knob = &knobs[space->count++];
       *knob = (bl_knob){.layer = searched[l].name, .kind = (bl_knob_kind)kind};

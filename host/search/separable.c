@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups of the integer program: for each layer its weights (all combinations of bits and blocks),
-// and for each layer its activation bits. Layers have the same lists, so a combination is the same
-// number in each.
+// Groups of the integer program: for each layer its weights (all combinations of bits, blocks and
+// rank), and for each layer its activation bits. Layers have the same lists, so a combination is
+// the same number in each.
 #include "host/search/separable.h"
 
 #include <math.h>
@@ -29,7 +29,7 @@ static bl_status no_memory(bl_error *err) {
 }
 
 static uint32_t combinations(const bl_separable *s) {
-  return s->most[BL_KNOB_WEIGHT_BITS] * s->most[BL_KNOB_BLOCKS];
+  return s->most[BL_KNOB_WEIGHT_BITS] * s->most[BL_KNOB_BLOCKS] * s->most[BL_KNOB_RANK];
 }
 
 static const bl_layer_cost *cost_of(const bl_separable *s, uint32_t weights, uint32_t activations,
@@ -58,8 +58,9 @@ static bl_status find_knobs(bl_separable *s, bl_error *err) {
 // The choice that a combination means for a knob of a kind.
 static uint32_t part_of(const bl_separable *s, int kind, uint32_t weights, uint32_t activations) {
   if (kind == BL_KNOB_ACTIVATION_BITS) return activations;
-  const uint32_t bits = s->most[BL_KNOB_WEIGHT_BITS];
-  return kind == BL_KNOB_WEIGHT_BITS ? weights % bits : weights / bits;
+  for (int before = BL_KNOB_WEIGHT_BITS; before < kind; before++)
+    weights /= s->most[before];
+  return weights % s->most[kind];
 }
 
 // ---- Cycles
@@ -138,7 +139,8 @@ static double loss_of(const bl_separable *s, const bl_sensitivity *sensitivity, 
 }
 
 static bool has_weights(const bl_separable *s, uint32_t l) {
-  return s->knob[BL_KNOB_WEIGHT_BITS][l] != NO_KNOB || s->knob[BL_KNOB_BLOCKS][l] != NO_KNOB;
+  return s->knob[BL_KNOB_WEIGHT_BITS][l] != NO_KNOB || s->knob[BL_KNOB_BLOCKS][l] != NO_KNOB ||
+         s->knob[BL_KNOB_RANK][l] != NO_KNOB;
 }
 
 // Tables of one layer's two groups. A layer without a knob of a kind has its combination's value
@@ -156,10 +158,8 @@ static bl_status fill_layer(bl_separable *s, const bl_sensitivity *sensitivity, 
     const uint32_t w = weights == 1 ? all - 1 : i;
     const bl_layer_cost *cost = cost_of(s, w, last, l);
     table[BL_BYTES][2 * l][i] = cost->bytes;
-    table[BL_LOSS][2 * l][i] =
-        loss_of(s, sensitivity, BL_KNOB_WEIGHT_BITS, l, part_of(s, BL_KNOB_WEIGHT_BITS, w, 0)) +
-        loss_of(s, sensitivity, BL_KNOB_BLOCKS, l, part_of(s, BL_KNOB_BLOCKS, w, 0));
-    if (s->before[l] < 0) table[BL_CYCLES][2 * l][i] = cost->cycles;
+    for (int kind = BL_KNOB_WEIGHT_BITS; kind < BL_KNOB_ACTIVATION_BITS; kind++)
+      table[BL_LOSS][2 * l][i] += loss_of(s, sensitivity, kind, l, part_of(s, kind, w, 0));
     if (l == 0)
       table[BL_CYCLES][0][i] += s->ahead[(size_t)w * s->most[BL_KNOB_ACTIVATION_BITS] + last];
   }
@@ -171,10 +171,12 @@ static bl_status fill_layer(bl_separable *s, const bl_sensitivity *sensitivity, 
   return BL_OK;
 }
 
-// Cycles of layer l for its weights with its input's bits.
+// Cycles of layer l for its weights with its input's bits; where the input is the network's, which
+// has no bits to choose, with its output's.
 static bl_status fill_pair(bl_separable *s, uint32_t l, bl_assign_pair *pair, bl_error *err) {
   const uint32_t all = combinations(s), last = s->most[BL_KNOB_ACTIVATION_BITS] - 1;
-  *pair = (bl_assign_pair){.first = 2 * l, .second = 2 * (uint32_t)s->before[l] + 1};
+  const uint32_t other = s->before[l] < 0 ? l : (uint32_t)s->before[l];
+  *pair = (bl_assign_pair){.first = 2 * l, .second = 2 * other + 1};
   const uint32_t weights = s->problem.choices[pair->first];
   const uint32_t inputs = s->problem.choices[pair->second];
   double *table = bl_arena_alloc(s->arena, (size_t)weights * inputs, sizeof *table);
@@ -208,7 +210,7 @@ static bl_status make_program(bl_separable *s, const bl_sensitivity *sensitivity
   }
   for (uint32_t l = 0; l < s->layer_count; l++) {
     BL_TRY(fill_layer(s, sensitivity, l, table, err));
-    if (s->before[l] >= 0) BL_TRY(fill_pair(s, l, &pairs[s->problem.pair_count++], err));
+    BL_TRY(fill_pair(s, l, &pairs[s->problem.pair_count++], err));
   }
   return BL_OK;
 }

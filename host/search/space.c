@@ -13,6 +13,7 @@ static const struct {
 } kinds[BL_KNOB_KINDS] = {
     [BL_KNOB_WEIGHT_BITS] = {"weight-bits", 1, 8, true},
     [BL_KNOB_BLOCKS] = {"blocks", 0, 0.99, false},
+    [BL_KNOB_RANK] = {"rank", 0.01, 1, false},
     [BL_KNOB_ACTIVATION_BITS] = {"activation-bits", 1, 8, true},
 };
 

@@ -13,8 +13,10 @@
 enum { BL_KNOB_MOST_VALUES = 32, BL_SPACE_MOST_KNOBS = 4096, BL_SPACE_MOST_BYTES = 4 << 20 };
 
 typedef enum {
-  BL_KNOB_WEIGHT_BITS,     // whole, 1..8
-  BL_KNOB_BLOCKS,          // part of the blocks that the array skips that are pruned, 0..below 1
+  BL_KNOB_WEIGHT_BITS, // whole, 1..8
+  BL_KNOB_BLOCKS,      // part of the blocks that the array skips that are pruned, 0..below 1
+  BL_KNOB_RANK, // part of the multiply-accumulates that two factors in place of the layer may take
+                // (singular values), above 0; 1: it stays whole
   BL_KNOB_ACTIVATION_BITS, // of what the layer gives, whole, 1..8
   BL_KNOB_KINDS
 } bl_knob_kind;

@@ -19,7 +19,7 @@
 #define LABELS "--labels " DIGITS "train-labels.idx1-ubyte.gz "
 #define FEW "--limit 300 --hold-out 100 --calib-limit 32 "
 #define SEARCH "search " MODEL IMAGES LABELS FEW
-#define LISTS "--weight-bits 2,4,8 --activation-bits 2,4 --blocks 0,0.5 "
+#define LISTS "--weight-bits 2,3,4,8 --activation-bits 2,3,4 "
 #define SMALL LISTS "--budgets 5 --population 6 --generations 1 --workers 2 "
 
 static char line[2048];
@@ -69,13 +69,20 @@ static void uniform_plans_as_compress(void **state) {
   }
 }
 
-static void pruned_blocks_cost_less(void **state) {
+static void less_weights_cost_less(void **state) {
   (void)state;
   const char *half = "{\"layers\":[{\"name\":\"Conv3\",\"blocks\":0.5}]}";
   const char *none = "{\"layers\":[]}";
   assert_true(worth(half, "cycles") < 0.9 * worth(none, "cycles"));
   assert_true(worth(half, "bytes") < worth(none, "bytes"));
   assert_true(worth(half, "loss") > worth(none, "loss"));
+  // So do factors, and pruned ones more.
+  const char *factors = "{\"layers\":[{\"name\":\"Conv3\",\"rank\":0.5}]}";
+  const char *both = "{\"layers\":[{\"name\":\"Conv3\",\"rank\":0.5,\"blocks\":0.5}]}";
+  assert_true(worth(factors, "cycles") < 0.8 * worth(none, "cycles"));
+  assert_true(worth(factors, "bytes") < 0.9 * worth(none, "bytes"));
+  assert_true(worth(both, "cycles") < 0.95 * worth(factors, "cycles"));
+  assert_true(worth(both, "bytes") < worth(factors, "bytes"));
 }
 
 static int count_lines(void) {
@@ -126,7 +133,7 @@ static void budget_holds_and_beats_uniform(void **state) {
   cJSON_Delete(object);
   bl_command_slurp("alone.json");
   object = bl_command_json();
-  assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(object, "alone")), 4 * 3 + 3 * 2 + 4 * 2);
+  assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(object, "alone")), 4 * 4 + 3 * 3);
   cJSON_Delete(object);
   assert_true(worth("@plan.json", "cycles") <= cycles);
 }
@@ -205,7 +212,7 @@ static void what_is_wrong(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(uniform_plans_as_compress),
-      cmocka_unit_test(pruned_blocks_cost_less),
+      cmocka_unit_test(less_weights_cost_less),
       cmocka_unit_test(budget_holds_and_beats_uniform),
       cmocka_unit_test(goal_of_accuracy),
       cmocka_unit_test(by_gnu_parallel),

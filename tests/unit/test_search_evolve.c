@@ -94,8 +94,9 @@ static void finds_the_front(void **state) {
     for (uint32_t n = 0; n < 1u << 16; n++) {
       bl_planned planned[LAYERS];
       for (uint32_t k = 0; k < LAYERS; k++)
-        planned[k] = (bl_planned){
-            layers[k], {2.0 * ((n >> 4 * k & 3) + 1), -1, 2.0 * ((n >> (4 * k + 2) & 3) + 1)}};
+        planned[k] = (bl_planned){layers[k],
+                                  {[BL_KNOB_WEIGHT_BITS] = 2.0 * ((n >> 4 * k & 3) + 1),
+                                   [BL_KNOB_ACTIVATION_BITS] = 2.0 * ((n >> (4 * k + 2) & 3) + 1)}};
       bl_search_result r;
       worth(&(bl_search_plan){planned, LAYERS}, &r);
       if (r.cycles <= budget) best = fmin(best, r.loss);
@@ -208,7 +209,7 @@ static void by_a_command(void **state) {
 static void plans_as_text(void **state) {
   (void)state;
   bl_arena *arena = bl_arena_new(1 << 16);
-  bl_planned planned[] = {{"conv \"1\"", {4, 0.25, -1}}, {"fc", {-1, -1, 3}}};
+  bl_planned planned[] = {{"conv \"1\"", {4, 0.25, -1, -1}}, {"fc", {-1, -1, -1, 3}}};
   bl_search_plan plan = {planned, 2}, back;
   char *text = bl_search_plan_text(&plan);
   assert_string_equal(text,
