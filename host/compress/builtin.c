@@ -50,10 +50,6 @@ const bl_builtin_recipe BL_RECIPES[] = {
            "  - share: {clusters: 15}\n"
            "  - train: {epochs: 3, lr: 1e-4}\n"
            "  - quantise: {offset-bits: 6}\n"),
-    PASSES("data-free", "8 bits from a network with batch normalisations, without data",
-           "  - synthetic-data\n"
-           "  - quantise: {weight-bits: 8, activation-bits: 8, rounding: gptq,\n"
-           "               bias-correction: empirical}\n"),
     PASSES("auto", "the least cycles that stay within a point of the float network, with training",
            "  - auto: {max-drop: 1}\n"),
     {NULL, NULL},
