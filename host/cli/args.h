@@ -76,6 +76,7 @@ typedef struct {
   const char *edge_bits;
   int sign, distil; // indices of the choices; -1: not given
   const char *distil_layers, *peer;
+  double freeze_statistics;
   double distil_weight, average; // average 0: not given
   uint64_t reestimate;
   double smoothing, pact, regulariser, weights_from, freeze_steps;

@@ -258,6 +258,8 @@ static const option options[] = {
      "batch norms' statistics again in the end, from N batches (default 0: as they are)"},
     {"--fresh", CHOICE, TRA, AT(fresh), "he|glorot", 0, 0,
      "start from fresh weights instead of the file's"},
+    {"--freeze-statistics", REAL, TRA, AT(freeze_statistics), "P", 0, 1,
+     "batch norms keep their statistics from this part of the training on (default 0: never)"},
     {"--fixed-statistics", FLAG, TRA, AT(fixed_statistics), NULL, 0, 0,
      "batch norms keep the statistics of the file"},
     {"--checkpoint", TEXT, TRA, AT(checkpoint), "FILE", 0, 0,

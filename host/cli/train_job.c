@@ -237,6 +237,7 @@ bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error
   o->temperature = args->temperature;
   o->teacher_weight = args->teacher_weight;
   o->smoothing = args->smoothing;
+  o->freeze_statistics = args->freeze_statistics;
   o->checkpoint = args->checkpoint;
   o->checkpoint_steps = args->checkpoint_steps;
   BL_TRY(read_augment(args->augment, &o->augment, err));

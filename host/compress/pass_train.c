@@ -151,6 +151,11 @@ static const bl_recipe_param params[] = {
      .initial = "0",
      .highest = 1e9,
      .help = "batches that batch norms' statistics come from in the end; 0: as they are"},
+    {.name = "freeze-statistics",
+     .kind = BL_PARAM_NUMBER,
+     .initial = "0",
+     .highest = 1,
+     .help = "batch norms keep their statistics from this part of the training on; 0: never"},
     {.name = "fixed-statistics",
      .kind = BL_PARAM_FLAG,
      .initial = "false",
@@ -181,6 +186,7 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
                                  .layers = bl_call_text(call, "distil-layers")};
   t.average = bl_call_number(call, "average");
   t.reestimate = bl_call_count(call, "reestimate");
+  t.freeze_statistics = bl_call_number(call, "freeze-statistics");
   t.smoothing = bl_call_number(call, "smoothing");
   t.slimming = bl_call_number(call, "slimming");
   t.aware = (bl_quant_aware_options){.sign = (bl_sign_slope)bl_call_choice(call, "sign"),

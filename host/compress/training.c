@@ -178,6 +178,7 @@ static bl_status run_trainer(job *j) {
       .temperature = t->temperature,
       .teacher_weight = t->teacher_weight,
       .smoothing = t->smoothing,
+      .freeze_statistics = t->freeze_statistics,
       .hooks = hooks,
       .hook_count = hook_count,
       .checkpoint = checkpoint};

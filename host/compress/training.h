@@ -29,6 +29,7 @@ typedef struct {
   bl_distil_options distil;
   double average;      // decay of the average that is taken in the end; 0: none
   uint64_t reestimate; // batches that batch norms' statistics come from in the end; 0: as they are
+  double freeze_statistics; // part of the training behind which batch norms keep theirs; 0: never
   bool fixed_statistics;
   bl_quant_aware_options aware; // its bits and plan are the network's
 } bl_training;

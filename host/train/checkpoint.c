@@ -98,6 +98,7 @@ static uint64_t options_key(const bl_trainer *t) {
                             o->temperature,
                             o->teacher_weight,
                             o->smoothing,
+                            o->freeze_statistics,
                             (double)o->augment.flip,
                             (double)(s->kind == BL_SCHEDULE_COSINE ? s->total : 0),
                             (double)(s->kind == BL_SCHEDULE_STEP ? s->every : 0)};

@@ -10,7 +10,6 @@ typedef struct {
   dnnl_memory_t scratch[2];     // for gradients nobody wants
   float *batch[2];
   float momentum;
-  bool fixed_statistics;
 } norm;
 
 enum { IN, GAMMA, BETA, MEAN, VARIANCE, INPUTS };
@@ -32,14 +31,14 @@ static bool make_pair(bl_train_net *net, const dnnl_memory_desc_t *md, float eps
          bl_dnn_primitive(net, &desc, pd, backward_primitive, NULL);
 }
 
-static bool batch_statistics(const bl_train_net *net, const norm *n) {
-  return net->training && !n->fixed_statistics;
+static bool batch_statistics(const bl_train_net *net) {
+  return net->training && !net->options.fixed_statistics && !net->options.frozen;
 }
 
 static bl_status norm_forward(bl_train_net *net, bl_step *step, bl_error *err) {
   norm *n = step->state;
   bl_slot **in = step->inputs;
-  bool batch = batch_statistics(net, n);
+  bool batch = batch_statistics(net);
   dnnl_exec_arg_t args[] = {{DNNL_ARG_SRC, in[IN]->memory},
                             {DNNL_ARG_SCALE, in[GAMMA]->memory},
                             {DNNL_ARG_SHIFT, in[BETA]->memory},
@@ -58,7 +57,7 @@ static bl_status norm_forward(bl_train_net *net, bl_step *step, bl_error *err) {
 static bl_status norm_backward(bl_train_net *net, bl_step *step, bl_error *err) {
   norm *n = step->state;
   bl_slot **in = step->inputs;
-  bool batch = batch_statistics(net, n);
+  bool batch = batch_statistics(net);
   const bl_edge *e = step->edges;
   dnnl_exec_arg_t args[] = {
       {DNNL_ARG_SRC, in[IN]->memory},
@@ -84,7 +83,6 @@ bl_status bl_plan_batch_norm(bl_train_net *net, const bl_node *node, bl_error *e
   norm *n = bl_arena_alloc(net->arena, 1, sizeof *n);
   if (n == NULL) return bl_net_memory(net, err);
   n->momentum = bl_node_float(node, "momentum", 0.9F);
-  n->fixed_statistics = net->options.fixed_statistics || net->options.frozen;
   bool backward = in[IN]->needs_grad || in[GAMMA]->needs_grad || in[BETA]->needs_grad;
   float epsilon = bl_node_float(node, "epsilon", 1e-5F);
   const dnnl_memory_desc_t *md = &in[IN]->md, *channel = &in[MEAN]->md;

@@ -319,6 +319,10 @@ const bl_float_graph *bl_train_graph(const bl_train_net *net) {
   return net->graph;
 }
 
+void bl_train_fix_statistics(bl_train_net *net, bool fixed) {
+  net->options.fixed_statistics = fixed;
+}
+
 size_t bl_train_batch_size(const bl_train_net *net) {
   const bl_value *in = net->inputs[0]->value;
   return in->rank > 0 ? (size_t)in->dims[0] : 1;

@@ -106,6 +106,8 @@ const float *bl_train_input_gradient(const bl_train_net *net, uint32_t k);
 // step, node and element), running statistics move. Errors: UNSUPPORTED, those of transforms.
 BL_MUST_USE bl_status bl_train_forward(bl_train_net *net, bool training, uint64_t step,
                                        bl_error *err);
+// Batch norms use their running statistics in training, too, from now on, or not.
+void bl_train_fix_statistics(bl_train_net *net, bool fixed);
 // Output `k`, row-major, of values[outputs[k]].count elements; its gradient is the caller's to
 // write before a backward, all of it and that of all outputs.
 const float *bl_train_output(const bl_train_net *net, uint32_t k);

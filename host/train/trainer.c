@@ -219,6 +219,9 @@ static bl_status train_step(bl_trainer *t, double *rate, bl_error *err) {
   bl_error inner = {0};
   bl_train_batch batch = fill_batch(t);
   BL_TRY(ask_teacher(t, &batch, err));
+  const double part = (double)step / ((double)t->steps * (double)t->options.epochs);
+  if (t->options.freeze_statistics > 0 && part >= t->options.freeze_statistics)
+    bl_train_fix_statistics(t->net, true);
   BL_TRY(call_hooks(t, BEFORE, step, err));
   BL_TRY(bl_train_forward(t->net, true, step, err));
   BL_TRY(batch_loss(t, &batch, &loss, &correct, err));

@@ -68,6 +68,7 @@ typedef struct {
   bl_train_net *teacher; // NULL, or a frozen net of the same batch, input and output
   double temperature, teacher_weight;
   double smoothing;           // of labels for cross entropy (Szegedy et al. 2016), 0..1
+  double freeze_statistics;   // part of all steps behind which batch norms keep theirs; 0: never
   bl_train_loss custom_loss;  // instead of the above; NULL
   bl_train_after after;       // NULL
   void *user;                 // of both

@@ -137,6 +137,56 @@ static void statistics(void **state) {
   bl_float_graph_free(graph);
 }
 
+typedef struct {
+  const float *mean;
+  float seen[9];
+} watching;
+
+static bl_status watch_mean(void *user, bl_train_net *net, uint64_t step, uint64_t steps,
+                            bl_error *err) {
+  watching *w = user;
+  (void)err;
+  assert_int_equal(steps, 8);
+  w->mean = named(net, "m")->data;
+  w->seen[step] = w->mean[0];
+  return BL_OK;
+}
+
+// Eight steps: the running mean moves in the first six.
+static void frozen_statistics(void **state) {
+  (void)state;
+  static const text_net norm = {"norm",
+                                "x 4 2 1 3",
+                                "g 2 =1,2;b 2 =0,1;m 2 =5,-5;v 2 =9,4",
+                                NULL,
+                                "BatchNormalization x g b m v > n;Flatten n > y",
+                                13};
+  bl_float_graph *graph = text_graph(&norm, seed);
+  bl_train_net *net = open_net(graph);
+  bl_train_data data = noise(16, 6, false);
+  watching w = {NULL, {0}};
+  const bl_train_hook hook = {.user = &w, .after = watch_mean};
+  bl_trainer_options o = {.epochs = 2,
+                          .seed = seed,
+                          .loss = BL_LOSS_SQUARED,
+                          .freeze_statistics = 0.75,
+                          .hooks = &hook,
+                          .hook_count = 1};
+  bl_trainer *t;
+  bl_error err = {0};
+  o.optimiser = bl_optimiser_defaults(BL_OPTIMISER_SGD);
+  o.schedule = (bl_schedule){BL_SCHEDULE_CONSTANT, 0.01, 0, 1, 0, 1, 1};
+  if (bl_trainer_open(net, &data, NULL, &o, &t, &err) != BL_OK ||
+      bl_trainer_run(t, NULL, NULL, &err) != BL_OK)
+    fail_msg("%s", err.text);
+  for (int k = 1; k < 8; k++)
+    assert_true((w.seen[k] != w.seen[k - 1]) == (k < 6));
+  bl_trainer_close(t);
+  bl_train_data_free(&data);
+  bl_train_close(net);
+  bl_float_graph_free(graph);
+}
+
 // ---- Resuming
 
 static const text_net NET = {
@@ -223,8 +273,12 @@ int main(void) {
   seed = test_seed();
   bl_train_threads(1);
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(smoothed_labels), cmocka_unit_test(averages), cmocka_unit_test(peers),
-      cmocka_unit_test(statistics),      cmocka_unit_test(resumes),
+      cmocka_unit_test(smoothed_labels),
+      cmocka_unit_test(averages),
+      cmocka_unit_test(peers),
+      cmocka_unit_test(statistics),
+      cmocka_unit_test(frozen_statistics),
+      cmocka_unit_test(resumes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
