@@ -131,7 +131,7 @@ static bl_status edit(const bl_searching *s, const bl_search_plan *plan, bl_netw
   (void)bl_candidates_layers(s->candidates, &layers);
   double *pruned = calloc(layers, sizeof *pruned);
   if (pruned == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for what is pruned");
-  bl_status status = bl_candidate_edit(s->candidates, plan, &graph, pruned, err);
+  bl_status status = bl_candidate_edit(s->candidates, plan, false, &graph, pruned, err);
   free(pruned);
   if (status != BL_OK || graph == NULL) return status;
   bl_network_replace(network, graph);

@@ -143,7 +143,7 @@ bl_status bl_candidate_make(const bl_candidates *c, const bl_search_plan *plan, 
   *made = (bl_made){.pruned = calloc(c->layer_count, sizeof *made->pruned)};
   if (made->pruned == NULL) return no_memory(err);
   bl_float_graph *graph;
-  bl_status status = bl_candidate_edit(c, plan, &graph, made->pruned, err);
+  bl_status status = bl_candidate_edit(c, plan, rough, &graph, made->pruned, err);
   if (status == BL_OK)
     status =
         quantise(c, graph == NULL ? c->source.graph : graph, plan, rough, &made->quantised, err);

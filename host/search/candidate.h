@@ -46,10 +46,12 @@ void bl_candidates_fingerprint(const bl_candidates *candidates, char text[20]);
 
 // The float network with what the plan says of its weights (NULL where that is nothing): layers
 // that are given a rank become factors, LAYER/u and LAYER/v, unless those would not be smaller;
-// blocks are pruned by the L2 norm of their weights. pruned[layer]: part of the layer's weights.
+// blocks are pruned by the L2 norm of their weights, and what is left takes over what they did on
+// calibration samples (rough: it does not). pruned[layer]: part of the layer's weights.
 // Errors: those of factorising, pruning and copying; USAGE for a layer that is not there.
 BL_MUST_USE bl_status bl_candidate_edit(const bl_candidates *candidates, const bl_search_plan *plan,
-                                        bl_float_graph **graph, double *pruned, bl_error *err);
+                                        bool rough, bl_float_graph **graph, double *pruned,
+                                        bl_error *err);
 // The plan's bits as entries for bl_quantise_options.plan, in the arena; `graph`: with the layers
 // as they are now. Errors: MEMORY.
 BL_MUST_USE bl_status bl_candidate_bits(const bl_search_plan *plan, const bl_float_graph *graph,

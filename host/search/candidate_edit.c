@@ -6,9 +6,10 @@
 
 #include "host/graph/float_edit.h"
 #include "host/lowrank/lowrank.h"
+#include "host/prune/reconstruct.h"
 #include "host/search/candidate_internal.h"
 
-enum { MOST_PATTERN = 1024 };
+enum { MOST_PATTERN = 1024, RECONSTRUCTION_SAMPLES = 64 };
 
 static bl_status no_memory(bl_error *err) {
   return bl_fail(err, BL_ERR_MEMORY, "search: no memory for the network's layers");
@@ -123,17 +124,19 @@ static void note_pruned(const bl_candidates *c, const bl_prune *prune, double *p
     if (weights[k] > 0) pruned[k] /= weights[k];
 }
 
-static bl_status prune_blocks(const bl_candidates *c, const bl_prune_options *options,
+static bl_status prune_blocks(const bl_candidates *c, const bl_prune_options *options, bool rough,
                               bl_float_graph *graph, bl_prune *prune, bl_error *err) {
   const bl_config *config = c->source.device.config;
   BL_TRY(bl_prune_blocks(prune, graph, config->lanes, config->cols, err));
   BL_TRY(bl_prune_score_graph(prune, graph, BL_PRUNE_MAGNITUDE, 0, err));
   BL_TRY(bl_prune_masks(prune, options, 1, err));
-  return bl_prune_apply(prune, graph, err);
+  if (rough) return bl_prune_apply(prune, graph, err);
+  return bl_prune_reconstruct(prune, graph, c->source.calibration, RECONSTRUCTION_SAMPLES, err);
 }
 
-static bl_status prune_graph(const bl_candidates *c, const bl_search_plan *plan, bl_arena *arena,
-                             bl_float_graph *graph, double *pruned, bl_error *err) {
+static bl_status prune_graph(const bl_candidates *c, const bl_search_plan *plan, bool rough,
+                             bl_arena *arena, bl_float_graph *graph, double *pruned,
+                             bl_error *err) {
   bl_prune_options options = {.norm = BL_PRUNE_L2, .each_layer = true};
   double *weights = bl_arena_alloc(arena, c->layer_count, sizeof *weights);
   bl_prune *prune;
@@ -141,13 +144,13 @@ static bl_status prune_graph(const bl_candidates *c, const bl_search_plan *plan,
   BL_TRY(rules_of(c, plan, graph, arena, &options, err));
   if (options.rule_count == 0) return BL_OK;
   BL_TRY(bl_prune_open(graph, &prune, err));
-  const bl_status status = prune_blocks(c, &options, graph, prune, err);
+  const bl_status status = prune_blocks(c, &options, rough, graph, prune, err);
   if (status == BL_OK) note_pruned(c, prune, pruned, weights);
   bl_prune_close(prune);
   return status;
 }
 
-bl_status bl_candidate_edit(const bl_candidates *c, const bl_search_plan *plan,
+bl_status bl_candidate_edit(const bl_candidates *c, const bl_search_plan *plan, bool rough,
                             bl_float_graph **graph, double *pruned, bl_error *err) {
   bool any = false;
   *graph = NULL;
@@ -159,7 +162,7 @@ bl_status bl_candidate_edit(const bl_candidates *c, const bl_search_plan *plan,
   if (arena == NULL) return no_memory(err);
   bl_status status = bl_float_copy(c->source.graph, 0, graph, err);
   if (status == BL_OK) status = factorise(c, plan, *graph, err);
-  if (status == BL_OK) status = prune_graph(c, plan, arena, *graph, pruned, err);
+  if (status == BL_OK) status = prune_graph(c, plan, rough, arena, *graph, pruned, err);
   if (status != BL_OK) bl_float_graph_free(*graph);
   if (status != BL_OK) *graph = NULL;
   bl_arena_free(arena);
