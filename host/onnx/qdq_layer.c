@@ -228,40 +228,38 @@ static int32_t pool(bl_qdq_export *ex, const bl_int_layer *l, int32_t x) {
   return bl_qdq_node(&ex->b, BL_FLOAT_MAX_POOL, x, -1, -1);
 }
 
-// The table's entry of an integer: entries of negative integers count from the end, which is what
-// its low 8 bits say.
+// The table's entry of an integer, as a real value: entries of negative integers count from the
+// end, which is what its low 8 bits say.
 static int32_t look_up(bl_qdq_export *ex, const bl_int_layer *l, int32_t x) {
   static const int64_t entries = BL_INT_TABLE;
   bl_qdq_builder *b = &ex->b;
+  const bl_int_tensor *out = &ex->graph->tensors[l->output];
   const bl_qdq_carrier index = bl_qdq_carrier_of(l->lo < 0, 1, 0);
-  const bl_qdq_carrier c = bl_qdq_tensor_carrier(&ex->graph->tensors[l->output]);
-  int32_t q = bl_qdq_quantise(ex, x, &index, l->lo, l->hi);
+  int32_t q = bl_qdq_dequantise(ex, bl_qdq_quantise(ex, x, &index, l->lo, l->hi), &index);
   bl_qdq_int(b, "to", ONNX_INT32);
   q = bl_qdq_node(b, BL_FLOAT_CAST, q, -1, -1);
-  bl_value *table = bl_qdq_constant(b, c.element, 1, &entries);
+  bl_value *table = bl_qdq_constant(b, ONNX_FLOAT, 1, &entries);
   for (int k = 0; table != NULL && k < BL_INT_TABLE; k++)
-    table->i[k] = l->table[k];
+    table->f[k] = (float)(bl_qdq_scale(out) * (l->table[k] - out->zero_point));
   bl_qdq_int(b, "axis", 0);
-  return bl_qdq_dequantise(ex, bl_qdq_node(b, BL_FLOAT_GATHER, bl_qdq_index(b, table), q, -1), &c);
+  return bl_qdq_node(b, BL_FLOAT_GATHER, bl_qdq_index(b, table), q, -1);
 }
 
-// Clamp, table, pooling, quantiser. A maximum of what is rounded is the rounded maximum, so that
-// the pooling may come first; with a table it may not.
+// Clip, table, pooling, quantiser. A maximum of what is rounded is the rounded maximum, so that the
+// pooling may come first.
 static int32_t finish(bl_qdq_export *ex, const bl_int_layer *l, int32_t x, bool map) {
   const bl_int_tensor *out = &ex->graph->tensors[l->output];
-  const bool vector = bl_qdq_is_vector(out);
   if (l->table != NULL) x = look_up(ex, l, x);
   if (pools(l)) x = pool(ex, l, x);
-  if (map && vector) {
+  if (map && bl_qdq_is_vector(out)) {
     bl_qdq_int(&ex->b, "axis", 1);
     x = bl_qdq_node(&ex->b, BL_FLOAT_FLATTEN, x, -1, -1);
   }
   if (out->format.kind == BL_FORMAT_ACC) return x;
-  if (l->table != NULL && !pools(l) && !(map && vector)) return x;
   const bl_qdq_carrier c = bl_qdq_tensor_carrier(out);
-  const bool bipolar = out->format.kind == BL_FORMAT_B1;
-  const int32_t lo = bipolar ? -1 : l->table != NULL ? c.lo : l->lo;
-  const int32_t hi = bipolar ? 1 : l->table != NULL ? c.hi : l->hi;
+  const bool own = out->format.kind == BL_FORMAT_B1 || l->table != NULL;
+  const int32_t lo = own ? bl_format_min(out->format) : l->lo;
+  const int32_t hi = own ? bl_format_max(out->format) : l->hi;
   return bl_qdq_dequantise(ex, bl_qdq_quantise(ex, x, &c, lo, hi), &c);
 }
 

@@ -16,10 +16,19 @@ bool bl_function_takes(bl_float_op op) {
   case BL_FLOAT_DIV:
   case BL_FLOAT_POW:
   case BL_FLOAT_IDENTITY:
+  case BL_FLOAT_CAST:
+  case BL_FLOAT_GATHER:
     return true;
   default:
     return bl_is_activation(op);
   }
+}
+
+// Entries before the first count from the end; beyond both ends there is nothing to be looked up.
+static double look_up(const bl_value *table, double index) {
+  const double count = (double)table->count;
+  if (index < 0) index += count;
+  return index >= 0 && index < count ? (double)table->f[(size_t)index] : 0;
 }
 
 static double step_value(const bl_function_step *step, const double *v) {
@@ -36,6 +45,10 @@ static double step_value(const bl_function_step *step, const double *v) {
     return pow(v[0], v[1]);
   case BL_FLOAT_IDENTITY:
     return v[0];
+  case BL_FLOAT_CAST:
+    return trunc(v[0]);
+  case BL_FLOAT_GATHER:
+    return look_up(step->table, v[1]);
   case BL_FLOAT_CLIP:
     if (step->node->input_count == 1) return bl_activation(step->node, v[0]);
     return fmin(fmax(v[0], v[1]), v[2]);

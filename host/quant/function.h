@@ -15,6 +15,7 @@ typedef struct {
   const bl_node *node;
   int at[3];
   double constant[3];
+  const bl_value *table; // of a Gather, which looks its second operand up in it
 } bl_function_step;
 
 typedef struct {

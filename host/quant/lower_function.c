@@ -17,13 +17,38 @@ static bool is_number(const search *f, int32_t value) {
   return !f->depends[value] && v->count == 1 && v->f != NULL;
 }
 
+// A row of numbers in which a Gather looks up what depends on the input.
+static bool is_look_up(const search *f, const bl_node *node) {
+  if (node->op != BL_FLOAT_GATHER || node->input_count != 2) return false;
+  const bl_value *table = bl_float_session_value(f->l->session, node->inputs[0]);
+  return !f->depends[node->inputs[0]] && f->depends[node->inputs[1]] && table->rank == 1 &&
+         table->f != NULL && table->count > 0;
+}
+
+// A Cast to whole numbers that are only looked up in tables.
+static bool is_index(const search *f, const bl_node *node) {
+  const bl_float_graph *g = f->l->graph;
+  uint32_t readers = 0;
+  if (node->op != BL_FLOAT_CAST || g->values[node->outputs[0]].type != BL_TYPE_INT ||
+      g->values[node->inputs[0]].type != BL_TYPE_FLOAT)
+    return false;
+  for (uint32_t n = 0; n < g->node_count; n++)
+    for (uint32_t k = 0; k < g->nodes[n].input_count; k++) {
+      if (g->nodes[n].inputs[k] != node->outputs[0]) continue;
+      const bl_value *table = bl_node_input(g, &g->nodes[n], 0);
+      if (g->nodes[n].op != BL_FLOAT_GATHER || k != 1 || !bl_value_constant(table)) return false;
+      readers++;
+    }
+  return readers > 0;
+}
+
 // The only value with data that a node reads, or the base that all of them share; -1: none.
 static int32_t base_of(const search *f, const bl_node *node, uint32_t *operands) {
   int32_t base = -1;
   *operands = 0;
   for (uint32_t k = 0; k < node->input_count; k++) {
     int32_t in = node->inputs[k];
-    if (in < 0 || is_number(f, in)) continue;
+    if (in < 0 || is_number(f, in) || (k == 0 && is_look_up(f, node))) continue;
     if (!f->depends[in]) return -1;
     ++*operands;
     if (base >= 0 && f->l->functions[in].base != base) return -1;
@@ -48,7 +73,7 @@ static bool is_line(const bl_node *node, uint32_t operands, bool swapped) {
 static bool same_shape(const search *f, int32_t a, int32_t b) {
   const bl_value *x = bl_float_session_value(f->l->session, a);
   const bl_value *y = bl_float_session_value(f->l->session, b);
-  if (x->rank != y->rank || x->type != BL_TYPE_FLOAT || y->type != BL_TYPE_FLOAT) return false;
+  if (x->rank != y->rank || x->type != BL_TYPE_FLOAT) return false;
   for (uint32_t k = 0; k < x->rank; k++)
     if (x->dims[k] != y->dims[k]) return false;
   return true;
@@ -65,6 +90,10 @@ static void classify(const search *f, const bl_node *node) {
   uint32_t operands;
   int32_t base = base_of(f, node, &operands);
   if (base < 0 || !same_shape(f, base, out)) return;
+  if (node->op == BL_FLOAT_GATHER ? !is_look_up(f, node)
+      : node->op == BL_FLOAT_CAST ? !is_index(f, node)
+                                  : l->graph->values[out].type != BL_TYPE_FLOAT)
+    return;
   bool curved = false;
   for (uint32_t k = 0; k < node->input_count; k++)
     curved = curved || (node->inputs[k] >= 0 && l->functions[node->inputs[k]].curved);
@@ -159,10 +188,12 @@ static double absent(const bl_node *node, uint32_t k) {
 static void add_step(const bl_lowering *l, const bl_node *node, const int *result, bl_function *f) {
   bl_function_step *step = &f->steps[f->count++];
   step->node = node;
+  if (node->op == BL_FLOAT_GATHER)
+    step->table = bl_float_session_value(l->session, node->inputs[0]);
   for (uint32_t k = 0; k < 3; k++) {
     int32_t in = k < node->input_count ? node->inputs[k] : -1;
     step->at[k] = in < 0 ? -1 : result[in] - 1;
-    step->constant[k] = in < 0            ? absent(node, k)
+    step->constant[k] = in < 0 || step->table != NULL ? absent(node, k)
                         : step->at[k] < 0 ? (double)bl_float_session_value(l->session, in)->f[0]
                                           : 0;
   }

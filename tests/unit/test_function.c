@@ -25,8 +25,23 @@ static const bl_node sigmoid = {.op = BL_FLOAT_SIGMOID},
 static const bl_node minus = {.op = BL_FLOAT_SUB, .input_count = 2};
 
 // x * sigmoid(x); 3 - sigmoid(x).
-static const bl_function silu = {{{&sigmoid, {0, -1, -1}, {0}}, {&times, {0, 1, -1}, {0}}}, 2};
-static const bl_function below = {{{&sigmoid, {0, -1, -1}, {0}}, {&minus, {-1, 1, -1}, {3}}}, 2};
+static const bl_function silu = {
+    {{&sigmoid, {0, -1, -1}, {0}, NULL}, {&times, {0, 1, -1}, {0}, NULL}}, 2};
+static const bl_function below = {
+    {{&sigmoid, {0, -1, -1}, {0}, NULL}, {&minus, {-1, 1, -1}, {3}, NULL}}, 2};
+
+// A row of numbers at the integer part of x, negative ones from the end.
+static void looked_up(void **state) {
+  (void)state;
+  float numbers[4] = {10, 20, 30, 40};
+  const bl_node whole = {.op = BL_FLOAT_CAST}, gather = {.op = BL_FLOAT_GATHER, .input_count = 2};
+  const bl_value table = {.type = BL_TYPE_FLOAT, .rank = 1, .count = 4, .f = numbers};
+  const bl_function f = {{{&whole, {0, -1, -1}, {0}, NULL}, {&gather, {-1, 1, -1}, {0}, &table}},
+                         2};
+  assert_true(bl_function_value(&f, 2) == 30 && bl_function_value(&f, 1.9) == 20);
+  assert_true(bl_function_value(&f, -1) == 40 && bl_function_value(&f, -4) == 10);
+  assert_true(bl_function_value(&f, 4) == 0 && bl_function_value(&f, -5) == 0);
+}
 
 static void values(void **state) {
   (void)state;
@@ -104,7 +119,7 @@ static void tables(void **state) {
 int main(void) {
   seed = (uint64_t)time(NULL);
   printf("seed %llu\n", (unsigned long long)seed);
-  const struct CMUnitTest tests[] = {cmocka_unit_test(values), cmocka_unit_test(indices),
-                                     cmocka_unit_test(tables)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(values), cmocka_unit_test(looked_up),
+                                     cmocka_unit_test(indices), cmocka_unit_test(tables)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
