@@ -35,8 +35,8 @@ static void in_folder(const char *name, char *path) {
 }
 
 static bool is_known(const char *name) {
-  static const char *const endings[] = {".json", ".onnx", ".bloom", ".html", ".npy",
-                                        ".fst",  ".yaml", ".ckpt",  ".csv",  ".svg"};
+  static const char *const endings[] = {".json", ".onnx", ".bloom", ".html", ".npy",  ".fst",
+                                        ".yaml", ".ckpt", ".csv",   ".svg",  ".jsonl"};
   for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
     size_t length = strlen(endings[i]), all = strlen(name);
     if (all > length && strcmp(name + all - length, endings[i]) == 0) return true;

@@ -216,6 +216,7 @@ int main(void) {
       cmocka_unit_test(budget_holds_and_beats_uniform),
       cmocka_unit_test(goal_of_accuracy),
       cmocka_unit_test(by_gnu_parallel),
+
       cmocka_unit_test(what_is_wrong),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
