@@ -184,7 +184,7 @@ static void put_body(bl_page *page) {
 }
 
 // The text with pictures in the place of their marks.
-static bl_status put_pictures(bl_page *page, const char *text, bool drawn, bl_error *err) {
+static void put_pictures(const bl_page *page, const char *text, bool drawn) {
   const char mark[] = {BL_PAGE_MARK, '\0'};
   for (const char *at = text;;) {
     const size_t plain = strcspn(at, mark);
@@ -193,12 +193,11 @@ static bl_status put_pictures(bl_page *page, const char *text, bool drawn, bl_er
     if (*at == '\0') break;
     char *end;
     const unsigned long index = strtoul(at + 1, &end, 10);
-    if (drawn) BL_TRY(bl_plots_put(page->plots, (uint32_t)index, page->out, err));
+    if (drawn) bl_plots_put(page->plots, (uint32_t)index, page->out);
     at = end + 1;
   }
   if (!drawn) (void)fputs("<p class=\"note\">Pictures need gnuplot.</p>\n", page->out);
   (void)fputs("</body></html>\n", page->out);
-  return BL_OK;
 }
 
 static bl_status finish(FILE *out, char **text, bl_error *err) {
@@ -220,9 +219,8 @@ static bl_status write_page(bl_page *page, char **text, size_t *size, bl_error *
   bl_status status = bl_plots_draw(page->plots, &drawn, err);
   page->out = status == BL_OK ? open_memstream(text, size) : NULL;
   if (page->out != NULL) {
-    status = put_pictures(page, body, drawn, err);
-    bl_status finished = finish(page->out, text, status == BL_OK ? err : NULL);
-    if (status == BL_OK) status = finished;
+    put_pictures(page, body, drawn);
+    status = finish(page->out, text, err);
   } else if (status == BL_OK) {
     status = bl_fail(err, BL_ERR_MEMORY, "report: no memory");
   }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sections about the network as a whole: stages of a recipe, sizes, search, training, confusion.
+#include <stdlib.h>
+
 #include "host/report/page_internal.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -190,45 +192,53 @@ static bool measured(const cJSON *point, const char *cost) {
   return bl_json_has(point, cost) && bl_json_number(point, "accuracy", -1) >= 0;
 }
 
-static double accuracy_of(const cJSON *point) {
-  return 100 * bl_json_number(point, "accuracy", -1);
+typedef struct {
+  double cost, accuracy;
+} point;
+
+// The cheapest first, of equal ones the best.
+static int by_cost(const void *left, const void *right) {
+  const point *a = left, *b = right;
+  if (a->cost != b->cost) return a->cost < b->cost ? -1 : 1;
+  return a->accuracy > b->accuracy ? -1 : a->accuracy < b->accuracy;
 }
 
-// Is another point as good in both, and better in one?
-static bool dominated(const cJSON *points, const cJSON *point, const char *cost) {
-  const double x = bl_json_number(point, cost, 0), y = accuracy_of(point);
-  const cJSON *other;
-  cJSON_ArrayForEach(other, points) {
-    if (!measured(other, cost)) continue;
-    const double ox = bl_json_number(other, cost, 0), oy = accuracy_of(other);
-    if (ox <= x && oy >= y && (ox < x || oy > y)) return true;
+// Data block $d: all candidates that have both figures; $f: those that no other one betters in
+// both.
+static bool put_points(FILE *s, const cJSON *points, const char *cost) {
+  const cJSON *p;
+  size_t count = 0;
+  double best = -1;
+  point *list = calloc((size_t)cJSON_GetArraySize(points) + 1, sizeof *list);
+  if (list == NULL) return false;
+  cJSON_ArrayForEach(p, points) {
+    if (measured(p, cost))
+      list[count++] = (point){bl_json_number(p, cost, 0), 100 * bl_json_number(p, "accuracy", 0)};
   }
-  return false;
-}
-
-// A data block of all candidates that have both figures, or of those of the front.
-static void put_points(FILE *s, const char *name, const cJSON *points, const char *cost,
-                       bool front) {
-  const cJSON *point;
-  (void)fprintf(s, "$%s << EOD\n", name);
-  cJSON_ArrayForEach(point, points) {
-    if (!measured(point, cost)) continue;
-    if (front && dominated(points, point, cost)) continue;
-    (void)fprintf(s, "%.9g %.9g\n", bl_json_number(point, cost, 0), accuracy_of(point));
+  qsort(list, count, sizeof *list, by_cost);
+  (void)fputs("$d << EOD\n", s);
+  for (size_t k = 0; k < count; k++)
+    (void)fprintf(s, "%.9g %.9g\n", list[k].cost, list[k].accuracy);
+  (void)fputs("EOD\n$f << EOD\n", s);
+  for (size_t k = 0; k < count; k++) {
+    if (list[k].accuracy <= best) continue;
+    best = list[k].accuracy;
+    (void)fprintf(s, "%.9g %.9g\n", list[k].cost, list[k].accuracy);
   }
   (void)fputs("EOD\n", s);
+  free(list);
+  return true;
 }
 
 static void plot_points(bl_page *page, const cJSON *points, const char *cost) {
-  const cJSON *point;
+  const cJSON *p;
   bool any = false;
-  cJSON_ArrayForEach(point, points) {
-    any = any || measured(point, cost);
+  cJSON_ArrayForEach(p, points) {
+    any = any || measured(p, cost);
   }
   if (!any) return;
   FILE *s = bl_page_plot(page, 960, 360, "accuracy against cost of all candidates");
-  put_points(s, "d", points, cost, false);
-  put_points(s, "f", points, cost, true);
+  if (!put_points(s, points, cost)) return;
   (void)fprintf(s,
                 "set xlabel '%s' textcolor rgb " BL_INK
                 "\nset ylabel 'accuracy, %%' textcolor rgb " BL_INK

@@ -10,32 +10,34 @@
 
 #include "host/base/file.h"
 
-enum { PATH_ROOM = 512, SVG_LIMIT = 16 << 20 };
+enum { PATH_ROOM = 512, NAME_ROOM = 16, SVG_LIMIT = 16 << 20, MARK = 1 };
 
 extern char **environ;
 
+// Scripts lie one behind the other, each behind a mark.
 struct bl_plots {
   char folder[PATH_ROOM - 64];
   FILE *script;
+  char *text;
+  size_t size;
   uint32_t count;
 };
 
-static void path_of(const bl_plots *plots, const char *name, char *path) {
-  (void)snprintf(path, PATH_ROOM, "%s/%s", plots->folder, name);
+static void path_of(const bl_plots *plots, uint32_t index, const char *kind, char *path) {
+  (void)snprintf(path, PATH_ROOM, "%s/%u.%s", plots->folder, (unsigned)index, kind);
 }
 
 bl_status bl_plots_open(bl_plots **plots, bl_error *err) {
-  char path[PATH_ROOM];
   const char *temporary = getenv("TMPDIR");
   bl_plots *p = *plots = calloc(1, sizeof *p);
-  if (p == NULL) return bl_fail(err, BL_ERR_MEMORY, "report: no memory");
+  if (p == NULL || (p->script = open_memstream(&p->text, &p->size)) == NULL) {
+    free(p);
+    *plots = NULL;
+    return bl_fail(err, BL_ERR_MEMORY, "report: no memory");
+  }
   (void)snprintf(p->folder, sizeof p->folder, "%.400s/bitloom-XXXXXX",
                  temporary != NULL ? temporary : "/tmp");
-  if (mkdtemp(p->folder) != NULL) {
-    path_of(p, "script", path);
-    p->script = fopen(path, "w");
-    if (p->script != NULL) return BL_OK;
-  }
+  if (mkdtemp(p->folder) != NULL) return BL_OK;
   bl_status status =
       bl_fail(err, BL_ERR_IO, "report: no temporary folder %s: %s", p->folder, strerror(errno));
   bl_plots_close(p);
@@ -44,35 +46,57 @@ bl_status bl_plots_open(bl_plots **plots, bl_error *err) {
 }
 
 void bl_plots_close(bl_plots *plots) {
-  char path[PATH_ROOM], name[32];
+  char path[PATH_ROOM];
   if (plots == NULL) return;
   if (plots->script != NULL) (void)fclose(plots->script);
   for (uint32_t k = 0; k < plots->count; k++) {
-    (void)snprintf(name, sizeof name, "%u.svg", (unsigned)k);
-    path_of(plots, name, path);
+    path_of(plots, k, "svg", path);
+    (void)unlink(path);
+    path_of(plots, k, "gp", path);
     (void)unlink(path);
   }
-  path_of(plots, "script", path);
-  (void)unlink(path);
   (void)rmdir(plots->folder);
+  free(plots->text);
   free(plots);
 }
 
 FILE *bl_plot_begin(bl_plots *plots, unsigned width, unsigned height, uint32_t *index) {
   *index = plots->count++;
   (void)fprintf(plots->script,
-                "reset\nset terminal svg size %u,%u dynamic name 'p%u' font 'system-ui,12'\n"
+                "%creset\nset terminal svg size %u,%u dynamic name 'p%u' font 'system-ui,12'\n"
                 "set output '%u.svg'\nset border 3 lc rgb " BL_LINE "\nset tics nomirror textcolor "
                 "rgb " BL_INK "\nset key textcolor rgb " BL_INK " outside top center horizontal\n"
                 "set grid ytics lt 1 lc rgb " BL_LINE "\n",
-                width, height, (unsigned)*index, (unsigned)*index);
+                MARK, width, height, (unsigned)*index, (unsigned)*index);
   return plots->script;
 }
 
-// Starts gnuplot in the folder, silent; false where there is none.
-static bool start(const bl_plots *plots, pid_t *pid) {
-  static char program[] = "gnuplot", plain[] = "-d", script[] = "script";
-  char *arguments[] = {program, plain, script, NULL};
+static bl_status write_scripts(const bl_plots *plots, bl_error *err) {
+  char path[PATH_ROOM];
+  const char *at = plots->text;
+  for (uint32_t k = 0; k < plots->count; k++) {
+    const char *begin = strchr(at, MARK) + 1, *end = strchr(begin, MARK);
+    const size_t length = end != NULL ? (size_t)(end - begin) : strlen(begin);
+    path_of(plots, k, "gp", path);
+    BL_TRY(bl_file_write(path, begin, length, err));
+    at = begin + length;
+  }
+  return BL_OK;
+}
+
+// Starts gnuplot in the folder, silent, with all scripts from `first` on; false where there is
+// none.
+static bool start(const bl_plots *plots, uint32_t first, char (*names)[NAME_ROOM], char **arguments,
+                  pid_t *pid) {
+  static char program[] = "gnuplot", plain[] = "-d";
+  size_t count = 0;
+  arguments[count++] = program;
+  arguments[count++] = plain;
+  for (uint32_t k = first; k < plots->count; k++) {
+    (void)snprintf(names[k], NAME_ROOM, "%u.gp", (unsigned)k);
+    arguments[count++] = names[k];
+  }
+  arguments[count] = NULL;
   posix_spawn_file_actions_t actions;
   if (posix_spawn_file_actions_init(&actions) != 0) return false;
   bool ready = posix_spawn_file_actions_addchdir_np(&actions, plots->folder) == 0 &&
@@ -84,22 +108,65 @@ static bool start(const bl_plots *plots, pid_t *pid) {
   return ready;
 }
 
+// The picture's text; NULL where gnuplot did not finish it.
+static char *picture(const bl_plots *plots, uint32_t index) {
+  char path[PATH_ROOM];
+  uint8_t *bytes;
+  size_t size;
+  bl_error ignored = {0};
+  path_of(plots, index, "svg", path);
+  if (bl_file_read(path, SVG_LIMIT, &bytes, &size, &ignored) != BL_OK) return NULL;
+  char *text = strndup((const char *)bytes, size);
+  free(bytes);
+  if (text != NULL && strstr(text, "<svg") != NULL && strstr(text, "</svg>") != NULL) return text;
+  free(text);
+  return NULL;
+}
+
+// The first picture from `first` on that is not there.
+static uint32_t missing(const bl_plots *plots, uint32_t first) {
+  for (; first < plots->count; first++) {
+    char *text = picture(plots, first);
+    if (text == NULL) break;
+    free(text);
+  }
+  return first;
+}
+
+// gnuplot ends at data that it cannot draw, such as a range beyond all numbers: it is started again
+// behind that picture.
+static bl_status draw_from(const bl_plots *plots, uint32_t first, char (*names)[NAME_ROOM],
+                           char **arguments, bool *drawn, bl_error *err) {
+  while (first < plots->count) {
+    pid_t pid;
+    int state = 0;
+    if (!start(plots, first, names, arguments, &pid)) return BL_OK;
+    while (waitpid(pid, &state, 0) < 0)
+      if (errno != EINTR) return bl_fail(err, BL_ERR_IO, "report: gnuplot: %s", strerror(errno));
+    if (WIFEXITED(state) && WEXITSTATUS(state) == 127) return BL_OK;
+    *drawn = true;
+    if (WIFEXITED(state) && WEXITSTATUS(state) == 0) return BL_OK;
+    first = missing(plots, first) + 1;
+  }
+  return BL_OK;
+}
+
 bl_status bl_plots_draw(bl_plots *plots, bool *drawn, bl_error *err) {
-  pid_t pid;
-  int state = 0;
   bool failed = ferror(plots->script) != 0;
   failed = fclose(plots->script) != 0 || failed;
   plots->script = NULL;
-  *drawn = false;
-  if (failed) return bl_fail(err, BL_ERR_IO, "report: cannot write a temporary file");
-  if (plots->count == 0 || !start(plots, &pid)) return BL_OK;
-  while (waitpid(pid, &state, 0) < 0)
-    if (errno != EINTR) return bl_fail(err, BL_ERR_IO, "report: gnuplot: %s", strerror(errno));
-  if (WIFEXITED(state) && WEXITSTATUS(state) == 127) return BL_OK;
-  if (!WIFEXITED(state) || WEXITSTATUS(state) != 0)
-    return bl_fail(err, BL_ERR_IO, "report: gnuplot ended with status %d", state);
-  *drawn = true;
-  return BL_OK;
+  *drawn = plots->count == 0;
+  if (failed) return bl_fail(err, BL_ERR_MEMORY, "report: no memory");
+  if (plots->count == 0) return BL_OK;
+  char(*names)[NAME_ROOM] = calloc(plots->count, sizeof *names);
+  char **arguments = calloc(plots->count + 3u, sizeof(char *));
+  bl_status status = names == NULL || arguments == NULL
+                         ? bl_fail(err, BL_ERR_MEMORY, "report: no memory")
+                         : write_scripts(plots, err);
+  if (status == BL_OK) status = draw_from(plots, 0, names, arguments, drawn, err);
+  free(names);
+  free(arguments);
+  return status;
 }
 
 // ---- Into the page
@@ -153,23 +220,11 @@ static void put_clean(const char *svg, FILE *out) {
   }
 }
 
-bl_status bl_plots_put(bl_plots *plots, uint32_t index, FILE *out, bl_error *err) {
-  char path[PATH_ROOM], name[32];
-  uint8_t *bytes;
-  size_t size;
-  (void)snprintf(name, sizeof name, "%u.svg", (unsigned)index);
-  path_of(plots, name, path);
-  BL_TRY(bl_file_read(path, SVG_LIMIT, &bytes, &size, err));
-  char *text = malloc(size + 1);
-  if (text == NULL) {
-    free(bytes);
-    return bl_fail(err, BL_ERR_MEMORY, "report: no memory");
-  }
-  memcpy(text, bytes, size);
-  text[size] = '\0';
-  free(bytes);
-  const char *element = strstr(text, "<svg");
-  if (element != NULL) put_clean(element, out);
+void bl_plots_put(const bl_plots *plots, uint32_t index, FILE *out) {
+  char *text = picture(plots, index);
+  if (text != NULL)
+    put_clean(strstr(text, "<svg"), out);
+  else
+    (void)fputs("<p class=\"note\">These data cannot be drawn.</p>", out);
   free(text);
-  return element != NULL ? BL_OK : bl_fail(err, BL_ERR_IO, "report: gnuplot made no picture");
 }

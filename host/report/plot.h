@@ -29,9 +29,9 @@ void bl_plots_close(bl_plots *plots);
 // Begins a picture of so many pixels; what the caller writes into *script (its commands; `plot` at
 // the end) belongs to it. The picture's number is *index.
 FILE *bl_plot_begin(bl_plots *plots, unsigned width, unsigned height, uint32_t *index);
-// Draws them all. Without gnuplot there are no pictures: *drawn is false. Errors: IO.
+// Draws them all. Without gnuplot there are no pictures: *drawn is false. Errors: IO, MEMORY.
 BL_MUST_USE bl_status bl_plots_draw(bl_plots *plots, bool *drawn, bl_error *err);
-// Writes a picture as an element of the page. Errors: IO (gnuplot did not make it).
-BL_MUST_USE bl_status bl_plots_put(bl_plots *plots, uint32_t index, FILE *out, bl_error *err);
+// Writes a picture as an element of the page; a word where gnuplot could not draw its data.
+void bl_plots_put(const bl_plots *plots, uint32_t index, FILE *out);
 
 #endif

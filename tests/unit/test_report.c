@@ -149,6 +149,25 @@ static void pictures(void **state) {
   free(text);
 }
 
+// Data that no axis can have leave the pictures behind them alone.
+static void beyond_numbers(void **state) {
+  (void)state;
+  static const char *const odd[] = {
+      "{\"points\": [{\"bytes\": 1e308, \"accuracy\": 1e308}], \"history\": [{\"loss\": 1}]}",
+      "{\"layers\": [{\"weight_histogram\": {\"counts\": [0, 0]}}], \"history\": [{\"loss\": 1}]}",
+      "{\"history\": [{\"epoch\": -1e308, \"loss\": 1e308}, {\"epoch\": 1e308, \"loss\": -1e308}],"
+      " \"stages\": [{\"samples\": 1, \"correct\": 1}]}"};
+  static const unsigned drawn[] = {1, 3, 1};
+  for (size_t k = 0; k < sizeof odd / sizeof odd[0]; k++) {
+    char *text = page_of(odd[k], NULL);
+    if (strstr(text, "Pictures need gnuplot") == NULL) {
+      assert_int_equal(count_of(text, "<svg"), drawn[k]);
+      expect_in(text, "cannot be drawn");
+    }
+    free(text);
+  }
+}
+
 static void without_gnuplot(void **state) {
   (void)state;
   const char *path = getenv("PATH");
@@ -197,9 +216,10 @@ static void of_a_search(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(complete_page),   cmocka_unit_test(pictures),
-      cmocka_unit_test(without_gnuplot), cmocka_unit_test(bare_page),
-      cmocka_unit_test(counts_of_float), cmocka_unit_test(of_a_search),
+      cmocka_unit_test(complete_page),  cmocka_unit_test(pictures),
+      cmocka_unit_test(beyond_numbers), cmocka_unit_test(without_gnuplot),
+      cmocka_unit_test(bare_page),      cmocka_unit_test(counts_of_float),
+      cmocka_unit_test(of_a_search),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
