@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -90,6 +91,45 @@ static void same_again(void **state) {
     assert_int_equal(strstr(bl_command_out, "resumed after 2 epochs") != NULL, round == 1);
     same_files("one.bloom", "two.bloom");
   }
+}
+
+// Pruned while training, shared, rounded: every later training keeps all of it, whatever it learns
+// from; stopped nowhere, twice, and once more from the check-points: one file.
+static void everything_is_kept(void **state) {
+  (void)state;
+  char folder[128];
+  (void)snprintf(folder, sizeof folder, "%s/kept", bl_command_folder);
+  assert_int_equal(mkdir(folder, 0700), 0);
+  write_file("all.yaml", "passes:\n"
+                         "  - prune: {sparsity: 0.6, gradual: true}\n"
+                         "  - train: {epochs: 2, lr: 0.003, average: 0.9}\n"
+                         "  - share: {clusters: 12}\n"
+                         "  - train: {epochs: 1, lr: 0.001, distil: relation}\n"
+                         "  - quantise: {weight-bits: 4, activation-bits: 4}\n"
+                         "  - train: {epochs: 1, lr: 0.001, distil: hint, sign: tanh,\n"
+                         "            weights-from: 0.3, smoothing: 0.1, cutout: 1}\n");
+  for (int round = 0; round < 2; round++) {
+    bl_command_expect(DIGITS "--recipe @all.yaml --work @kept --limit 600 " IMAGES LABELS
+                             "--output @a.bloom --json",
+                      0);
+    cJSON *object = bl_command_json();
+    const cJSON *stages = cJSON_GetObjectItem(object, "stages");
+    assert_int_equal(cJSON_GetArraySize(stages), 7);
+    const cJSON *last = cJSON_GetArrayItem(stages, 6);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(last, "keeps")), 3);
+    assert_true(bl_command_number(last, "correct") >= 0.8 * bl_command_number(last, "samples"));
+    cJSON_Delete(object);
+    if (round == 0)
+      bl_command_expect(DIGITS "--recipe @all.yaml --limit 600 " IMAGES LABELS "--output @b.bloom",
+                        0);
+  }
+  same_files("a.bloom", "b.bloom");
+  for (int place = 2; place <= 6; place += 2) {
+    char path[160];
+    (void)snprintf(path, sizeof path, "%s/%02d-train.ckpt", folder, place);
+    assert_int_equal(unlink(path), 0);
+  }
+  assert_int_equal(rmdir(folder), 0);
 }
 
 static void bad_input(void **state) {
@@ -179,8 +219,9 @@ static void lists(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(like_options), cmocka_unit_test(same_again), cmocka_unit_test(bad_input),
-      cmocka_unit_test(built_in),     cmocka_unit_test(lists),
+      cmocka_unit_test(like_options),       cmocka_unit_test(same_again),
+      cmocka_unit_test(everything_is_kept), cmocka_unit_test(bad_input),
+      cmocka_unit_test(built_in),           cmocka_unit_test(lists),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
 }
