@@ -180,6 +180,7 @@ static cJSON *layer_of(const bl_report_facts *f, uint32_t index) {
 }
 
 static void add_reasons(const bl_report_facts *f, cJSON *data) {
+  if (!bl_report_has_cycles(f)) return;
   cJSON *reasons = cJSON_AddArrayToObject(data, "reasons");
   for (int i = 1; i < BL_COUNTER_COUNT; i++) {
     cJSON *o = cJSON_CreateObject();
@@ -217,6 +218,7 @@ static void add_figures(const bl_report_facts *f, cJSON *data) {
          (double)(bloom->info.float_bytes != 0 ? bloom->info.float_bytes : 4 * weights));
   number(data, "cycles_per_image", f->cycles->cycles_per_image);
   number(data, "clock_mhz", f->args->clock_mhz);
+  (void)cJSON_AddBoolToObject(data, "steps_only", !bl_report_has_cycles(f));
 }
 
 static void add_counts(const bl_report_facts *f, cJSON *data) {

@@ -132,12 +132,15 @@ static void put_cost(const bl_page *page) {
   const cJSON *d = page->data;
   const double cycles = bl_json_number(d, "cycles_per_image", 0);
   const double clock = bl_json_number(d, "clock_mhz", 0);
+  const bool steps = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(d, "steps_only"));
   if (cycles > 0) {
-    (void)fputs("<div><dt>Cycles an image</dt><dd>", out);
+    (void)fputs(steps ? "<div><dt>Array steps an image</dt><dd>"
+                      : "<div><dt>Cycles an image</dt><dd>",
+                out);
     bl_html_count(out, cycles);
     (void)fputs("</dd></div>\n", out);
   }
-  if (cycles > 0 && clock > 0)
+  if (cycles > 0 && clock > 0 && !steps)
     (void)fprintf(out, "<div><dt>Latency at %g MHz</dt><dd>%.4g <small>ms</small></dd></div>\n",
                   clock, cycles / clock / 1e3);
 }

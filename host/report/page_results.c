@@ -123,15 +123,16 @@ void bl_page_stages(bl_page *page) {
 
 // ---- Sizes
 
+// in_float 0: a part of the row above.
 static void size_row(FILE *out, const char *name, double bytes, double in_float) {
   (void)fputs("<tr><td class=\"t\">", out);
   (void)fputs(name, out);
   (void)fputs("</td><td>", out);
   bl_html_count(out, bytes);
-  if (bytes > 0)
+  if (bytes > 0 && in_float > 0)
     (void)fprintf(out, "</td><td>%.1f</td></tr>\n", in_float / bytes);
   else
-    (void)fputs("</td><td>-</td></tr>\n", out);
+    (void)fputs("</td><td></td></tr>\n", out);
 }
 
 static void size_layers(bl_page *page, const cJSON *storage) {
@@ -176,9 +177,9 @@ void bl_page_size(bl_page *page) {
   size_row(page->out, "+ quantised or shared: codes, indices and codebooks",
            bl_json_number(sum, "quantised", 0), in_float);
   size_row(page->out, "+ coded", bl_json_number(sum, "coded", 0), in_float);
-  size_row(page->out, "of these: indices", bl_json_number(sum, "indices", 0), in_float);
-  size_row(page->out, "codes", bl_json_number(sum, "codes", 0), in_float);
-  size_row(page->out, "codebooks", bl_json_number(sum, "codebook", 0), in_float);
+  size_row(page->out, "of these: indices", bl_json_number(sum, "indices", 0), 0);
+  size_row(page->out, "codes", bl_json_number(sum, "codes", 0), 0);
+  size_row(page->out, "codebooks", bl_json_number(sum, "codebook", 0), 0);
   size_row(page->out, "the whole coded file", bl_json_number(storage, "file", 0), in_float);
   size_row(page->out, "the compiled file", bl_json_number(page->data, "file_bytes", 0), in_float);
   (void)fputs("</table></div>\n", page->out);

@@ -194,6 +194,16 @@ static void bare_page(void **state) {
   free(text);
 }
 
+static void steps_only(void **state) {
+  (void)state;
+  char *text = page_of("{\"model\": \"m\", \"cycles_per_image\": 4256, \"clock_mhz\": 100,"
+                       " \"steps_only\": true}",
+                       NULL);
+  expect_in(text, "Array steps an image</dt><dd>4&#8239;256");
+  assert_null(strstr(text, "Latency"));
+  free(text);
+}
+
 static void counts_of_float(void **state) {
   (void)state;
   char *text = page_of("{\"model\": \"m\"}", "{\"command\": \"run\", \"device\": \"float\","
@@ -219,7 +229,7 @@ int main(void) {
       cmocka_unit_test(complete_page),  cmocka_unit_test(pictures),
       cmocka_unit_test(beyond_numbers), cmocka_unit_test(without_gnuplot),
       cmocka_unit_test(bare_page),      cmocka_unit_test(counts_of_float),
-      cmocka_unit_test(of_a_search),
+      cmocka_unit_test(steps_only),     cmocka_unit_test(of_a_search),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
