@@ -112,6 +112,7 @@ static void say_line(void *user, const char *line) {
   bl_search_job *job = user;
   bl_cli_progress_end(&job->progress);
   bl_cli_say(job->output, "%s\n", line);
+  if (!job->output->json) (void)fflush(stdout);
 }
 
 static bl_search_options options_of(bl_search_job *job) {

@@ -14,6 +14,7 @@
 static void say(void *user, const char *line) {
   bl_recipe_job *job = user;
   bl_cli_say(job->output, "      %s\n", line);
+  if (!job->output->json) (void)fflush(stdout); // long passes are followed through a pipe
   (void)cJSON_AddItemToArray(job->details, cJSON_CreateString(line));
 }
 
