@@ -119,10 +119,11 @@ static void without_data(void **state) {
   bl_command_expect(line, 0);
   const double count = correct(data);
   printf("ResNet-20 W4A8 without data: %.0f of 200\n", count);
-  assert_true(count >= 170);
+  assert_true(count >= 178);
 }
 
 int main(void) {
+  (void)setenv("OMP_NUM_THREADS", "1", 1); // threads that wait for each other take the most time
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(by_layer),
       cmocka_unit_test(adaround),
