@@ -4,6 +4,8 @@
 // with bits of their own for the first and last layer, against what is written.
 #include "tests/unit/quant_aware_support.h"
 
+#include <unistd.h>
+
 #include "host/float/session.h"
 
 static void all_near(const float *got, const double *expected, size_t count) {
@@ -266,6 +268,53 @@ static void times(void **state) {
   close_model(&m);
 }
 
+// Part 0 ends in the first epoch, part 1 in the second.
+static bool stop_at(void *user, const bl_train_progress *p) {
+  const uint64_t *part = user;
+  return p->epoch != *part || p->step != 5;
+}
+
+// All that changes with time, stopped once before and once behind the beginning of the weights.
+static void resumes_between_times(void **state) {
+  (void)state;
+  const bl_quant_aware_options options = {.weight_bits = 2,
+                                          .activation_bits = 1,
+                                          .sign = BL_SIGN_TANH,
+                                          .weights_from = 0.4,
+                                          .freeze_from = 0.7,
+                                          .regulariser = 0.01};
+  char path[] = "/tmp/bitloom-forms-XXXXXX";
+  model m[2];
+  uint32_t count;
+  bl_error err = {0};
+  assert_true(close(mkstemp(path)) == 0);
+  for (int k = 0; k < 2; k++) {
+    for (uint64_t part = k == 0 ? 2 : 0; part < 3; part++) { // whole, or in three parts
+      m[k] = (model){.file = text_model(&NET, seed), .data = noise(64, 128, false)};
+      if (open_aware_as(&m[k], &options, NULL, 0, &err) != BL_OK) fail_msg("%s", err.text);
+      const bl_train_hook hook = bl_quant_aware_hook(m[k].aware);
+      bl_trainer_options o = {.epochs = 3, .seed = seed, .hooks = &hook, .hook_count = 1};
+      bl_trainer *t;
+      o.checkpoint = k == 0 ? NULL : path;
+      o.optimiser = bl_optimiser_defaults(BL_OPTIMISER_ADAMW);
+      o.schedule = (bl_schedule){BL_SCHEDULE_CONSTANT, 0.003, 0, 1, 0, 1, 1};
+      if (bl_trainer_open(m[k].net, &m[k].data, NULL, &o, &t, &err) != BL_OK ||
+          (k == 1 && part > 0 && bl_trainer_resume(t, path, &err) != BL_OK) ||
+          bl_trainer_run(t, part < 2 ? stop_at : NULL, &part, &err) != BL_OK)
+        fail_msg("%s", err.text);
+      bl_trainer_close(t);
+      if (part < 2) close_model(&m[k]);
+    }
+  }
+  const bl_train_parameter *p = bl_train_parameters(m[0].net, &count);
+  const bl_train_parameter *q = bl_train_parameters(m[1].net, &count);
+  for (uint32_t k = 0; k < count; k++)
+    assert_memory_equal(p[k].data, q[k].data, p[k].count * sizeof(float));
+  close_model(&m[0]);
+  close_model(&m[1]);
+  assert_int_equal(unlink(path), 0);
+}
+
 static void refuse(bl_quant_aware_options options, const char *words) {
   model m = {.file = text_model(&NET, seed), .data = noise(8, 128, false)};
   bl_error err = {0};
@@ -297,6 +346,7 @@ int main(void) {
       cmocka_unit_test(planned),
       cmocka_unit_test(written_values),
       cmocka_unit_test(times),
+      cmocka_unit_test(resumes_between_times),
       cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
