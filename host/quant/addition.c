@@ -257,10 +257,28 @@ static bl_status pull_scales(bl_addition *a, bl_addition_cost *cost, bl_error *e
   return status;
 }
 
+// What one integer of the sum is of one of the addend, or of its projection's.
+static double fixed_unit(const bl_addition *a, uint32_t n) {
+  return a->scale[n] * a->unit[n] / (a->projection == NULL ? 1 : a->projection_scale[n]);
+}
+
+// d of a channel, or that times the integers of its projection. False: beyond 24 bits.
+static bool set_ratio(bl_addition *a, uint32_t n, double d) {
+  const size_t fan = a->projection == NULL ? 1 : a->projection_fan;
+  for (size_t i = n * fan; i < (n + 1) * fan; i++) {
+    const double q =
+        a->projection == NULL ? 1 : rint((double)a->projection[i] / a->projection_scale[n]);
+    if (!(fabs(d * q) < 1 << 24)) return false;
+    a->ratio[i] = (int32_t)(d * q);
+  }
+  if (a->projection != NULL && a->step != NULL && fabs(d) < 1 << 24) a->step[n] = (int32_t)d;
+  return true;
+}
+
 // Are all ratios powers of two, but for the rounding of scales that are floats in their file?
 static bool are_powers(const bl_addition *a) {
   for (uint32_t n = 0; n < a->channels; n++) {
-    const double exact = fabs(a->scale[n] * a->unit[n]);
+    const double exact = fabs(fixed_unit(a, n));
     if (fabs(exact / exp2(rint(log2(exact))) - 1) > FLOAT_NOISE) return false;
   }
   return true;
@@ -270,17 +288,16 @@ static bool are_powers(const bl_addition *a) {
 static bl_status round_ratios(bl_addition *a, bl_addition_cost *cost, bl_error *err) {
   double least = INFINITY;
   for (uint32_t n = 0; n < a->channels; n++)
-    least = fmin(least, fabs(1 / (a->scale[n] * a->unit[n])));
+    least = fmin(least, fabs(1 / fixed_unit(a, n)));
   double raise =
       fmax(0, are_powers(a) ? -rint(log2(least)) : LEAST_RATIO_BITS - floor(log2(least)));
   a->raise = (uint8_t)fmin(raise, MAX_RAISE);
   for (uint32_t n = 0; n < a->channels; n++) {
-    double exact = ldexp(1 / (a->scale[n] * a->unit[n]), a->raise), d = rint(exact);
-    if (!(fabs(d) < 1 << 24))
+    const double exact = ldexp(1 / fixed_unit(a, n), a->raise), d = rint(exact);
+    if (!set_ratio(a, n, d))
       return bl_fail(err, BL_ERR_RANGE,
                      "node %s channel %u: the scales of its two operands are too far apart",
                      a->name, n);
-    a->ratio[n] = (int32_t)d;
     cost->ratio_error = fmax(cost->ratio_error, fabs(d / exact - 1));
   }
   return BL_OK;

@@ -23,12 +23,13 @@ typedef struct {
   const bl_codebook *codebook; // whose values those integers are; NULL: any
   double *scale;               // [channels] of the weights; pulled where they are not fixed
   int8_t *integers;            // [channels][fan]; rounded again where the scale is pulled
-  const float *projection;     // [channels][projection_fan]; NULL: r is added as it is. With it
-  size_t projection_fan;       // `weights` are not NULL
-  double square;               // mean square of r, as a multiple of that of the sum's inputs
-  int32_t *ratio;              // [channels] out: d, or [channels][projection_fan] d * q2
-  int32_t *step;               // [channels] out, with a projection: d alone; NULL: not wanted
-  uint8_t raise;               // out: 0..24
+  const float *projection;     // [channels][projection_fan]; NULL: r is added as it is
+  size_t projection_fan;
+  const double *projection_scale; // [channels] of its integers, with `weights` NULL only
+  double square;                  // mean square of r, as a multiple of that of the sum's inputs
+  int32_t *ratio;                 // [channels] out: d, or [channels][projection_fan] d * q2
+  int32_t *step;                  // [channels] out, with a projection: d alone; NULL: not wanted
+  uint8_t raise;                  // out: 0..24
 } bl_addition;
 
 // What that costs: where scales are pulled, the weights' signal to quantisation noise in dB with

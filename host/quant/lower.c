@@ -206,6 +206,21 @@ static bl_status finish(bl_lowering *l) {
   return BL_OK;
 }
 
+// Sums that the graph takes of two products without a quantiser in between.
+static bl_status take_projections(bl_lowering *l) {
+  for (uint32_t k = l->out->stage_count; k-- > 0;) {
+    uint32_t gone;
+    if (!bl_lower_projects_fixed(l->out, k)) continue;
+    if (!bl_lower_project(l->out, k, &gone)) return bl_lower_no_memory(l);
+    for (uint32_t v = 0; v < l->graph->value_count; v++) {
+      bl_view *view = &l->views[v];
+      if (view->known && view->producer == (int32_t)gone) view->known = false;
+      if (view->known && view->producer > (int32_t)gone) view->producer--;
+    }
+  }
+  return BL_OK;
+}
+
 static bl_status note_views(const bl_lowering *l) {
   bl_lowered *out = l->out;
   for (uint32_t k = 0; k < out->stage_count; k++) {
@@ -233,5 +248,6 @@ bl_status bl_lower(const bl_float_graph *graph, const bl_float_session *session,
   if (graph->node_count == 0)
     return bl_fail(err, BL_ERR_UNSUPPORTED, "%s: the graph has no nodes", graph->name);
   BL_TRY(finish(&l));
+  BL_TRY(take_projections(&l));
   return note_views(&l);
 }

@@ -25,7 +25,8 @@ typedef struct {
 
 // A convolution of one tap that a sum takes as a second product.
 typedef struct {
-  float *weights; // [out_c][in_c]
+  float *weights;             // [out_c][in_c]
+  const double *weight_scale; // [out_c] where the graph fixes its integers, else NULL
   uint32_t in_c, stride_h, stride_w;
   bl_post posts[BL_LOWER_MAX_POSTS]; // of its result, linear
   uint32_t post_count;
@@ -117,6 +118,9 @@ BL_MUST_USE bl_status bl_lower(const bl_float_graph *graph, const bl_float_sessi
 // May the addition of a stage take one of its two operands as a projection? The other is the
 // stage's product, whose weights, like the projection's, are not fixed.
 bool bl_lower_projects(const bl_lowered *lowered, uint32_t stage);
+// The same where the graph fixes the integers of both products and of the sum, but not of the
+// result that is added: then the graph takes the sum in one accumulator, too.
+bool bl_lower_projects_fixed(const bl_lowered *lowered, uint32_t stage);
 // Does it: the stage whose result was added goes, and later ones move down by one; *gone was its
 // index. False: no memory.
 bool bl_lower_project(bl_lowered *lowered, uint32_t stage, uint32_t *gone);

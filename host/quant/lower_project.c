@@ -16,43 +16,54 @@ static uint32_t readers_of(const bl_lowered *l, int32_t stage) {
   return count;
 }
 
-// Weights that are ours to choose, of all channels by all.
-static bool is_product(const bl_stage *s) {
-  return s->part_count == 0 && !s->unit_weights && s->weight_scale == NULL && s->window.groups == 1;
+// Weights that are ours to choose, or that the graph fixes, of all channels by all.
+static bool is_product(const bl_stage *s, bool fixed) {
+  if (fixed && s->weight_format.kind != BL_FORMAT_S) return false;
+  return s->part_count == 0 && !s->unit_weights && (s->weight_scale != NULL) == fixed &&
+         s->window.groups == 1;
 }
 
 // The first `posts` operations of a stage as a projection.
-static bool may_project(const bl_stage *s, uint32_t posts) {
+static bool may_project(const bl_stage *s, uint32_t posts, bool fixed) {
   const bl_int_layer *w = &s->window;
   for (uint32_t k = 0; k < posts; k++)
     if (s->posts[k].kind == BL_POST_CLAMP) return false;
-  return is_product(s) && w->kernel_h == 1 && w->kernel_w == 1 && !w->upsample &&
+  return is_product(s, fixed) && w->kernel_h == 1 && w->kernel_w == 1 && !w->upsample &&
          w->pad_top + w->pad_left + w->pad_bottom + w->pad_right == 0 &&
          s->in_h == s->conv_h * w->stride_h && s->in_w == s->conv_w * w->stride_w &&
          w->stride_h <= 255 && w->stride_w <= 255;
 }
 
 // A product that nobody reads but the addition, and of which only what is linear was made.
-static bool only_for_sum(const bl_lowered *l, int32_t stage) {
+static bool only_for_sum(const bl_lowered *l, int32_t stage, bool fixed) {
   if (stage < 0 || readers_of(l, stage) != 1) return false;
   const bl_stage *p = &l->stages[stage];
-  return is_product(p) && p->addend == BL_STAGE_NONE && !p->clamped && !p->pooled && !p->is_part &&
-         !p->ties_input && !p->dynamic && !p->quantised && p->function == NULL;
+  return is_product(p, fixed) && p->addend == BL_STAGE_NONE && !p->clamped && !p->pooled &&
+         !p->is_part && !p->ties_input && !p->dynamic && !p->quantised && p->function == NULL;
+}
+
+static bool projects(const bl_lowered *l, uint32_t stage, bool fixed) {
+  const bl_stage *s = &l->stages[stage];
+  if (s->addend == BL_STAGE_NONE || s->projection != NULL || s->pooled || !is_product(s, fixed) ||
+      !only_for_sum(l, s->addend, fixed))
+    return false;
+  const bl_stage *p = &l->stages[s->addend];
+  if (may_project(p, p->post_count, fixed)) return true;
+  return may_project(s, s->addend_post, fixed) &&
+         p->post_count + s->post_count - s->addend_post <= BL_LOWER_MAX_POSTS;
 }
 
 bool bl_lower_projects(const bl_lowered *l, uint32_t stage) {
-  const bl_stage *s = &l->stages[stage];
-  if (s->addend == BL_STAGE_NONE || s->projection != NULL || s->pooled || !is_product(s) ||
-      !only_for_sum(l, s->addend))
-    return false;
-  const bl_stage *p = &l->stages[s->addend];
-  if (may_project(p, p->post_count)) return true;
-  return may_project(s, s->addend_post) &&
-         p->post_count + s->post_count - s->addend_post <= BL_LOWER_MAX_POSTS;
+  return projects(l, stage, false);
+}
+
+bool bl_lower_projects_fixed(const bl_lowered *l, uint32_t stage) {
+  return l->stages[stage].quantised && projects(l, stage, true);
 }
 
 static void take(const bl_stage *s, uint32_t posts, bl_projection *projection) {
   *projection = (bl_projection){.weights = s->weights,
+                                .weight_scale = s->weight_scale,
                                 .in_c = s->in_c,
                                 .stride_h = s->window.stride_h,
                                 .stride_w = s->window.stride_w,
@@ -77,6 +88,8 @@ static void exchange(const bl_stage *p, bl_stage *s) {
   s->window.pool_stride_h = own.pool_stride_h;
   s->window.pool_stride_w = own.pool_stride_w;
   s->weights = p->weights;
+  s->weight_scale = p->weight_scale;
+  s->weight_format = p->weight_format;
   memcpy(s->posts, p->posts, p->post_count * sizeof *p->posts);
   memcpy(s->posts + p->post_count, behind, count * sizeof *behind);
   s->addend_post = p->post_count;
@@ -101,7 +114,7 @@ bool bl_lower_project(bl_lowered *l, uint32_t stage, uint32_t *gone) {
   bl_projection *projection = bl_arena_alloc(l->arena, 1, sizeof *projection);
   if (projection == NULL) return false;
   *gone = (uint32_t)s->addend;
-  if (may_project(p, p->post_count)) {
+  if (may_project(p, p->post_count, s->weight_scale != NULL)) {
     take(p, p->post_count, projection);
     s->addend = p->input;
   } else {

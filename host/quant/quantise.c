@@ -214,6 +214,7 @@ static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_g
     layer->project_w = s->projection->stride_w;
     addition.projection = s->projection->weights;
     addition.projection_fan = s->projection->in_c;
+    addition.projection_scale = s->projection->weight_scale;
     addition.step = scales->step;
     addition.square = pow(4, addend->format.bits - in->format.bits);
   }
