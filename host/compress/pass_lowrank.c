@@ -9,7 +9,8 @@
 #include "host/lowrank/lowrank.h"
 #include "host/search/assign.h"
 
-enum { BY_NETWORK = 5 }; // of rank-by
+enum { BY_NETWORK = 5 };                           // of rank-by
+enum { BY_STATISTICS = 1, BY_RECONSTRUCTION = 2 }; // of repair
 static const double LEAST_ENERGY = 1e-6;
 
 static const bl_recipe_param params[] = {
@@ -56,10 +57,18 @@ static const bl_recipe_param params[] = {
      .initial = "true",
      .help =
          "least error of outputs on the calibration samples, where there are any, not of weights"},
-    {.name = "statistics",
-     .kind = BL_PARAM_FLAG,
-     .initial = "true",
-     .help = "take those of batch norms again on the calibration samples"},
+    {.name = "repair",
+     .kind = BL_PARAM_CHOICE,
+     .initial = "reconstruct",
+     .choices = "none|statistics|reconstruct",
+     .help = "afterwards, on the calibration samples: batch norms take their statistics again, or "
+             "each layer's last factor is solved again"},
+    {.name = "samples",
+     .kind = BL_PARAM_COUNT,
+     .initial = "128",
+     .lowest = 1,
+     .highest = 1e6,
+     .help = "calibration samples that repair: reconstruct runs"},
 };
 
 // ---- The promise: the factors are still there, with at most the weights that they had
@@ -115,6 +124,8 @@ typedef struct {
   bl_lowrank_kind kind;
   const bl_lowrank_moments *moments;
   factors *made;
+  const char **changed; // names of layers, in order
+  uint32_t changed_count;
 } lowering;
 
 static bl_lowrank_options options_of(const lowering *l, const char *layer) {
@@ -135,7 +146,7 @@ static bool wanted(const lowering *l, const char *layer) {
          bl_lowrank_applies(l->network->graph, bl_network_node(l->network, layer), l->kind);
 }
 
-static bl_status take_apart(const lowering *l, const char *layer, const bl_lowrank_point *chosen,
+static bl_status take_apart(lowering *l, const char *layer, const bl_lowrank_point *chosen,
                             bl_error *err) {
   bl_float_graph *graph = l->network->graph;
   bl_lowrank_options options = options_of(l, layer);
@@ -164,6 +175,7 @@ static bl_status take_apart(const lowering *l, const char *layer, const bl_lowra
     bl_network_say(l->network, "%s: rank %u, %.3g of the weights, error %.3g", layer,
                    (unsigned)r.rank, (double)r.weights_after / (double)r.weights_before, r.error);
   note_factors(l->network, at, graph->node_count - nodes + 1, l->made);
+  l->changed[l->changed_count++] = layer;
   return BL_OK;
 }
 
@@ -242,13 +254,15 @@ static const bl_lowrank_point *chosen_of(const together *t, uint32_t layer) {
   return NULL;
 }
 
-static bl_status take_all(const lowering *l, bl_error *err) {
+static bl_status take_all(lowering *l, bl_error *err) {
   uint32_t count;
   together t = {0};
   const char **layers = bl_network_layers(l->network, &count);
   if (layers == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for the names of layers");
   l->made->nodes = bl_arena_alloc(l->network->arena, 3 * (size_t)count, sizeof *l->made->nodes);
-  if (l->made->nodes == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a promise");
+  l->changed = bl_arena_alloc(l->network->arena, count, sizeof *l->changed);
+  if (l->made->nodes == NULL || l->changed == NULL)
+    return bl_fail(err, BL_ERR_MEMORY, "no memory for a promise");
   BL_TRY(choose_together(l, layers, count, &t, err));
   for (uint32_t k = 0; k < count; k++)
     if (wanted(l, layers[k])) BL_TRY(take_apart(l, layers[k], chosen_of(&t, k), err));
@@ -278,11 +292,26 @@ static bl_status renormalise(bl_network *network, bl_error *err) {
   return BL_OK;
 }
 
+// Takes layers apart and makes up for it, as far as the samples let it.
+static bl_status take_and_mend(lowering *l, const bl_calibration *samples,
+                               const bl_float_graph *original, bl_error *err) {
+  const uint64_t most = bl_call_count(l->call, "samples");
+  const int repair = bl_call_choice(l->call, "repair");
+  bl_calibration some = *samples;
+  BL_TRY(take_all(l, err));
+  if (repair == BY_STATISTICS) return renormalise(l->network, err);
+  if (some.count > most) some.count = (size_t)most;
+  for (uint32_t k = 0; repair == BY_RECONSTRUCTION && some.count > 0 && k < l->changed_count; k++)
+    BL_TRY(bl_lowrank_refit(l->network->graph, original, l->changed[k], &some, err));
+  return BL_OK;
+}
+
 static bl_status run_kind(bl_network *network, const bl_call *call, bl_lowrank_kind kind,
                           bl_error *err) {
   const bl_calibration calibration = bl_network_calibration(network);
   lowering l = {.network = network, .call = call, .kind = kind};
   bl_lowrank_moments moments = {0};
+  bl_float_graph *original;
   BL_TRY(bl_network_free_weights(network, err));
   l.made = bl_arena_alloc(network->arena, 1, sizeof *l.made);
   if (l.made == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a promise");
@@ -290,9 +319,10 @@ static bl_status run_kind(bl_network *network, const bl_call *call, bl_lowrank_k
     BL_TRY(bl_lowrank_measure(network->graph, &calibration, &moments, err));
     l.moments = &moments;
   }
-  bl_status status = take_all(&l, err);
+  bl_status status = bl_float_copy(network->graph, 0, &original, err);
+  if (status == BL_OK) status = take_and_mend(&l, &calibration, original, err);
+  bl_float_graph_free(original);
   bl_arena_free(moments.arena);
-  if (status == BL_OK && bl_call_flag(call, "statistics")) status = renormalise(network, err);
   return status;
 }
 

@@ -104,4 +104,13 @@ BL_MUST_USE bl_status bl_lowrank_layer(bl_float_graph *graph, const char *layer,
                                        const bl_lowrank_moments *moments, bl_lowrank_result *result,
                                        bl_error *err);
 
+// Solves the last factor of a layer anew, so that on the samples, reading what the graph as it is
+// now gives it, it comes nearest to what the layer gives in `original` (least squares; He, Zhang
+// and Sun 2017, arXiv 1707.06168, section 3.2). Call it for one layer after the other in order of
+// execution: each then makes up for the errors of those in front. At most 64 windows of a sample.
+// Errors: USAGE (not factorised, no samples), RANGE, MEMORY, those of the execution.
+BL_MUST_USE bl_status bl_lowrank_refit(bl_float_graph *graph, const bl_float_graph *original,
+                                       const char *layer, const bl_calibration *calibration,
+                                       bl_error *err);
+
 #endif
