@@ -103,6 +103,37 @@ static void adaround(void **state) {
   assert_true(count >= 158);
 }
 
+// ResNet-8, of 100 images that nothing was calibrated on, in one recipe: scales that are powers of
+// two, SmoothQuant, ternary weights.
+static void stages(void **state) {
+  (void)state;
+  char line[1024];
+  const char *data = data_of("ic_resnet8_float.onnx");
+  write_recipe("stages.yaml",
+               "passes:\n"
+               "  - quantise: {weight-bits: 4, rounding: gptq, bias-correction: empirical,\n"
+               "               scales: power-of-two}\n"
+               "  - smooth\n"
+               "  - quantise: {weight-bits: 4, rounding: gptq, bias-correction: empirical}\n"
+               "  - quantise: {weight-bits: 2, rounding: gptq, bias-correction: empirical}\n");
+  (void)snprintf(line, sizeof line,
+                 "compress %s/models/ic_resnet8_float.onnx --recipe @stages.yaml --threads 1 "
+                 "--data %s/cifar10/train_20000_balanced.bin.gz --limit 200 --calib-limit 64 "
+                 "--hold-out 100 --output @net.bloom --json",
+                 data, data);
+  bl_command_expect(line, 0);
+  cJSON *object = bl_command_json();
+  const cJSON *all = cJSON_GetObjectItemCaseSensitive(object, "stages");
+  static const double least[5] = {85, 82, 80, 84, 58};
+  assert_int_equal(cJSON_GetArraySize(all), 5);
+  for (int k = 0; k < 5; k++) {
+    const cJSON *stage = cJSON_GetArrayItem(all, k);
+    printf("%s: %.0f of 100\n", word(stage, "pass"), bl_command_number(stage, "correct"));
+    assert_true(bl_command_number(stage, "correct") >= least[k]);
+  }
+  cJSON_Delete(object);
+}
+
 // ResNet-20 with four-bit weights from the model alone: few samples, made in few iterations.
 static void without_data(void **state) {
   (void)state;
@@ -127,6 +158,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(by_layer),
       cmocka_unit_test(adaround),
+      cmocka_unit_test(stages),
       cmocka_unit_test(without_data),
   };
   return cmocka_run_group_tests(tests, bl_command_open, bl_command_close);
