@@ -72,7 +72,7 @@ typedef struct {
   uint64_t epochs, step_epochs, checkpoint_steps, threads;
   double lr, momentum, decay, clip, warm_up, step_factor, temperature,
       teacher_weight; // lr 0: not given
-  bool nesterov, fixed_statistics, resume;
+  bool nesterov, fixed_statistics, resume, relative_rate;
   const char *edge_bits;
   int sign, distil; // indices of the choices; -1: not given
   const char *distil_layers, *peer;

@@ -260,6 +260,8 @@ static const option options[] = {
      "start from fresh weights instead of the file's"},
     {"--freeze-statistics", REAL, TRA, AT(freeze_statistics), "P", 0, 1,
      "batch norms keep their statistics from this part of the training on (default 0: never)"},
+    {"--relative-rate", FLAG, TRA, AT(relative_rate), NULL, 0, 0,
+     "--lr is for numbers of size 1: each layer's rate is that times their root mean square"},
     {"--fixed-statistics", FLAG, TRA, AT(fixed_statistics), NULL, 0, 0,
      "batch norms keep the statistics of the file"},
     {"--checkpoint", TEXT, TRA, AT(checkpoint), "FILE", 0, 0,

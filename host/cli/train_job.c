@@ -172,9 +172,10 @@ static bl_status open_student(const bl_cli_args *args, bl_train_job *job, bl_err
     options.transforms = bl_quant_aware_transforms(job->aware, &options.transform_count);
   }
   BL_TRY(open_net(job->graph, job->options.loss, job->distil, options, &job->net, err));
+  if (args->fresh >= 0) bl_train_initialise(job->net, (bl_initialise_kind)args->fresh, args->seed);
+  if (args->relative_rate) bl_optimiser_relative(job->net);
   if (job->aware != NULL)
     bl_quant_aware_attach(job->aware, job->net, args->optimizer == BL_CLI_ADAMW);
-  if (args->fresh >= 0) bl_train_initialise(job->net, (bl_initialise_kind)args->fresh, args->seed);
   return BL_OK;
 }
 

@@ -51,10 +51,10 @@ static const bl_recipe_param params[] = {
      .help = "samples of a step"},
     {.name = "lr",
      .kind = BL_PARAM_NUMBER,
-     .initial = "1e-4",
+     .initial = "3e-3",
      .lowest = 1e-12,
      .highest = 1e3,
-     .help = "learning rate, falling as a cosine"},
+     .help = "learning rate relative to each layer's weights, falling as a cosine"},
     {.name = "flip",
      .kind = BL_PARAM_FLAG,
      .initial = "false",
@@ -237,6 +237,7 @@ static bl_status automate(automatic *a, const bl_call *call, bl_error *err) {
   a->training = bl_training_defaults(a->searching.network);
   a->training.batch = (uint32_t)bl_call_count(call, "batch");
   a->training.rate = bl_call_number(call, "lr");
+  a->training.relative = true;
   a->training.augment = (bl_augment){.flip = bl_call_flag(call, "flip"),
                                      .shift = (uint32_t)bl_call_count(call, "shift")};
   a->training.teacher_weight = bl_call_number(call, "teacher-weight");

@@ -35,6 +35,10 @@ static const bl_recipe_param params[] = {
      .lowest = 1e-12,
      .highest = 1e3,
      .help = "learning rate"},
+    {.name = "relative-rate",
+     .kind = BL_PARAM_FLAG,
+     .initial = "false",
+     .help = "lr is for numbers of size 1; each layer's rate is that times their root mean square"},
     {.name = "momentum",
      .kind = BL_PARAM_NUMBER,
      .initial = "0.9",
@@ -172,6 +176,7 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
   t.optimiser.decay = bl_call_number(call, "weight-decay");
   t.optimiser.clip = bl_call_number(call, "clip");
   t.rate = bl_call_number(call, "lr");
+  t.relative = bl_call_flag(call, "relative-rate");
   t.schedule = (bl_schedule_kind)bl_call_choice(call, "schedule");
   t.warm_up = bl_call_number(call, "warm-up");
   t.augment = (bl_augment){.flip = bl_call_flag(call, "flip"),

@@ -107,6 +107,7 @@ static bl_status open_student(job *j) {
   if (n->quantised) BL_TRY(open_aware(j));
   BL_TRY(join_transforms(j, &options));
   BL_TRY(bl_train_open(j->graph, &options, &j->net, j->err));
+  if (j->training->relative) bl_optimiser_relative(j->net);
   if (j->aware != NULL)
     bl_quant_aware_attach(j->aware, j->net, j->training->optimiser.kind == BL_OPTIMISER_ADAMW);
   bl_keep_weights_attach(j->keep, j->net);

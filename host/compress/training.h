@@ -17,6 +17,7 @@ typedef struct {
   bl_optimiser_options optimiser;
   bl_schedule_kind schedule;
   double rate, warm_up; // warm_up in epochs
+  bool relative;        // see bl_optimiser_relative
   double drop;          // of schedule step: the factor of each of its two drops
   bl_augment augment;
   // The network that is learned from, beside the labels: NULL: none; a graph of batch 1 with the

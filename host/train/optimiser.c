@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+static const double LEAST_SIZE = 1e-4; // of parameters, so that zeros move
+
 struct bl_optimiser {
   bl_optimiser_options options;
   const bl_train_parameter *parameters;
@@ -129,4 +131,17 @@ double bl_schedule_rate(const bl_schedule *s, uint64_t step) {
   if (step >= s->total || s->warm_up >= s->total) return s->lowest;
   double part = (double)(step - s->warm_up) / (double)(s->total - s->warm_up);
   return s->lowest + 0.5 * (s->rate - s->lowest) * (1 + cos(acos(-1.0) * part));
+}
+
+void bl_optimiser_relative(bl_train_net *net) {
+  uint32_t count;
+  bl_train_parameter *parameters = bl_train_parameters(net, &count);
+  for (uint32_t k = 0; k < count; k++) {
+    bl_train_parameter *p = &parameters[k];
+    double squares = 0;
+    for (size_t i = 0; i < p->count; i++)
+      squares += (double)p->data[i] * (double)p->data[i];
+    if (p->gradient != NULL && p->count > 0)
+      p->rate = (float)fmax(sqrt(squares / (double)p->count), LEAST_SIZE);
+  }
 }

@@ -24,6 +24,14 @@ typedef struct {
 // SGD 0.9 with decay 0; AdamW 0.9, 0.999, 1e-8.
 bl_optimiser_options bl_optimiser_defaults(bl_optimiser_kind kind);
 
+// From here on a rate is that of numbers of size 1: each of the net's parameters has it times the
+// root of the mean of its squares as they are now (of at least 1e-4). For AdamW, whose strides do
+// not depend on the gradient's size, where weights differ much in size between layers: a network
+// that takes pixels of 0..255 has a first layer that a common rate would destroy. As Adafactor does
+// (Shazeer and Stern 2018, arXiv 1804.04235, section 8). Before bl_quant_aware_attach, whose steps
+// have rates of their own.
+void bl_optimiser_relative(bl_train_net *net);
+
 typedef struct bl_optimiser bl_optimiser;
 
 // For a net's parameters, which must outlive it. Errors: MEMORY.
