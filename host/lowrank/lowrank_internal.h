@@ -47,7 +47,7 @@ double bl_lowrank_error(const bl_lowrank_work *work);
 // k as a matrix for SVD ([outputs][inputs*taps]) or SPATIAL ([inputs*y][outputs*x]).
 BL_MUST_USE bl_status bl_lowrank_matrix(const bl_lowrank_work *work, const double **a,
                                         uint32_t *rows, uint32_t *cols);
-// rewrite.c: puts the factors in the layer's place.
+// factor_nodes.c: puts the factors in the layer's place.
 BL_MUST_USE bl_status bl_lowrank_rewrite(bl_float_graph *graph, bl_lowrank_work *work);
 bl_status bl_lowrank_no_memory(const bl_lowrank_work *work);
 
