@@ -9,4 +9,4 @@ NETWORK_TESTS := $(addprefix $(BUILD)/tests/,test_command test_run test_qdq_expo
 $(NETWORK_TESTS): $(call objects,tests/regress/random_graph.c)
 $(NETWORK_TESTS): LDLIBS_HOST := $(LIBS) $(LDLIBS_HOST)
 
-TEST_COMMANDS += "tests/house/check_options $(BUILD)" "tests/house/check_page $(BUILD)"
+TEST_COMMANDS += "tests/house/check_options $(BUILD)" "tests/house/check_recipes $(BUILD)" "tests/house/check_page $(BUILD)"
