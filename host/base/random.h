@@ -6,6 +6,7 @@
 #ifndef BITLOOM_HOST_BASE_RANDOM_H
 #define BITLOOM_HOST_BASE_RANDOM_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 static inline uint64_t bl_random_mix(uint64_t x) {
@@ -29,5 +30,10 @@ static inline double bl_random_unit(uint64_t key) {
 static inline uint64_t bl_random_below(uint64_t key, uint64_t bound) {
   return ((key >> 32) * bound) >> 32;
 }
+
+// Standard normal, by Box and Muller.
+double bl_random_normal(uint64_t key);
+// A permutation of 0..count-1, by Fisher and Yates; count below 2^32.
+void bl_random_permutation(uint64_t key, uint32_t *order, size_t count);
 
 #endif

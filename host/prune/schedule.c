@@ -3,8 +3,8 @@
 
 #include <math.h>
 
+#include "host/base/random.h"
 #include "host/prune/prune_internal.h"
-#include "host/train/random.h"
 
 #define REGROWN 1e-30F // as good as 0 for the network, but not 0
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/random.h"
 #include "host/prune/prune_internal.h"
 #include "host/train/loss.h"
-#include "host/train/random.h"
 
 const bl_train_parameter *bl_prune_parameter(bl_train_net *net, const bl_prune_layer *l,
                                              bl_error *err) {

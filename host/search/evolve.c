@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/train/random.h"
+#include "host/base/random.h"
 
 enum { SEED_DRAW = 1, FIRST_DRAW, PARENT_DRAW, GENE_DRAW };
 

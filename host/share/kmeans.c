@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/train/random.h"
+#include "host/base/random.h"
 
 enum { MAX_TABLE = 1 << 28 };
 

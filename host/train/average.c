@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/train/random.h"
+#include "host/base/random.h"
 
 struct bl_average {
   bl_arena *arena;

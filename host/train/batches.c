@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/train/random.h"
+#include "host/base/random.h"
 
 static const size_t DATA_CAP = (size_t)2 << 30;
 

@@ -6,7 +6,7 @@
 #include <zlib.h>
 
 #include "host/base/file.h"
-#include "host/train/random.h"
+#include "host/base/random.h"
 #include "host/train/trainer_internal.h"
 
 static const char MAGIC[8] = "BLTRAIN";

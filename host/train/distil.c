@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/random.h"
 #include "host/graph/float_edit.h"
-#include "host/train/random.h"
 
 enum { MAX_PAIRS = 32 };
 

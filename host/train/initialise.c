@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "host/train/random.h"
+#include "host/base/random.h"
 
 static void fresh_weights(const bl_train_parameter *p, bl_initialise_kind kind, uint64_t key) {
   double in = p->fan_in > 0 ? (double)p->fan_in : 1, out = (double)p->fan_out;

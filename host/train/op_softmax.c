@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/base/random.h"
 #include "host/train/net_internal.h"
-#include "host/train/random.h"
 
 // ---- Softmax: count numbers, stride apart, are one distribution
 

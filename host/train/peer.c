@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/random.h"
 #include "host/train/loss.h"
-#include "host/train/random.h"
 
 struct bl_peer {
   bl_train_net *net;

@@ -3,8 +3,8 @@
 // integers, when weights begin to be quantised, when steps stay.
 #include <math.h>
 
+#include "host/base/random.h"
 #include "host/train/quant_aware_internal.h"
-#include "host/train/random.h"
 
 static const double FIRST_SHARPNESS = 0.1, LAST_SHARPNESS = 10;
 

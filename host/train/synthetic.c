@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/random.h"
 #include "host/graph/float_edit.h"
-#include "host/train/random.h"
 #include "host/train/train_net.h"
 
 enum { BATCH = 32, ITERATIONS = 200 };

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
+#include "host/base/random.h"
 #include "host/lowrank/factor.h"
-#include "host/train/random.h"
 
 enum { MOST = 8192 };
 

@@ -6,8 +6,8 @@
 #ifndef BITLOOM_TESTS_UNIT_TRAIN_SUPPORT_H
 #define BITLOOM_TESTS_UNIT_TRAIN_SUPPORT_H
 
+#include "host/base/random.h"
 #include "host/onnx/onnx_import.h"
-#include "host/train/random.h"
 #include "tests/unit/onnx_writer.h"
 
 typedef struct {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "host/train/random.h"
+#include "host/base/random.h"
 
 #include <math.h>
 
