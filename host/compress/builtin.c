@@ -42,8 +42,8 @@ const bl_builtin_recipe BL_RECIPES[] = {
            "  - train: {epochs: 10, lr: 2e-4, ternary: true}\n"),
     PASSES("data-free", "8 bits from the model alone, which must have batch normalisations",
            "  - synthetic-data\n"
-           "  - quantise: {weight-bits: 8, activation-bits: 8, rounding: gptq,\n"
-           "               bias-correction: empirical}\n"),
+           "  - quantise: {weight-bits: 8, activation-bits: 8, range: minmax,\n"
+           "               bias-correction: analytic}\n"),
     PASSES("deep-compression", "a tenth of the weights, with 15 shared values; for --coded",
            "  - prune: {sparsity: 0.9, gradual: true, regrow: true, keep-first: false}\n"
            "  - train: {epochs: 20, lr: 1e-3}\n"
