@@ -9,7 +9,7 @@
 #include "host/graph/float_edit.h"
 #include "host/train/train_net.h"
 
-enum { BATCH = 32, ITERATIONS = 200 };
+enum { BATCH = 32, ITERATIONS = 150 };
 #define RATE 0.1
 #define BETA1 0.9
 #define BETA2 0.999

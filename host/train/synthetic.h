@@ -10,7 +10,7 @@
 typedef struct {
   uint32_t count;         // samples, a multiple of `batch`
   uint32_t batch;         // that are made together, whose statistics are met; 0: 32
-  uint32_t iterations;    // of each batch; 0: 200
+  uint32_t iterations;    // of each batch; 0: 150
   double rate;            // of Adam, in deviations; 0: 0.1
   double mean, deviation; // of the noise, as the network's inputs are; deviation 0: 1
   uint64_t seed;
