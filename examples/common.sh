@@ -2,6 +2,7 @@
 # Sourced by the examples that measure results on real data. Before it: name=NAME.
 #   BITLOOM        the command (build/bitloom)
 #   MAKE_NETWORK   the writer of fresh networks (build/make-network)
+#   SCALE_INPUT    what puts a preprocessing into a network (build/scale-input)
 #   BITLOOM_DATA   the folder of data (../shared/data beside the repository)
 #   RTL_LIMIT      images that are run on the RTL as well (100; 0 leaves that out)
 # What is trained lies in build/examples/NAME. A second call goes on where the first one stopped:
@@ -11,6 +12,7 @@
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 bitloom=${BITLOOM:-$root/build/bitloom}
 make_network=${MAKE_NETWORK:-$root/build/make-network}
+scale_input=${SCALE_INPUT:-$root/build/scale-input}
 data=${BITLOOM_DATA:-$root/../shared/data}
 folder=$root/build/examples/$name
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
@@ -28,7 +30,7 @@ need() { # files
     echo "$name: skipped, no $file (set BITLOOM_DATA)"
     exit 0
   done
-  for file in "$bitloom" "$make_network"; do
+  for file in "$bitloom" "$make_network" "$scale_input"; do
     [ -x "$file" ] && continue
     echo "$name: no $file; run make examples" >&2
     exit 1

@@ -7,7 +7,7 @@ DEPS_BUILD := gcc g++ libc6-dev protobuf-c-compiler libprotobuf-c-dev libonnx-de
   zlib1g-dev libcmocka-dev verilator iverilog yosys
 DEPS_LINT := clang-format clang-tidy cppcheck
 # What some tests need, which are skipped without it.
-DEPS_TEST := chromium
+DEPS_TEST := chromium parallel
 DEPS_STAMP := $(BUILD)/deps.stamp
 
 $(DEPS_STAMP): mk/deps.mk mk/deps

@@ -14,7 +14,8 @@ extern char bl_command_errors[BL_COMMAND_TEXT]; // its standard error
 
 // Group set-up and tear-down: finds the program ($BITLOOM_BUILD/bitloom), makes the folder; removes
 // the folder, all of whose files must be named *.json, *.onnx, *.bloom, *.html, *.npy, *.fst,
-// *.yaml, *.ckpt, *.csv, *.svg, *.jsonl, out or err: anything else is something that a command left behind, and fails.
+// *.yaml, *.ckpt, *.csv, *.svg, *.jsonl, out or err: anything else is something that a command left
+// behind, and fails.
 int bl_command_open(void **state);
 int bl_command_close(void **state);
 
