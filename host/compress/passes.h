@@ -11,4 +11,21 @@ extern const bl_recipe_pass BL_PASS_EQUALISE, BL_PASS_PRUNE, BL_PASS_PRUNE_CHANN
 extern const bl_recipe_pass BL_PASS_SVD, BL_PASS_SPATIAL_SVD, BL_PASS_TUCKER, BL_PASS_CP,
     BL_PASS_SEPARABLE; // pass_lowrank.c
 
+// Rows of parameters that every pass that trains has.
+#define BL_PARAM_ROW_BATCH                                                                         \
+  {                                                                                                \
+    .name = "batch", .kind = BL_PARAM_COUNT, .initial = "64", .lowest = 1, .highest = 4096,        \
+    .help = "samples of a step"                                                                    \
+  }
+#define BL_PARAM_ROW_FLIP                                                                          \
+  {                                                                                                \
+    .name = "flip", .kind = BL_PARAM_FLAG, .initial = "false",                                     \
+    .help = "flip half of the images left to right"                                                \
+  }
+#define BL_PARAM_ROW_SHIFT                                                                         \
+  {                                                                                                \
+    .name = "shift", .kind = BL_PARAM_COUNT, .initial = "0", .highest = 64,                        \
+    .help = "shift images by up to so many pixels"                                                 \
+  }
+
 #endif
