@@ -109,6 +109,8 @@ static uint64_t options_key(const bl_trainer *t) {
     key = mix_number(key, numbers[k]);
   for (uint32_t k = 0; k < o->hook_count; k++)
     key = bl_random_key(key, o->hooks[k].key);
+  for (uint32_t k = 0; k < t->parameter_count; k++) // one, or relative to the weights as they began
+    if (t->parameters[k].kind == BL_TRAIN_WEIGHT) key = mix_number(key, t->parameters[k].rate);
   return key;
 }
 

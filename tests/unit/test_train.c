@@ -552,6 +552,10 @@ static void bad_checkpoints(void **state) {
   t = open_trainer(&m, &others, NULL, &o);
   expect_refusal(t, good, BL_ERR_USAGE, "other training data");
   bl_trainer_close(t);
+  bl_optimiser_relative(m.net);
+  t = open_trainer(&m, &data, NULL, &o);
+  expect_refusal(t, good, BL_ERR_USAGE, "other options");
+  bl_trainer_close(t);
   free(bytes);
   close_model(&m);
   bl_train_data_free(&data);
