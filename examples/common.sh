@@ -42,6 +42,13 @@ fresh() { # network, file
   [ -e "$2" ] || "$make_network" "$1" "$2"
 }
 
+# ResNet-20, 93.5 % of the test images, learned from all 50,000 of CIFAR-10, with its preprocessing
+# in front, so that it takes 0..255 as the networks do that it teaches; nothing to do where it is there.
+resnet20_teacher() { # file
+  [ -e "$1" ] || "$scale_input" "$data/models/resnet20_cifar10.onnx" "$1" 0.00392156862745098 \
+    0.485,0.456,0.406 0.229,0.224,0.225
+}
+
 # Trains into a file, or goes on with that, unless it is done. The log has every epoch.
 train() { # model, output, options
   model=$1 output=$2

@@ -19,7 +19,7 @@ const bl_builtin_recipe BL_RECIPES[] = {
     PASSES("w4a4", "4-bit weights and activations, trained with their rounding",
            "  - quantise: {weight-bits: 4, activation-bits: 4, rounding: gptq,\n"
            "               bias-correction: empirical}\n"
-           "  - train: {epochs: 20, lr: 1e-4}\n"),
+           "  - train: {epochs: 24, relative-rate: true, lr: 2e-3, clip: 1, average: 0.998}\n"),
     PASSES("w2a2", "2-bit weights and activations, trained, activations first",
            "  - quantise: {weight-bits: 2, activation-bits: 2}\n"
            "  - train: {epochs: 40, lr: 2e-4, weights-from: 0.1}\n"),
