@@ -91,8 +91,21 @@ static bl_status evaluate_all(bl_train_net *net, const bl_train_data *data, bl_l
   return BL_OK;
 }
 
+// Numbers of all samples of a batch.
+static size_t input_count(const bl_train_net *net) {
+  const bl_float_graph *graph = bl_train_graph(net);
+  return graph->values[graph->inputs[0]].count;
+}
+
 bl_status bl_train_evaluate(bl_train_net *net, const bl_train_data *data, bl_loss_kind loss,
                             double *mean, double *accuracy, bl_error *err) {
+  const size_t elements = input_count(net) / bl_train_batch_size(net);
+  if (data->count == 0)
+    return bl_fail(err, BL_ERR_USAGE, "training: there are no samples to evaluate on");
+  if (data->elements != elements)
+    return bl_fail(err, BL_ERR_USAGE,
+                   "training: samples of %zu values to evaluate on, the network takes %zu",
+                   data->elements, elements);
   if (loss == BL_LOSS_CROSS_ENTROPY && !data->has_labels)
     return bl_fail(err, BL_ERR_USAGE, "training: the data to evaluate on have no labels");
   float *target = calloc(bl_train_output_count(net, 0), sizeof *target);
@@ -105,7 +118,7 @@ bl_status bl_train_evaluate(bl_train_net *net, const bl_train_data *data, bl_los
 // ---- Opening
 
 static bl_status check_options(const bl_trainer *t, const bl_trainer_options *o, bl_error *err) {
-  size_t elements = bl_train_graph(t->net)->values[bl_train_graph(t->net)->inputs[0]].count;
+  const size_t elements = input_count(t->net);
   if (t->data->elements * t->batch != elements)
     return bl_fail(err, BL_ERR_USAGE, "training: samples of %zu values, the network takes %zu",
                    t->data->elements, elements / t->batch);
@@ -116,9 +129,11 @@ static bl_status check_options(const bl_trainer *t, const bl_trainer_options *o,
   if (o->custom_loss == NULL && !t->data->has_labels && !autoencoder &&
       !(o->teacher != NULL && o->teacher_weight >= 1))
     return bl_fail(err, BL_ERR_USAGE, "training: the training data have no labels");
-  if (o->teacher != NULL && (bl_train_batch_size(o->teacher) != t->batch ||
-                             bl_train_output_count(o->teacher, 0) != t->outputs * t->batch))
-    return bl_fail(err, BL_ERR_USAGE, "training: the teacher has another batch or other outputs");
+  if (o->teacher != NULL &&
+      (bl_train_batch_size(o->teacher) != t->batch || input_count(o->teacher) != elements ||
+       bl_train_output_count(o->teacher, 0) != t->outputs * t->batch))
+    return bl_fail(err, BL_ERR_USAGE,
+                   "training: the teacher has another batch, or takes or gives other numbers");
   if (o->teacher != NULL && !(o->temperature > 0))
     return bl_fail(err, BL_ERR_USAGE, "training: the temperature must be above 0");
   return BL_OK;
@@ -178,7 +193,7 @@ static bl_train_batch fill_batch(bl_trainer *t) {
     size_t index = t->order[t->step * t->batch + s];
     bl_train_sample(t->data, &t->options.augment, t->options.seed, t->epoch, index,
                     in + s * t->data->elements);
-    t->labels[s] = t->data->labels[index];
+    if (t->data->has_labels) t->labels[s] = t->data->labels[index];
   }
   return (bl_train_batch){
       .samples = in, .labels = t->data->has_labels ? t->labels : NULL, .count = t->batch};

@@ -420,11 +420,14 @@ static void learns_from_a_teacher(void **state) {
   o.teacher = frozen;
   o.teacher_weight = 1;
   o.temperature = 2;
+  int64_t *labels = data.labels;
   data.has_labels = false;
+  data.labels = NULL;
   trainer = open_trainer(&student, &data, NULL, &o);
   run(trainer, NULL, NULL);
   bl_trainer_close(trainer);
   data.has_labels = true;
+  data.labels = labels;
   assert_int_equal(
       bl_train_evaluate(student.net, &data, BL_LOSS_CROSS_ENTROPY, &loss, &accuracy, &err), BL_OK);
   printf("student: accuracy %.3f, loss %.3f\n", accuracy, loss);
@@ -606,6 +609,22 @@ static void refusals(void **state) {
   assert_int_equal(bl_trainer_open(m.net, &data, NULL, &o, &t, &err), BL_ERR_USAGE);
   assert_non_null(strstr(err.text, "no labels"));
   data.has_labels = true;
+  const text_net narrow = {"narrow", "x 8 4", "w 4 2;b 2", NULL, "Gemm x w b > y", 0};
+  model teacher = open_model(&narrow);
+  double loss, accuracy;
+  o.teacher = teacher.net; // gives as many numbers, but reads fewer
+  o.temperature = o.teacher_weight = 1;
+  assert_int_equal(bl_trainer_open(m.net, &data, NULL, &o, &t, &err), BL_ERR_USAGE);
+  assert_non_null(strstr(err.text, "the teacher"));
+  o.teacher = NULL;
+  assert_int_equal(bl_train_evaluate(teacher.net, &data, BL_LOSS_SQUARED, &loss, &accuracy, &err),
+                   BL_ERR_USAGE);
+  assert_non_null(strstr(err.text, "36 values"));
+  close_model(&teacher);
+  data.count = 0;
+  assert_int_equal(bl_train_evaluate(m.net, &data, BL_LOSS_SQUARED, &loss, &accuracy, &err),
+                   BL_ERR_USAGE);
+  assert_non_null(strstr(err.text, "no samples"));
   data.count = 7;
   assert_int_equal(bl_trainer_open(m.net, &data, NULL, &o, &t, &err), BL_ERR_USAGE);
   assert_non_null(strstr(err.text, "batch of 8"));
