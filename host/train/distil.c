@@ -16,10 +16,27 @@ struct bl_distil {
   const bl_float_graph *graphs[2];   // student, teacher
   int32_t outputs[2][MAX_PAIRS + 1]; // logits, then pairs
   uint32_t count;                    // of pairs
+  bool *learns;                      // [values of the student] a layer with weights is in front
   bl_train_net *teacher;
 };
 
 // ---- Pairs
+
+static bool has_weights(const bl_node *node) {
+  return node->op == BL_FLOAT_CONV || node->op == BL_FLOAT_GEMM || node->op == BL_FLOAT_MATMUL;
+}
+
+// What comes from the samples alone has no gradient: it is the same whatever the student learns.
+static void find_learning(const bl_float_graph *g, bool *learns) {
+  for (uint32_t n = 0; n < g->node_count; n++) {
+    const bl_node *node = &g->nodes[n];
+    bool any = has_weights(node) || node->op == BL_FLOAT_BATCH_NORM;
+    for (uint32_t k = 0; k < node->input_count; k++)
+      any = any || (node->inputs[k] >= 0 && learns[node->inputs[k]]);
+    for (uint32_t k = 0; k < node->output_count; k++)
+      if (node->outputs[k] >= 0) learns[node->outputs[k]] = any;
+  }
+}
 
 // Pixels of an image; 0: none.
 static size_t pixels_of(const bl_value *v) {
@@ -55,7 +72,7 @@ static bl_status pair_images(bl_distil *d, bl_error *err) {
   for (uint32_t n = 0; n < student->node_count; n++) {
     const int32_t value = student->nodes[n].outputs[0];
     const size_t pixels = pixels_of(&student->values[value]);
-    if (pixels == 0 || last_image(student, pixels) != value) continue;
+    if (pixels == 0 || !d->learns[value] || last_image(student, pixels) != value) continue;
     const int32_t other = last_image(d->graphs[1], pixels);
     if (other >= 0) BL_TRY(add_pair(d, value, other, err));
   }
@@ -67,9 +84,7 @@ static int32_t last_features(const bl_float_graph *g) {
   int32_t value = -1;
   for (uint32_t n = 0; n < g->node_count; n++) {
     const bl_node *node = &g->nodes[n];
-    if (node->op != BL_FLOAT_CONV && node->op != BL_FLOAT_GEMM && node->op != BL_FLOAT_MATMUL)
-      continue;
-    if (bl_float_producer(g, node->inputs[0]) >= 0) value = node->inputs[0];
+    if (has_weights(node) && bl_float_producer(g, node->inputs[0]) >= 0) value = node->inputs[0];
   }
   return value;
 }
@@ -94,6 +109,10 @@ static bl_status pair_named(bl_distil *d, bl_error *err) {
     if (student < 0 || teacher < 0)
       return bl_fail(err, BL_ERR_USAGE, "distillation: %.*s: the %s has no such layer", (int)length,
                      at, student < 0 ? "student" : "teacher");
+    if (!d->learns[student])
+      return bl_fail(err, BL_ERR_USAGE,
+                     "distillation: %.*s: the student has nothing that learns in front of it",
+                     (int)first, at);
     BL_TRY(add_pair(d, student, teacher, err));
     at += length + (at[length] == ',');
   }
@@ -121,7 +140,7 @@ static bl_status find_pairs(bl_distil *d, bl_error *err) {
     if (d->options.kind != BL_DISTIL_RELATION) BL_TRY(pair_images(d, err));
     const int32_t student = last_features(d->graphs[0]), teacher = last_features(d->graphs[1]);
     const bool vectors = d->options.kind != BL_DISTIL_ATTENTION;
-    if (d->count == 0 && vectors && student >= 0 && teacher >= 0)
+    if (d->count == 0 && vectors && student >= 0 && d->learns[student] && teacher >= 0)
       BL_TRY(add_pair(d, student, teacher, err));
   }
   for (uint32_t k = 1; k <= d->count; k++)
@@ -138,7 +157,11 @@ bl_status bl_distil_open(const bl_float_graph *student, const bl_float_graph *te
   *d = (bl_distil){.options = *options, .graphs = {student, teacher}};
   d->outputs[0][0] = bl_train_logits(student);
   d->outputs[1][0] = bl_train_logits(teacher);
-  const bl_status status = find_pairs(d, err);
+  d->learns = calloc(student->value_count + 1u, sizeof *d->learns);
+  if (d->learns != NULL) find_learning(student, d->learns);
+  const bl_status status = d->learns != NULL
+                               ? find_pairs(d, err)
+                               : bl_fail(err, BL_ERR_MEMORY, "distillation: no memory");
   if (status != BL_OK) {
     bl_distil_close(d);
     *distil = NULL;
@@ -147,6 +170,7 @@ bl_status bl_distil_open(const bl_float_graph *student, const bl_float_graph *te
 }
 
 void bl_distil_close(bl_distil *distil) {
+  if (distil != NULL) free(distil->learns);
   free(distil);
 }
 

@@ -203,6 +203,33 @@ static void follows(void **state) {
   }
 }
 
+// Values in front of all that learns are the same whatever the student does: nothing can be learned
+// from them, so they are not paired by default, and refused where they are named.
+static void in_front_of_layers(void **state) {
+  (void)state;
+  static const text_net net = {"scaled",
+                               "x 8 1 6 6",
+                               "k 1 =2;w 3 1 3 3;c 3;v 3 3;d 3",
+                               NULL,
+                               "Mul x k > s;Relu s > r;Conv r w c > h;Relu h > q;"
+                               "GlobalAveragePool q > p;Flatten p > f;Gemm f v d > y",
+                               13};
+  for (int kind = 0; kind < 3; kind++)
+    for (int how = 0; how < 2; how++) {
+      couple c = {.graphs = {text_graph(&net, seed), text_graph(&net, seed)}};
+      const bl_distil_options o = {
+          .kind = (bl_distil_kind)kind, .weight = 1, .layers = how == 0 ? NULL : "r:r"};
+      bl_error err = {0};
+      uint32_t count;
+      const bl_status status = bl_distil_open(c.graphs[0], c.graphs[1], &o, &c.distil, &err);
+      assert_int_equal(status, how == 0 ? BL_OK : BL_ERR_USAGE);
+      if (how == 1 && strstr(err.text, "nothing that learns") == NULL) fail_msg("%s", err.text);
+      if (how == 0) (void)bl_distil_outputs(c.distil, false, &count);
+      if (how == 0) assert_int_equal(count, 2); // logits, and q or f
+      close_couple(&c);
+    }
+}
+
 int main(void) {
   seed = test_seed();
   bl_train_threads(1);
@@ -214,6 +241,7 @@ int main(void) {
       cmocka_unit_test(finite_differences),
       cmocka_unit_test(pairs),
       cmocka_unit_test(follows),
+      cmocka_unit_test(in_front_of_layers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
