@@ -20,9 +20,15 @@ const bl_builtin_recipe BL_RECIPES[] = {
            "  - quantise: {weight-bits: 4, activation-bits: 4, rounding: gptq,\n"
            "               bias-correction: empirical}\n"
            "  - train: {epochs: 24, relative-rate: true, lr: 2e-3, clip: 1, average: 0.998}\n"),
-    PASSES("w2a2", "2-bit weights and activations, trained, activations first",
-           "  - quantise: {weight-bits: 2, activation-bits: 2}\n"
-           "  - train: {epochs: 40, lr: 2e-4, weights-from: 0.1}\n"),
+    PASSES("w2a2", "2-bit weights and activations, first and last layer 8-bit weights, trained",
+           "  - quantise:\n"
+           "      weight-bits: 2\n"
+           "      activation-bits: 2\n"
+           "      layers:\n"
+           "        first: {weight-bits: 8}\n"
+           "        last: {weight-bits: 8}\n"
+           "  - train: {epochs: 60, relative-rate: true, lr: 6e-3, warm-up: 0.5, clip: 1,\n"
+           "            temperature: 2, average: 0.998}\n"),
     PASSES("w1a1", "1-bit weights and activations, first and last layer 8-bit weights, trained",
            "  - quantise:\n"
            "      weight-bits: 1\n"
@@ -30,7 +36,7 @@ const bl_builtin_recipe BL_RECIPES[] = {
            "      layers:\n"
            "        first: {weight-bits: 8}\n"
            "        last: {weight-bits: 8}\n"
-           "  - train: {epochs: 40, lr: 1e-3, sign: polynomial, weights-from: 0.15}\n"),
+           "  - train: {epochs: 40, lr: 1e-3, clip: 1, freeze-steps: 0.001, weight-decay: 0}\n"),
     PASSES("nf4", "weights of NF4's 16 values, 8-bit activations, nothing trained",
            "  - quantise: {weight-bits: 4, codebook: nf4, rounding: gptq,\n"
            "               bias-correction: empirical}\n"),
