@@ -29,7 +29,9 @@ static bl_status open_units(const bl_network *network, const bl_float_graph *gra
   BL_TRY(bl_prune_open(graph, prune, err));
   const bl_status status =
       blocks ? bl_prune_blocks(*prune, graph, config->lanes, config->cols, err) : BL_OK;
-  if (status != BL_OK) bl_prune_close(*prune);
+  if (status == BL_OK) return BL_OK;
+  bl_prune_close(*prune);
+  *prune = NULL;
   return status;
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "host/compress/pipeline.h"
+#include "host/compress/pruning.h"
 #include "host/compress/recipe.h"
 #include "host/graph/float_edit.h"
 #include "tests/unit/train_support.h"
@@ -184,6 +185,17 @@ static void refusals(void **state) {
   assert_non_null(strstr(err.text, "need data"));
   err = (bl_error){0};
   assert_int_equal(run(f, "  - prune: {sparsity: 1.2}\n", &err), BL_ERR_FORMAT);
+  // Blocks that no device has: nothing is left behind to be closed.
+  bl_config odd = BL_CONFIGS[BL_CONFIG_DEFAULT];
+  const struct bl_pruning blocks = {.blocks = true};
+  bl_prune_schedule schedule;
+  odd.lanes = 12;
+  f->network.device.config = &odd;
+  f->network.pruning = &blocks;
+  err = (bl_error){0};
+  assert_int_equal(bl_pruning_schedule(&f->network, f->network.graph, 9, &schedule, &err),
+                   BL_ERR_RANGE);
+  assert_null(schedule.prune);
   close_fixture(f);
 }
 
