@@ -227,6 +227,7 @@ static bl_status minimise(const bl_assign_problem *p, const bl_assign_options *o
 static bl_status explain(const bl_assign_problem *p, const bl_assign_options *o, uint64_t columns,
                          uint32_t *choice, bl_error *err) {
   bl_assign_options least = {.limits = {INFINITY, INFINITY, INFINITY}, .nodes = o->nodes};
+  bool others = false;
   for (uint32_t k = 0; k < BL_CRITERIA; k++) {
     if (!isfinite(o->limits[k])) continue;
     bl_assigned result;
@@ -236,9 +237,10 @@ static bl_status explain(const bl_assign_problem *p, const bl_assign_options *o,
     if (!found) break;
     if (result.sums[k] > o->limits[k] + 1e-9 * fabs(o->limits[k]))
       return bl_fail(err, BL_ERR_RANGE, "%s of %.10g cannot be reached%s: the least is %.10g",
-                     o->names[k], o->limits[k], k == 0 ? "" : " beside the other limits",
+                     o->names[k], o->limits[k], others ? " beside the other limits" : "",
                      result.sums[k]);
     least.limits[k] = o->limits[k];
+    others = true;
   }
   return bl_fail(err, BL_ERR_UNSUPPORTED,
                  "the integer program has no solution within its limit of nodes; give fewer "

@@ -135,6 +135,11 @@ static void least_that_is_reachable(void **state) {
   bl_error err = {0};
   assert_int_equal(bl_assign(&problem, &options, choice, &result, &err), BL_ERR_RANGE);
   assert_string_equal(err.text, "cycles of 7 cannot be reached: the least is 8");
+  options.limits[0] = INFINITY;
+  options.limits[1] = 2;
+  err = (bl_error){0};
+  assert_int_equal(bl_assign(&problem, &options, choice, &result, &err), BL_ERR_RANGE);
+  assert_string_equal(err.text, "bytes of 2 cannot be reached: the least is 3");
   // Each alone is possible: cycles 8 with 11 bytes, 10 cycles with 4.
   options.limits[0] = 9;
   options.limits[1] = 4;
