@@ -113,9 +113,23 @@ static cJSON *header_of(const bl_pool *pool) {
   return object;
 }
 
+// What a search leaves that is stopped while it writes its first line.
+static bool begins_header(const bl_pool *pool, const uint8_t *bytes, size_t size) {
+  cJSON *object = header_of(pool);
+  char *text = cJSON_PrintUnformatted(object);
+  const bool begins =
+      text != NULL && size <= strlen(text) && (size == 0 || memcmp(bytes, text, size) == 0);
+  cJSON_Delete(object);
+  free(text);
+  return begins;
+}
+
+static bl_status no_search(const bl_pool *pool, bl_error *err) {
+  return bl_fail(err, BL_ERR_FORMAT, "%s: no file of a search; name another", pool->options.state);
+}
+
 static bl_status take_header(const bl_pool *pool, const cJSON *line, bl_error *err) {
-  if (cJSON_GetObjectItemCaseSensitive(line, "bitloom-search") == NULL)
-    return bl_fail(err, BL_ERR_FORMAT, "%s: no file of a search", pool->options.state);
+  if (cJSON_GetObjectItemCaseSensitive(line, "bitloom-search") == NULL) return no_search(pool, err);
   cJSON *wanted = header_of(pool);
   const bool same = cJSON_Compare(line, wanted, true) != 0;
   cJSON_Delete(wanted);
@@ -167,6 +181,8 @@ bl_status bl_pool_read_state(bl_pool *pool, bl_error *err) {
     BL_TRY(bl_file_read(path, STATE_MOST_BYTES, &bytes, &size, err));
   }
   bl_status status = take_lines(pool, (char *)bytes, size, &whole, err);
+  if (status == BL_OK && whole == 0 && !begins_header(pool, bytes, size))
+    status = no_search(pool, err);
   if (status == BL_OK && whole < size) status = bl_file_write(path, bytes, whole, err);
   free(bytes);
   BL_TRY(status);

@@ -171,6 +171,40 @@ static void goes_on_where_it_was_stopped(void **state) {
   (void)unlink(path);
 }
 
+static void fill(const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  assert_true(fputs(text, file) >= 0);
+  assert_int_equal(fclose(file), 0);
+}
+
+// A file that is no search's stays as it is, one without a line feed, too; a search that was killed
+// while it wrote the first line begins anew.
+static void files_of_others_stay(void **state) {
+  (void)state;
+  static const char others[] = "{\"layers\":[]}";
+  bl_knob knobs[KNOBS];
+  const bl_space space = make_space(knobs);
+  char path[64], text[64] = "";
+  temporary(path);
+  bl_pool_options o = {.space = &space, .evaluate = evaluate, .workers = 1, .state = path};
+  bl_pool *pool;
+  bl_error err = {0};
+  fill(path, others);
+  assert_int_equal(bl_pool_open(&o, &pool, &err), BL_ERR_FORMAT);
+  assert_non_null(strstr(err.text, "no file of a search"));
+  FILE *file = fopen(path, "r");
+  assert_non_null(file);
+  assert_non_null(fgets(text, sizeof text, file));
+  (void)fclose(file);
+  assert_string_equal(text, others);
+  fill(path, "{\"bitloom-sea");
+  err = (bl_error){0};
+  if (bl_pool_open(&o, &pool, &err) != BL_OK) fail_msg("%s", err.text);
+  bl_pool_close(pool);
+  (void)unlink(path);
+}
+
 // A command that prints, for each plan, 4 cycles for each weight bit of layer a; the last first.
 static void by_a_command(void **state) {
   (void)state;
@@ -246,6 +280,7 @@ int main(void) {
       cmocka_unit_test(finds_the_front),
       cmocka_unit_test(same_with_any_workers),
       cmocka_unit_test(goes_on_where_it_was_stopped),
+      cmocka_unit_test(files_of_others_stay),
       cmocka_unit_test(by_a_command),
       cmocka_unit_test(plans_as_text),
   };
