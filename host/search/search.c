@@ -184,10 +184,10 @@ static bl_status run(search *s, bl_arena *arena, bl_error *err) {
 bl_status bl_search(const bl_candidates *candidates, const bl_space *space, bl_pool *pool,
                     const bl_search_options *options, bl_arena *arena, bl_search_outcome *outcome,
                     bl_error *err) {
+  *outcome = (bl_search_outcome){0};
   if (options->axis > BL_BYTES || options->budgets < 2 || options->budgets > MOST_BUDGETS)
     return bl_fail(err, BL_ERR_RANGE, "search: %u budgets, expected 2 to %d",
                    (unsigned)options->budgets, MOST_BUDGETS);
-  *outcome = (bl_search_outcome){0};
   search s = {.candidates = candidates,
               .space = space,
               .pool = pool,

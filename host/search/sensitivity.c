@@ -69,18 +69,20 @@ bl_status bl_sensitivity_measure(bl_pool *pool, const bl_space *space, bl_arena 
     count += space->knobs[k].count;
   uint8_t *choices = bl_arena_alloc(arena, count, space->count);
   bl_search_result *results = bl_arena_alloc(arena, count, sizeof *results);
-  sensitivity->results = bl_arena_alloc(arena, space->count, sizeof(bl_search_result *));
-  if (choices == NULL || results == NULL || sensitivity->results == NULL) return no_memory(err);
+  bl_search_result **alone = bl_arena_alloc(arena, space->count, sizeof(bl_search_result *));
+  *sensitivity = (bl_sensitivity){0};
+  if (choices == NULL || results == NULL || alone == NULL) return no_memory(err);
   for (uint32_t n = 0; n < count; n++)
     for (uint32_t k = 0; k < space->count; k++)
       choices[(size_t)n * space->count + k] = (uint8_t)(space->knobs[k].count - 1);
   uint32_t next = 1;
   for (uint32_t k = 0; k < space->count; k++) {
-    sensitivity->results[k] = &results[next];
+    alone[k] = &results[next];
     for (uint32_t i = 0; i < space->knobs[k].count; i++)
       choices[(size_t)next++ * space->count + k] = (uint8_t)i;
   }
   BL_TRY(bl_pool_evaluate(pool, choices, count, results, err));
+  sensitivity->results = alone;
   sensitivity->best = results[0];
   return BL_OK;
 }

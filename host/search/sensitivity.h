@@ -21,7 +21,8 @@ BL_MUST_USE bl_status bl_search_space(const bl_candidates *candidates,
 
 typedef struct {
   bl_search_result best;      // every knob at its last value
-  bl_search_result **results; // [knob][value]: that one alone, the rest as in `best`
+  bl_search_result **results; // [knob][value]: that one alone, the rest as in `best`; NULL where
+                              // they could not all be measured
 } bl_sensitivity;
 
 // Errors: those of bl_pool_evaluate, MEMORY.

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "host/search/evolve.h"
+#include "host/search/sensitivity.h"
 
 enum { LAYERS = 4, KNOBS = 2 * LAYERS, VALUES = 4, MOST = 4000 };
 
@@ -205,6 +206,34 @@ static void files_of_others_stay(void **state) {
   (void)unlink(path);
 }
 
+// Losses that were not measured are none, not zeros.
+static void nothing_without_evaluation(void **state) {
+  (void)state;
+  bl_knob knobs[KNOBS];
+  const bl_space space = make_space(knobs);
+  const bl_pool_options o = {.space = &space, .evaluate = evaluate, .workers = 1};
+  bl_sensitivity sensitivity = {0};
+  bl_arena *arena = bl_arena_new(1 << 20);
+  bl_pool *pool;
+  bl_error err = {0};
+  assert_int_equal(bl_pool_open(&o, &pool, &err), BL_OK);
+  evaluations = 0;
+  stop_after = 1;
+  assert_int_equal(bl_sensitivity_measure(pool, &space, arena, &sensitivity, &err), BL_ERR_IO);
+  assert_null(sensitivity.results);
+  stop_after = 0;
+  assert_int_equal(bl_sensitivity_measure(pool, &space, arena, &sensitivity, &err), BL_OK);
+  bl_search_result expected;
+  bl_planned planned[LAYERS];
+  for (uint32_t k = 0; k < LAYERS; k++)
+    planned[k] = (bl_planned){layers[k], {8, -1, -1, 8}};
+  planned[1].value[BL_KNOB_WEIGHT_BITS] = 4;
+  worth(&(bl_search_plan){planned, LAYERS}, &expected);
+  assert_true(sensitivity.results[2][1].loss == expected.loss); // weights of b, 4 bits
+  bl_pool_close(pool);
+  bl_arena_free(arena);
+}
+
 // A command that prints, for each plan, 4 cycles for each weight bit of layer a; the last first.
 static void by_a_command(void **state) {
   (void)state;
@@ -281,6 +310,7 @@ int main(void) {
       cmocka_unit_test(same_with_any_workers),
       cmocka_unit_test(goes_on_where_it_was_stopped),
       cmocka_unit_test(files_of_others_stay),
+      cmocka_unit_test(nothing_without_evaluation),
       cmocka_unit_test(by_a_command),
       cmocka_unit_test(plans_as_text),
   };
