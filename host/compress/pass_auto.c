@@ -226,6 +226,9 @@ static bl_status automate(automatic *a, const bl_call *call, bl_error *err) {
   a->training.batch = (uint32_t)bl_call_count(call, "batch");
   a->training.rate = bl_call_number(call, "lr");
   a->training.relative = true;
+  a->training.optimiser.clip = 1;
+  a->training.average = 0.998;
+  a->training.temperature = 2;
   a->training.augment = (bl_augment){.flip = bl_call_flag(call, "flip"),
                                      .shift = (uint32_t)bl_call_count(call, "shift")};
   a->training.teacher_weight = bl_call_number(call, "teacher-weight");
