@@ -4,6 +4,7 @@
 
 #include "host/compress/passes.h"
 #include "host/cost/cost.h"
+#include "host/quant/layer_plan.h"
 
 static const bl_recipe_param params[] = {
     {.name = "weight-bits",
@@ -13,6 +14,12 @@ static const bl_recipe_param params[] = {
      .lowest = 1,
      .highest = 8,
      .help = "bits of weights"},
+    {.name = "tile-bits",
+     .kind = BL_PARAM_TEXT,
+     .by_layer = true,
+     .initial = "none",
+     .help = "bits of weights of one tile of output channels after the other, as 8,4,2; the last "
+             "for all that are left"},
     {.name = "activation-bits",
      .kind = BL_PARAM_COUNT,
      .by_layer = true,
@@ -105,23 +112,59 @@ static bl_status open_codebook(const bl_network *network, const char *name,
   return bl_codebook_open(name, made, err);
 }
 
+// The next of a list such as 8,4,2, of whole numbers from 2 to 8.
+static bool next_bits(const char **list, uint8_t *bits) {
+  const char *at = *list;
+  const bool more = at[0] != 0 && at[1] == ',' && at[2] != 0;
+  *bits = (uint8_t)(at[0] - '0');
+  *list += more ? 2 : 1;
+  return at[0] >= '2' && at[0] <= '8' && (more || at[1] == 0);
+}
+
+// Bits of each output channel from a list by tile, as many channels as the device has columns.
+static bl_status read_tiles(const bl_network *network, const char *list, bl_layer_plan *entry,
+                            bl_error *err) {
+  const uint32_t cols = network->device.config->cols;
+  const uint32_t channels =
+      bl_layer_plan_channels(network->graph, bl_network_node(network, entry->layer));
+  uint8_t *bits = bl_arena_alloc(network->arena, channels, 1);
+  if (bits == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for bits of channels");
+  const char *at = list;
+  for (uint32_t n = 0; n < channels; n++) {
+    if (n > 0) bits[n] = bits[n - 1];
+    if (n % cols == 0 && (n == 0 || *at != 0) && !next_bits(&at, &bits[n]))
+      return bl_fail(err, BL_ERR_USAGE,
+                     "tile-bits of layer %s: %.40s: expected numbers from 2 to 8, as 8,4,2",
+                     entry->layer, list);
+  }
+  if (*at != 0)
+    return bl_fail(err, BL_ERR_USAGE,
+                   "tile-bits of layer %s: %.40s: it has %u tiles of %u channels", entry->layer,
+                   list, (channels + cols - 1) / cols, cols);
+  entry->channel_bits = bits;
+  entry->channels = channels;
+  return BL_OK;
+}
+
 // What a layer has that others have not; false: nothing. Bits that are its own go before a codebook
-// that is everybody's.
+// that is everybody's, those of its tiles before others.
 static bl_status plan_layer(const bl_network *network, const bl_call *call, const char *layer,
                             bl_layer_plan *entry, bool *own, bl_error *err) {
   const bl_setting *weights = bl_call_setting(call, layer, "weight-bits");
   const bl_setting *activations = bl_call_setting(call, layer, "activation-bits");
   const bl_setting *codes = bl_call_setting(call, layer, "codebook");
+  const bl_setting *tiles = bl_call_setting(call, layer, "tile-bits");
+  const bool own_tiles = strcmp(tiles->text, "none") != 0;
   const bool own_weights = weights != bl_call_setting(call, NULL, "weight-bits");
   const bool own_codes = codes != bl_call_setting(call, NULL, "codebook");
   const bool own_activations = activations != bl_call_setting(call, NULL, "activation-bits");
   *entry = (bl_layer_plan){.layer = layer};
-  *own = own_weights || own_codes || own_activations;
+  *own = own_weights || own_codes || own_activations || own_tiles;
   if (own_activations) entry->activation_bits = (unsigned)activations->number;
   if (own_codes) BL_TRY(open_codebook(network, codes->text, &entry->codebook, err));
   if ((own_weights || own_codes) && entry->codebook == NULL)
     entry->weight_bits = (unsigned)weights->number;
-  return BL_OK;
+  return own_tiles ? read_tiles(network, tiles->text, entry, err) : BL_OK;
 }
 
 static bl_status make_plan(bl_network *network, const bl_call *call, bl_error *err) {
@@ -151,6 +194,8 @@ static bl_status promise(bl_network *network, bl_error *err) {
   for (uint32_t k = 0; k < o->plan_count; k++) {
     const unsigned bits = bits_of(o->plan[k].codebook, o->plan[k].weight_bits);
     if (bits > *most) *most = bits;
+    for (uint32_t n = 0; o->plan[k].channel_bits != NULL && n < o->plan[k].channels; n++)
+      if (o->plan[k].channel_bits[n] > *most) *most = o->plan[k].channel_bits[n];
   }
   const bl_keep keep = {
       .what = "bits of weights", .unit = "", .figure = *most, .check = check_bits, .state = most};

@@ -64,14 +64,18 @@ static bl_status check(const planning *p) {
   return BL_OK;
 }
 
+uint32_t bl_layer_plan_channels(const bl_float_graph *graph, const bl_node *node) {
+  const bl_value *out = &graph->values[node->outputs[0]];
+  return (uint32_t)out->dims[node->op == BL_FLOAT_CONV ? 1 : out->rank - 1];
+}
+
 // A concatenation may be wider than the node says: what fills tiles has the bits of channel 0.
 static bl_status take_channels(const planning *p, const bl_node *node, bl_stage *s) {
   const bl_layer_plan *e = p->entry;
-  const bl_value *out = &p->graph->values[node->outputs[0]];
-  const int64_t channels = out->dims[out->rank == 4 ? 1 : out->rank - 1];
+  const uint32_t channels = bl_layer_plan_channels(p->graph, node);
   if (e->channels != channels || e->channels > s->out_c)
-    return bl_fail(p->err, BL_ERR_USAGE, "plan: layer %s: bits of %u channels; it has %lld",
-                   e->layer, e->channels, (long long)channels);
+    return bl_fail(p->err, BL_ERR_USAGE, "plan: layer %s: bits of %u channels; it has %u", e->layer,
+                   e->channels, channels);
   uint8_t *bits = bl_arena_alloc(p->lowered->arena, s->out_c, 1);
   if (bits == NULL) return bl_fail(p->err, BL_ERR_MEMORY, "plan: no memory");
   s->weight_bits = 0;

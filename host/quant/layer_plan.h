@@ -19,6 +19,9 @@ typedef struct {
   const bl_codebook *codebook; // of the weights; NULL with weight_bits or channel_bits: none
 } bl_layer_plan;
 
+// Output channels of a Conv, Gemm or MatMul.
+uint32_t bl_layer_plan_channels(const bl_float_graph *graph, const bl_node *node);
+
 // What layers have of which no entry says anything.
 typedef struct {
   unsigned weight_bits, activation_bits;

@@ -2,7 +2,9 @@
 // Bits by layer and by channel: each layer alone is what it would be in a network of its bits
 // throughout; concatenations and additions; what the device saves; errors.
 #include "host/compile/program.h"
+#include "host/compress/pipeline.h"
 #include "host/cost/cost.h"
+#include "host/graph/float_edit.h"
 #include "tests/unit/small_net.h"
 
 enum { SAMPLES = 12, INPUTS = 2 * 6 * 6, CHANNELS = 16 };
@@ -199,6 +201,73 @@ static void saves_planes(void **state) {
   bl_float_graph_free(graph);
 }
 
+static bl_status by_recipe(const bl_float_graph *graph, const bl_config *config, const char *list,
+                           bl_quantised *made, bl_error *err) {
+  char text[160];
+  bl_float_graph *copy;
+  bl_network network;
+  bl_recipe *recipe;
+  bl_train_data data = {
+      .values = samples[0], .count = SAMPLES, .elements = INPUTS, .shape = {2, 6, 6}};
+  (void)snprintf(text, sizeof text,
+                 "passes:\n  - quantise: {layers: {second: {tile-bits: \"%s\"}}}\n", list);
+  assert_int_equal(bl_recipe_parse("r", text, strlen(text), &recipe, err), BL_OK);
+  assert_int_equal(bl_float_copy(graph, 0, &copy, err), BL_OK);
+  assert_int_equal(bl_network_open(copy, graph, &network, err), BL_OK);
+  network.device = (bl_compile_options){config, 1};
+  network.data.calibration = &data;
+  bl_status status = bl_recipe_run(recipe, &network, NULL, NULL, err);
+  if (status == BL_OK) status = bl_network_quantise(&network, NULL, made, err);
+  bl_network_close(&network);
+  bl_recipe_free(recipe);
+  return status;
+}
+
+// What a recipe says by tile are the bits of its channels; the last is that of all tiles left.
+static void by_tile(void **state) {
+  (void)state;
+  enum { COUNT = CHANNELS * CHANNELS };
+  const bl_config *config = NULL;
+  for (size_t k = 0; k < BL_CONFIG_COUNT && config == NULL; k++)
+    if (BL_CONFIGS[k].cols == 8) config = &BL_CONFIGS[k];
+  if (config == NULL) skip();
+  random_samples();
+  bl_float_graph *graph = chain();
+  bl_quantised want, got;
+  bl_error err = {0};
+  const char *const lists[] = {"5,2", "3"};
+  for (int k = 0; k < 2; k++) {
+    uint8_t bits[CHANNELS];
+    for (size_t n = 0; n < CHANNELS; n++)
+      bits[n] = k == 1 ? 3 : n < 8 ? 5 : 2;
+    const bl_layer_plan plan = {.layer = "second", .channel_bits = bits, .channels = CHANNELS};
+    want = quantised(graph, &(bl_quantise_options){.weight_bits = 8,
+                                                   .activation_bits = 8,
+                                                   .range = BL_RANGE_MSE,
+                                                   .plan = &plan,
+                                                   .plan_count = 1});
+    if (by_recipe(graph, config, lists[k], &got, &err) != BL_OK) fail_msg("%s", err.text);
+    assert_memory_equal(layer_of(&got, "second")->weights, layer_of(&want, "second")->weights,
+                        COUNT);
+    bl_arena_free(want.graph->arena);
+    bl_arena_free(got.graph->arena);
+  }
+  const char *const wrong[] = {"9", "5,", "5;2", "5,1", "55"};
+  for (size_t k = 0; k < sizeof wrong / sizeof wrong[0]; k++) {
+    char text[120];
+    (void)snprintf(text, sizeof text,
+                   "r:2: quantise: tile-bits of layer second: %s: expected numbers from 2 to 8, "
+                   "as 8,4,2",
+                   wrong[k]);
+    assert_int_equal(by_recipe(graph, config, wrong[k], &got, &err), BL_ERR_USAGE);
+    assert_string_equal(err.text, text);
+  }
+  assert_int_equal(by_recipe(graph, config, "5,2,3", &got, &err), BL_ERR_USAGE);
+  assert_string_equal(err.text, "r:2: quantise: tile-bits of layer second: 5,2,3: it has 2 tiles "
+                                "of 8 channels");
+  bl_float_graph_free(graph);
+}
+
 // x: two convolutions side by side, then one; the Concat's bits win, else the most of the parts'.
 static void concatenation(void **state) {
   (void)state;
@@ -300,9 +369,9 @@ static void bad_plans(void **state) {
 int main(void) {
   take_seed();
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(by_layer),     cmocka_unit_test(codebooks), cmocka_unit_test(by_channel),
-      cmocka_unit_test(saves_planes), cmocka_unit_test(addition),  cmocka_unit_test(concatenation),
-      cmocka_unit_test(bad_plans),
+      cmocka_unit_test(by_layer),      cmocka_unit_test(codebooks),    cmocka_unit_test(by_channel),
+      cmocka_unit_test(by_tile),       cmocka_unit_test(saves_planes), cmocka_unit_test(addition),
+      cmocka_unit_test(concatenation), cmocka_unit_test(bad_plans),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
