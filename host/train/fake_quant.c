@@ -248,10 +248,10 @@ static double backward_column(const bl_fake_quant *q, const float *x, const floa
   return sum;
 }
 
-// The gradient of regulariser * sum of (x - y)^2 with y held.
-static void pull(const bl_fake_quant *q, const float *x, size_t count, const float *step,
-                 float *dx) {
+void bl_fake_quant_pull(const bl_fake_quant *q, const float *x, size_t count, const float *step,
+                        float *dx) {
   const size_t run = count / q->channels, stride = q->channels_last ? q->channels : 1;
+  if (q->regulariser <= 0) return;
   for (size_t n = 0; n < q->channels; n++) {
     const bl_fake_quant own = channel_of(q, n);
     const double threshold =
@@ -281,7 +281,7 @@ void bl_fake_quant_backward(const bl_fake_quant *quant, const float *x, const fl
     sum += 2 * own.decay * own.hi * own.hi * (double)step[n];
     if (dstep != NULL) dstep[n] = (float)(sum * quant->gradient_scale);
   }
-  if (quant->regulariser > 0 && dx != NULL) pull(quant, x, count, step, dx);
+  if (dx != NULL) bl_fake_quant_pull(quant, x, count, step, dx);
 }
 
 void bl_fake_quant_means(const bl_fake_quant *quant, const float *x, size_t count, float *step) {

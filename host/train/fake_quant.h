@@ -50,6 +50,9 @@ void bl_fake_quant_forward(const bl_fake_quant *quant, const float *x, size_t co
 // dx and dstep may be NULL. Sums are in double; the same bits whatever the threads.
 void bl_fake_quant_backward(const bl_fake_quant *quant, const float *x, const float *dy,
                             size_t count, const float *step, float *dx, float *dstep);
+// What the regulariser adds to dx: the gradient of its term with y held.
+void bl_fake_quant_pull(const bl_fake_quant *quant, const float *x, size_t count, const float *step,
+                        float *dx);
 // With mean_step, the step of each channel's elements; 1 for a channel of zeros.
 void bl_fake_quant_means(const bl_fake_quant *quant, const float *x, size_t count, float *step);
 

@@ -61,10 +61,12 @@ static bool passes(const bl_quant_point *p) {
 static bl_status forward(void *user, const bl_train_transform_data *d, bl_error *err) {
   const bl_quant_point *p = user;
   (void)err;
-  if (passes(p))
-    memcpy(d->y, d->x, d->count * sizeof *d->y);
-  else
+  if (!passes(p)) {
     bl_quant_apply(p, d->x, d->count, d->y);
+    return BL_OK;
+  }
+  memcpy(d->y, d->x, d->count * sizeof *d->y);
+  if (p->quant.regulariser > 0) bl_quant_steps(p, d->x, d->count, p->steps);
   return BL_OK;
 }
 
@@ -75,7 +77,10 @@ static bl_status backward(void *user, const bl_train_transform_data *d, bl_error
     bl_fake_quant_backward(&p->quant, d->x, d->dy, d->count, p->steps, d->dx, d->gradients);
     return BL_OK;
   }
-  if (d->dx != NULL) memcpy(d->dx, d->dy, d->count * sizeof *d->dx);
+  if (d->dx != NULL) {
+    memcpy(d->dx, d->dy, d->count * sizeof *d->dx);
+    bl_fake_quant_pull(&p->quant, d->x, d->count, p->steps, d->dx);
+  }
   if (d->gradients != NULL) memset(d->gradients, 0, p->quant.channels * sizeof *d->gradients);
   return BL_OK;
 }

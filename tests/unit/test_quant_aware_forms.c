@@ -315,6 +315,43 @@ static void resumes_between_times(void **state) {
   assert_int_equal(unlink(path), 0);
 }
 
+// How unlike the magnitudes of w2 are in each channel: their variance over the square of the mean.
+static double unlike(const model *m) {
+  uint32_t count;
+  const bl_train_parameter *p = bl_train_parameters(m->net, &count);
+  double sum = 0;
+  while (strcmp(p->name, "w2") != 0)
+    p++;
+  for (size_t n = 0; n < 4; n++) {
+    double mean = 0, square = 0;
+    for (size_t k = 0; k < 54; k++) {
+      mean += fabs((double)p->data[n * 54 + k]) / 54;
+      square += (double)p->data[n * 54 + k] * (double)p->data[n * 54 + k] / 54;
+    }
+    sum += square / (mean * mean) - 1;
+  }
+  return sum / 4;
+}
+
+// Real weights, pulled to plus and minus one number a channel.
+static void pulled(void **state) {
+  (void)state;
+  double got[2];
+  for (int k = 0; k < 2; k++) {
+    const bl_quant_aware_options options = {.weight_bits = 1,
+                                            .activation_bits = 4,
+                                            .weights_from = 0.99,
+                                            .regulariser = k == 0 ? 0 : 10};
+    model m = {.file = text_model(&NET, seed), .data = noise(64, 128, false)};
+    bl_error err = {0};
+    if (open_aware_as(&m, &options, NULL, 0, &err) != BL_OK) fail_msg("%s", err.text);
+    train(&m, 4, 0.03);
+    got[k] = unlike(&m);
+    close_model(&m);
+  }
+  if (!(got[1] < got[0] / 4)) fail_msg("%g, pulled %g", got[0], got[1]);
+}
+
 static void refuse(bl_quant_aware_options options, const char *words) {
   model m = {.file = text_model(&NET, seed), .data = noise(8, 128, false)};
   bl_error err = {0};
@@ -346,6 +383,7 @@ int main(void) {
       cmocka_unit_test(planned),
       cmocka_unit_test(written_values),
       cmocka_unit_test(times),
+      cmocka_unit_test(pulled),
       cmocka_unit_test(resumes_between_times),
       cmocka_unit_test(refusals),
   };

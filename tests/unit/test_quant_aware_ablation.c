@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// What single techniques of quantisation-aware training buy on LeNet-5, on digits that were held
+// out: the figures of docs/reference/train.md, with the least that each must bring.
+#include "tests/unit/recipe_bench.h"
+
+#include "host/train/trainer.h"
+
+enum { DIGITS = 4000, HELD_OUT = 1000, CALIBRATION = 512 };
+
+static double trained(const bench *b, const char *name, const char *bits, const char *how) {
+  char passes[400];
+  (void)snprintf(passes, sizeof passes,
+                 "  - quantise: {%s}\n  - train: {epochs: 2, batch: 32, teacher: none, %s}\n", bits,
+                 how);
+  return bench_last(b, name, passes);
+}
+
+static const char TWO[] = "weight-bits: 2, activation-bits: 2";
+
+// Steps and clips in two bits, at a constant rate.
+static void steps(void **state) {
+  const bench *b = *state;
+  if (b == NULL) skip();
+  const double rounded =
+      bench_last(b, "w2a2, rounded", "  - quantise: {weight-bits: 2, activation-bits: 2}\n");
+  const double fixed = trained(b, "trained, steps as they were", TWO,
+                               "lr: 1e-3, schedule: constant, freeze-steps: 1e-9");
+  const double learned = trained(b, "LSQ", TWO, "lr: 1e-3, schedule: constant");
+  const double pact = trained(b, "PACT", TWO, "lr: 1e-3, schedule: constant, pact: 1e-2");
+  const double ternary = trained(b, "TWN", TWO, "lr: 1e-3, schedule: constant, ternary: true");
+  assert_true(fixed >= rounded + 5 && ternary >= rounded + 5);
+  assert_true(learned >= fixed + 0.5 && pact >= fixed + 0.5);
+}
+
+static int open_group(void **state) {
+  static bench b;
+  *state = open_bench(&b, &LENET5, 50000, DIGITS, CALIBRATION, HELD_OUT) ? &b : NULL;
+  return 0;
+}
+
+static int close_group(void **state) {
+  if (*state != NULL) close_bench(*state);
+  return 0;
+}
+
+int main(void) {
+  bl_train_threads(1);
+  const struct CMUnitTest tests[] = {cmocka_unit_test(steps)};
+  return cmocka_run_group_tests(tests, open_group, close_group);
+}

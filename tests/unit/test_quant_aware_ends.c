@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a regulariser and an average buy quantisation-aware training on LeNet-5, on digits that were
+// held out: figures of docs/reference/train.md, with the least that each must bring.
+#include "tests/unit/recipe_bench.h"
+
+#include "host/train/trainer.h"
+
+enum { DIGITS = 4000, HELD_OUT = 1000, CALIBRATION = 512 };
+
+static double trained(const bench *b, const char *name, const char *bits, const char *how) {
+  char passes[400];
+  (void)snprintf(passes, sizeof passes,
+                 "  - quantise: {%s}\n  - train: {epochs: 2, batch: 32, teacher: none, %s}\n", bits,
+                 how);
+  return bench_last(b, name, passes);
+}
+
+// Weights stay real until the last hundredth and are pulled to their one bit meanwhile.
+static void regulariser(void **state) {
+  const bench *b = *state;
+  if (b == NULL) skip();
+  const double plain =
+      trained(b, "w1a8, rounded in the end", "weight-bits: 1", "lr: 1e-3, weights-from: 0.99");
+  const double pulled = trained(b, "with a regulariser", "weight-bits: 1",
+                                "lr: 1e-3, weights-from: 0.99, regulariser: 0.1");
+  assert_true(pulled >= plain + 2);
+}
+
+// The rate is too large for the last step to be a good one.
+static void average(void **state) {
+  const bench *b = *state;
+  if (b == NULL) skip();
+  static const char two[] = "weight-bits: 2, activation-bits: 2";
+  const double last = trained(b, "w2a2 at a large rate", two, "lr: 3e-3, schedule: constant");
+  const double mean = trained(b, "averaged", two, "lr: 3e-3, schedule: constant, average: 0.98");
+  assert_true(mean >= last + 0.5);
+}
+
+static int open_group(void **state) {
+  static bench b;
+  *state = open_bench(&b, &LENET5, 50000, DIGITS, CALIBRATION, HELD_OUT) ? &b : NULL;
+  return 0;
+}
+
+static int close_group(void **state) {
+  if (*state != NULL) close_bench(*state);
+  return 0;
+}
+
+int main(void) {
+  bl_train_threads(1);
+  const struct CMUnitTest tests[] = {cmocka_unit_test(regulariser), cmocka_unit_test(average)};
+  return cmocka_run_group_tests(tests, open_group, close_group);
+}
