@@ -20,6 +20,11 @@ $(BUILD)/bench/float: $(BUILD)/obj/tests/bench/float.o $(LIB_HOST)
 bench-float: $(BUILD)/bench/float
 	@$<
 
+## bench-recipes: print time and memory of the recipes that train nothing against their targets
+.PHONY: bench-recipes
+bench-recipes: $(BUILD)/bitloom $(BUILD)/bench/measure
+	@tests/bench/recipes $(BUILD)
+
 ## bench: print speed, array use and memory against their targets (models of the data folder where it is there)
 .PHONY: bench
 bench: $(BUILD)/bitloom $(ARRAY_ISSUE) $(BUILD)/bench/measure $(BUILD)/bench/networks $(BUILD)/bench/train $(BUILD)/bench/float
