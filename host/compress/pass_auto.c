@@ -175,13 +175,13 @@ static bl_status find_plan(automatic *a, uint32_t *found, bl_error *err) {
   return BL_OK;
 }
 
-// Takes over what a trial has become.
+// Takes over what a trial has become, with what its plan promises.
 static bl_status adopt(automatic *a, uint32_t at, bl_network *trial, bl_error *err) {
   bl_network *n = a->searching.network;
   bl_float_graph *graph;
-  BL_TRY(bl_float_copy(trial->graph, 0, &graph, err));
   BL_TRY(
       bl_searching_take(&a->searching, a->plans + (size_t)at * a->searching.space.count, n, err));
+  BL_TRY(bl_float_copy(trial->graph, 0, &graph, err));
   bl_network_replace(n, graph);
   return BL_OK;
 }
@@ -206,10 +206,11 @@ static bl_status train_in_full(automatic *a, uint32_t first, bl_error *err) {
 
 static bl_status find_goal(automatic *a, const bl_call *call, bl_error *err) {
   const bl_network *n = a->searching.network;
+  const bl_network_data *d = &n->data;
   bl_network whole = *n;
   bl_stage_figures figures = {.pass = ""};
   const double least = bl_call_number(call, "accuracy");
-  if (n->data.training == NULL || !n->data.training->has_labels || n->data.held_out == NULL)
+  if (d->training == NULL || !d->training->has_labels || !d->held_out->has_labels)
     return bl_fail(err, BL_ERR_USAGE, "needs labelled samples to train on and to judge by");
   whole.quantised = false;
   BL_TRY(bl_network_measure(&whole, &figures, err));

@@ -528,6 +528,27 @@ static void cannot_train(void **state) {
   close_fixture(&f);
 }
 
+// Held-out samples without labels have no accuracy that could be held.
+static void cannot_judge(void **state) {
+  (void)state;
+  fixture f;
+  bl_error err = {0};
+  seed = 5;
+  open_fixture(&f);
+  bl_train_data plain = f.data;
+  plain.has_labels = false;
+  f.network.data.held_out = &plain;
+  bl_recipe *recipe = parse("passes:\n"
+                            "  - auto: {weight-bits: 8, activation-bits: 8, budgets: 2,\n"
+                            "           epochs: 1, trial-epochs: 1, rounding: nearest}\n",
+                            &err);
+  assert_non_null(recipe);
+  assert_int_equal(bl_recipe_run(recipe, &f.network, NULL, NULL, &err), BL_ERR_USAGE);
+  assert_string_equal(err.text, "r:2: auto: needs labelled samples to train on and to judge by");
+  bl_recipe_free(recipe);
+  close_fixture(&f);
+}
+
 // Worked out with the formula by hand: 8 of 10 give 0.4902..0.9433.
 static void interval(void **state) {
   (void)state;
@@ -539,12 +560,13 @@ static void interval(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(values),   cmocka_unit_test(wrong),
-      cmocka_unit_test(hostile),  cmocka_unit_test(built_in),
-      cmocka_unit_test(patterns), cmocka_unit_test(promises),
-      cmocka_unit_test(failures), cmocka_unit_test(figures),
-      cmocka_unit_test(interval), cmocka_unit_test(train_what_is_left),
-      cmocka_unit_test(go_on),    cmocka_unit_test(cannot_train),
+      cmocka_unit_test(values),       cmocka_unit_test(wrong),
+      cmocka_unit_test(hostile),      cmocka_unit_test(built_in),
+      cmocka_unit_test(patterns),     cmocka_unit_test(promises),
+      cmocka_unit_test(failures),     cmocka_unit_test(figures),
+      cmocka_unit_test(interval),     cmocka_unit_test(train_what_is_left),
+      cmocka_unit_test(go_on),        cmocka_unit_test(cannot_train),
+      cmocka_unit_test(cannot_judge),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
