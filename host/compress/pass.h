@@ -19,12 +19,24 @@ typedef struct {
   const char *name; // lower case, words joined by hyphens
   bl_recipe_param_kind kind;
   bool by_layer; // may also be given for single layers
-  const char
-      *initial; // what holds where nothing is given, as a recipe would write it; NULL: nothing
-  double lowest, highest;
-  const char *choices;
-  const char *help; // one line
+  // What holds where nothing is given, as a recipe would write it; NULL: nothing.
+  const char *initial;
+  double lowest, highest; // of NUMBER and COUNT
+  const char *choices;    // of CHOICE
+  const char *help;       // one line
 } bl_recipe_param;
+
+// Rows of a pass's table, within braces, where `.by_layer = true` may follow.
+#define BL_NUMBER(n, start, least, most, says)                                                     \
+  .name = n, .kind = BL_PARAM_NUMBER, .initial = start, .lowest = least, .highest = most,          \
+  .help = says
+#define BL_COUNT(n, start, least, most, says)                                                      \
+  .name = n, .kind = BL_PARAM_COUNT, .initial = start, .lowest = least, .highest = most,           \
+  .help = says
+#define BL_CHOICE(n, start, of, says)                                                              \
+  .name = n, .kind = BL_PARAM_CHOICE, .initial = start, .choices = of, .help = says
+#define BL_FLAG(n, start, says) .name = n, .kind = BL_PARAM_FLAG, .initial = start, .help = says
+#define BL_TEXT(n, start, says) .name = n, .kind = BL_PARAM_TEXT, .initial = start, .help = says
 
 typedef struct {
   bool given; // in the recipe

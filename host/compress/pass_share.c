@@ -6,18 +6,11 @@
 #include "host/share/shared.h"
 
 static const bl_recipe_param params[] = {
-    {.name = "clusters",
-     .kind = BL_PARAM_COUNT,
-     .by_layer = true,
-     .initial = "15",
-     .lowest = 0,
-     .highest = BL_SHARED_MAX,
-     .help = "different values of a layer's weights, beside 0; 0: as they are"},
-    {.name = "start",
-     .kind = BL_PARAM_CHOICE,
-     .initial = "exact",
-     .choices = "exact|linear|density|random|plus-plus",
-     .help = "the best clusters there are, or what k-means starts from"},
+    {BL_COUNT("clusters", "15", 0, BL_SHARED_MAX,
+              "different values of a layer's weights, beside 0; 0: as they are"),
+     .by_layer = true},
+    {BL_CHOICE("start", "exact", "exact|linear|density|random|plus-plus",
+               "the best clusters there are, or what k-means starts from")},
 };
 
 // Promised: no ruled weights have more values than their rule allows.

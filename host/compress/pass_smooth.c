@@ -3,12 +3,7 @@
 #include "host/quant/equalise.h"
 
 static const bl_recipe_param params[] = {
-    {.name = "alpha",
-     .kind = BL_PARAM_NUMBER,
-     .initial = "0.5",
-     .lowest = 0,
-     .highest = 1,
-     .help = "how much of what is hard moves from activations to weights"},
+    {BL_NUMBER("alpha", "0.5", 0, 1, "how much of what is hard moves from activations to weights")},
 };
 
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {

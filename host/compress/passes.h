@@ -12,20 +12,11 @@ extern const bl_recipe_pass BL_PASS_SVD, BL_PASS_SPATIAL_SVD, BL_PASS_TUCKER, BL
     BL_PASS_SEPARABLE; // pass_lowrank.c
 
 // Rows of parameters that every pass that trains has.
-#define BL_PARAM_ROW_BATCH                                                                         \
-  {                                                                                                \
-    .name = "batch", .kind = BL_PARAM_COUNT, .initial = "64", .lowest = 1, .highest = 4096,        \
-    .help = "samples of a step"                                                                    \
-  }
-#define BL_PARAM_ROW_FLIP                                                                          \
-  {                                                                                                \
-    .name = "flip", .kind = BL_PARAM_FLAG, .initial = "false",                                     \
-    .help = "flip half of the images left to right"                                                \
-  }
-#define BL_PARAM_ROW_SHIFT                                                                         \
-  {                                                                                                \
-    .name = "shift", .kind = BL_PARAM_COUNT, .initial = "0", .highest = 64,                        \
-    .help = "shift images by up to so many pixels"                                                 \
-  }
+#define BL_PARAM_BATCH                                                                             \
+  { BL_COUNT("batch", "64", 1, 4096, "samples of a step") }
+#define BL_PARAM_FLIP                                                                              \
+  { BL_FLAG("flip", "false", "flip half of the images left to right") }
+#define BL_PARAM_SHIFT                                                                             \
+  { BL_COUNT("shift", "0", 0, 64, "shift images by up to so many pixels") }
 
 #endif

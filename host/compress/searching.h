@@ -20,57 +20,18 @@ typedef struct {
 
 // Parameters that both passes have; a pass lists them with its own (BL_SEARCHING_PARAMS).
 #define BL_SEARCHING_PARAMS                                                                        \
-  {.name = "weight-bits",                                                                          \
-   .kind = BL_PARAM_TEXT,                                                                          \
-   .initial = "2,3,4,6,8",                                                                         \
-   .help = "bits that a layer's weights may have"},                                                \
-      {.name = "activation-bits",                                                                  \
-       .kind = BL_PARAM_TEXT,                                                                      \
-       .initial = "2,3,4,6,8",                                                                     \
-       .help = "bits that a layer's output may have"},                                             \
-      {.name = "blocks",                                                                           \
-       .kind = BL_PARAM_TEXT,                                                                      \
-       .initial = "0",                                                                             \
-       .help = "parts of a layer's blocks that may be pruned"},                                    \
-      {.name = "ranks",                                                                            \
-       .kind = BL_PARAM_TEXT,                                                                      \
-       .initial = "1",                                                                             \
-       .help = "parts of a layer's operations that two factors of it may take"},                   \
-      {.name = "rounding",                                                                         \
-       .kind = BL_PARAM_CHOICE,                                                                    \
-       .initial = "gptq",                                                                          \
-       .choices = "nearest|gptq|adaround",                                                         \
-       .help = "how weights become integers"},                                                     \
-      {.name = "bias-correction",                                                                  \
-       .kind = BL_PARAM_CHOICE,                                                                    \
-       .initial = "empirical",                                                                     \
-       .choices = "none|analytic|empirical",                                                       \
-       .help = "move each channel's mean to that of the float network"},                           \
-      {.name = "samples",                                                                          \
-       .kind = BL_PARAM_COUNT,                                                                     \
-       .initial = "128",                                                                           \
-       .lowest = 1,                                                                                \
-       .highest = 1e9,                                                                             \
-       .help = "calibration samples of a candidate"},                                              \
-      {.name = "judges",                                                                           \
-       .kind = BL_PARAM_COUNT,                                                                     \
-       .initial = "500",                                                                           \
-       .lowest = 1,                                                                                \
-       .highest = 1e9,                                                                             \
-       .help = "held-out samples that a candidate is judged by"},                                  \
-      {.name = "max-bytes",                                                                        \
-       .kind = BL_PARAM_NUMBER,                                                                    \
-       .initial = "0",                                                                             \
-       .highest = 1e15,                                                                            \
-       .help = "bytes of weights at most; 0: any"},                                                \
-      {.name = "max-cycles",                                                                       \
-       .kind = BL_PARAM_NUMBER,                                                                    \
-       .initial = "0",                                                                             \
-       .highest = 1e15,                                                                            \
-       .help = "cycles an image at most; 0: any"},                                                 \
-  {                                                                                                \
-    .name = "budgets", .kind = BL_PARAM_COUNT, .initial = "16", .lowest = 2, .highest = 256,       \
-    .help = "that the integer program is solved for"                                               \
+  {BL_TEXT("weight-bits", "2,3,4,6,8", "bits that a layer's weights may have")},                   \
+      {BL_TEXT("activation-bits", "2,3,4,6,8", "bits that a layer's output may have")},            \
+      {BL_TEXT("blocks", "0", "parts of a layer's blocks that may be pruned")},                    \
+      {BL_TEXT("ranks", "1", "parts of a layer's operations that two factors of it may take")},    \
+      {BL_CHOICE("rounding", "gptq", "nearest|gptq|adaround", "how weights become integers")},     \
+      {BL_CHOICE("bias-correction", "empirical", "none|analytic|empirical",                        \
+                 "move each channel's mean to that of the float network")},                        \
+      {BL_COUNT("samples", "128", 1, 1e9, "calibration samples of a candidate")},                  \
+      {BL_COUNT("judges", "500", 1, 1e9, "held-out samples that a candidate is judged by")},       \
+      {BL_NUMBER("max-bytes", "0", 0, 1e15, "bytes of weights at most; 0: any")},                  \
+      {BL_NUMBER("max-cycles", "0", 0, 1e15, "cycles an image at most; 0: any")}, {                \
+    BL_COUNT("budgets", "16", 2, 256, "that the integer program is solved for")                    \
   }
 
 // Opens it from a call with those parameters; results are kept in the network's folder. To be
