@@ -74,6 +74,7 @@ struct bl_recipe_pass {
   uint32_t param_count;
   // Errors name what does not apply; recipe, line and pass are put in front by the pipeline.
   bl_status (*run)(bl_network *network, const bl_call *call, bl_error *err);
+  int variant; // tells passes apart that share a `run`
 };
 
 // All passes, NULL behind the last.

@@ -77,12 +77,16 @@ static bool is_factor(const char *layer) {
   return false;
 }
 
-static void note_factors(const bl_network *network, uint32_t from, uint32_t count, factors *f) {
+static bl_status note_factors(const bl_network *network, uint32_t from, uint32_t count, factors *f,
+                              bl_error *err) {
   for (uint32_t n = from; n < from + count; n++) {
     const bl_node *node = &network->graph->nodes[n];
-    f->nodes[f->count++] = bl_arena_strndup(network->arena, node->name, strlen(node->name));
+    const char *name = bl_arena_strndup(network->arena, node->name, strlen(node->name));
+    if (name == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a promise");
+    f->nodes[f->count++] = name;
     f->weights += bl_network_weights(network->graph, node)->count;
   }
+  return BL_OK;
 }
 
 // ---- The layers
@@ -143,9 +147,8 @@ static bl_status take_apart(lowering *l, const char *layer, const bl_lowrank_poi
   else
     bl_network_say(l->network, "%s: rank %u, %.3g of the weights, error %.3g", layer,
                    (unsigned)r.rank, (double)r.weights_after / (double)r.weights_before, r.error);
-  note_factors(l->network, at, graph->node_count - nodes + 1, l->made);
   l->changed[l->changed_count++] = layer;
-  return BL_OK;
+  return note_factors(l->network, at, graph->node_count - nodes + 1, l->made, err);
 }
 
 // ---- Ranks of all layers together
@@ -275,10 +278,9 @@ static bl_status take_and_mend(lowering *l, const bl_calibration *samples,
   return BL_OK;
 }
 
-static bl_status run_kind(bl_network *network, const bl_call *call, bl_lowrank_kind kind,
-                          bl_error *err) {
+static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   const bl_calibration calibration = bl_network_calibration(network);
-  lowering l = {.network = network, .call = call, .kind = kind};
+  lowering l = {.network = network, .call = call, .kind = (bl_lowrank_kind)call->pass->variant};
   bl_lowrank_moments moments = {0};
   bl_float_graph *original;
   BL_TRY(bl_network_free_weights(network, err));
@@ -295,65 +297,26 @@ static bl_status run_kind(bl_network *network, const bl_call *call, bl_lowrank_k
   return status;
 }
 
-static bl_status run_svd(bl_network *network, const bl_call *call, bl_error *err) {
-  return run_kind(network, call, BL_LOWRANK_SVD, err);
-}
+// A technique with the parameters and the code of all of them.
+#define LOW_RANK(kind, technique, says, from)                                                      \
+  {                                                                                                \
+    .name = technique, .summary = says, .source = from, .params = params,                          \
+    .param_count = sizeof params / sizeof params[0], .run = run, .variant = kind                   \
+  }
 
-static bl_status run_spatial(bl_network *network, const bl_call *call, bl_error *err) {
-  return run_kind(network, call, BL_LOWRANK_SPATIAL, err);
-}
-
-static bl_status run_tucker(bl_network *network, const bl_call *call, bl_error *err) {
-  return run_kind(network, call, BL_LOWRANK_TUCKER, err);
-}
-
-static bl_status run_cp(bl_network *network, const bl_call *call, bl_error *err) {
-  return run_kind(network, call, BL_LOWRANK_CP, err);
-}
-
-static bl_status run_separable(bl_network *network, const bl_call *call, bl_error *err) {
-  return run_kind(network, call, BL_LOWRANK_SEPARABLE, err);
-}
-
-enum { PARAMS = sizeof params / sizeof params[0] };
-
-const bl_recipe_pass BL_PASS_SVD = {
-    .name = "svd",
-    .summary = "two layers in place of one: dense layers, and convolutions by channels",
-    .source = "Eckart and Young 1936; Zhang et al. 2016, Accelerating Very Deep ConvNets",
-    .params = params,
-    .param_count = PARAMS,
-    .run = run_svd,
-};
-const bl_recipe_pass BL_PASS_SPATIAL_SVD = {
-    .name = "spatial-svd",
-    .summary = "a column and a row of taps in place of a kernel",
-    .source = "Jaderberg et al. 2014, Speeding up CNNs with Low Rank Expansions",
-    .params = params,
-    .param_count = PARAMS,
-    .run = run_spatial,
-};
-const bl_recipe_pass BL_PASS_TUCKER = {
-    .name = "tucker",
-    .summary = "a small convolution between two of 1 x 1",
-    .source = "Kim et al. 2016, Compression of Deep CNNs for Mobile (Tucker-2)",
-    .params = params,
-    .param_count = PARAMS,
-    .run = run_tucker,
-};
-const bl_recipe_pass BL_PASS_CP = {
-    .name = "cp",
-    .summary = "a depthwise convolution between two of 1 x 1",
-    .source = "Lebedev et al. 2015, Speeding-up CNNs Using Fine-tuned CP-Decomposition",
-    .params = params,
-    .param_count = PARAMS,
-    .run = run_cp,
-};
-const bl_recipe_pass BL_PASS_SEPARABLE = {
-    .name = "separable",
-    .summary = "a depthwise convolution and one of 1 x 1 in place of a kernel",
-    .source = "Howard et al. 2017, MobileNets; Guo et al. 2018, Network Decoupling",
-    .params = params,
-    .param_count = PARAMS,
-    .run = run_separable,
-};
+const bl_recipe_pass BL_PASS_SVD = LOW_RANK(
+    BL_LOWRANK_SVD, "svd", "two layers in place of one: dense layers, and convolutions by channels",
+    "Eckart and Young 1936; Zhang et al. 2016, Accelerating Very Deep ConvNets");
+const bl_recipe_pass BL_PASS_SPATIAL_SVD =
+    LOW_RANK(BL_LOWRANK_SPATIAL, "spatial-svd", "a column and a row of taps in place of a kernel",
+             "Jaderberg et al. 2014, Speeding up CNNs with Low Rank Expansions");
+const bl_recipe_pass BL_PASS_TUCKER =
+    LOW_RANK(BL_LOWRANK_TUCKER, "tucker", "a small convolution between two of 1 x 1",
+             "Kim et al. 2016, Compression of Deep CNNs for Mobile (Tucker-2)");
+const bl_recipe_pass BL_PASS_CP =
+    LOW_RANK(BL_LOWRANK_CP, "cp", "a depthwise convolution between two of 1 x 1",
+             "Lebedev et al. 2015, Speeding-up CNNs Using Fine-tuned CP-Decomposition");
+const bl_recipe_pass BL_PASS_SEPARABLE =
+    LOW_RANK(BL_LOWRANK_SEPARABLE, "separable",
+             "a depthwise convolution and one of 1 x 1 in place of a kernel",
+             "Howard et al. 2017, MobileNets; Guo et al. 2018, Network Decoupling");
