@@ -28,7 +28,8 @@ static const bl_recipe_param params[] = {
                "learning rate relative to each layer's weights, falling as a cosine")},
     BL_PARAM_FLIP,
     BL_PARAM_SHIFT,
-    {BL_NUMBER("teacher-weight", "0.9", 0, 1, "of the original network's part in the loss")},
+    BL_PARAM_TEACHER,
+    {BL_NUMBER("teacher-weight", "0.9", 0, 1, "of the teacher's part in the loss")},
 };
 
 typedef struct {
@@ -195,7 +196,6 @@ static bl_status find_goal(automatic *a, const bl_call *call, bl_error *err) {
 
 static bl_status automate(automatic *a, const bl_call *call, bl_error *err) {
   uint32_t found = 0;
-  a->training = bl_training_defaults(a->searching.network);
   a->training.batch = (uint32_t)bl_call_count(call, "batch");
   a->training.rate = bl_call_number(call, "lr");
   a->training.relative = true;
@@ -215,10 +215,13 @@ static bl_status automate(automatic *a, const bl_call *call, bl_error *err) {
 }
 
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
-  automatic a = {.pass = network->pass};
+  automatic a = {.pass = network->pass, .training = bl_training_defaults(network)};
+  bl_float_graph *other;
+  BL_TRY(bl_training_teacher(&a.training, bl_call_text(call, "teacher"), &other, err));
   bl_status status = bl_searching_open(network, call, &a.searching, err);
   if (status == BL_OK) status = automate(&a, call, err);
   bl_searching_close(&a.searching);
+  bl_float_graph_free(other);
   return status;
 }
 

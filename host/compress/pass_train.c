@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training, fine-tuning, distillation from the network's own outputs.
-#include <string.h>
-
 #include "host/compress/passes.h"
 #include "host/compress/training.h"
-#include "host/onnx/onnx_import.h"
 
 static const bl_recipe_param params[] = {
     {BL_COUNT("epochs", "10", 0, 1e6,
@@ -25,7 +22,7 @@ static const bl_recipe_param params[] = {
     BL_PARAM_FLIP,
     BL_PARAM_SHIFT,
     {BL_COUNT("cutout", "0", 0, 64, "black squares of so many pixels somewhere")},
-    {BL_TEXT("teacher", "original", "original (the network as it came), none, or an ONNX file")},
+    BL_PARAM_TEACHER,
     {BL_NUMBER("temperature", "4", 0.01, 1000, "of the teacher's soft labels")},
     {BL_NUMBER("teacher-weight", "0.9", 0, 1,
                "of the teacher's part in the loss; 1 needs no labels")},
@@ -96,16 +93,9 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
 }
 
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
-  const char *teacher = bl_call_text(call, "teacher");
   bl_training training = read_call(network, call);
-  bl_float_graph *other = NULL;
-  if (strcmp(teacher, "none") == 0) {
-    training.teacher = NULL;
-  } else if (strcmp(teacher, "original") != 0) {
-    const bl_onnx_options one = {.batch = 1, .rebatch = true};
-    BL_TRY(bl_onnx_import(teacher, &one, &other, err));
-    training.teacher = other;
-  }
+  bl_float_graph *other;
+  BL_TRY(bl_training_teacher(&training, bl_call_text(call, "teacher"), &other, err));
   const bl_status status = bl_network_train(network, &training, err);
   bl_float_graph_free(other);
   return status;

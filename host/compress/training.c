@@ -8,6 +8,7 @@
 
 #include "host/compress/pruning.h"
 #include "host/graph/float_edit.h"
+#include "host/onnx/onnx_import.h"
 #include "host/prune/slimming.h"
 #include "host/train/average.h"
 #include "host/train/keep_weights.h"
@@ -38,6 +39,16 @@ bl_training bl_training_defaults(const bl_network *network) {
                        .teacher = network->original,
                        .temperature = 4,
                        .teacher_weight = 0.9};
+}
+
+bl_status bl_training_teacher(bl_training *training, const char *teacher, bl_float_graph **other,
+                              bl_error *err) {
+  const bl_onnx_options one = {.batch = 1, .rebatch = true};
+  *other = NULL;
+  if (strcmp(teacher, "original") == 0) return BL_OK;
+  if (strcmp(teacher, "none") != 0) BL_TRY(bl_onnx_import(teacher, &one, other, err));
+  training->teacher = *other;
+  return BL_OK;
 }
 
 static bl_status open_aware(job *j) {

@@ -37,6 +37,11 @@ typedef struct {
 
 // 10 epochs of 64 by AdamW, cosine from 1e-4, with the original as teacher where there is one.
 bl_training bl_training_defaults(const bl_network *network);
+// Takes another teacher than the default: "original" leaves it, "none" takes none, else an ONNX
+// file, whose graph the caller frees behind the training (*other, else NULL). Errors: those of
+// bl_onnx_import.
+BL_MUST_USE bl_status bl_training_teacher(bl_training *training, const char *teacher,
+                                          bl_float_graph **other, bl_error *err);
 // Trains network->graph on network->data.training. With a folder, goes on from the check-point that
 // it finds there. Quant nodes of an earlier training are taken out first (bl_network_free_weights).
 // Errors: USAGE (no data, no labels), those of the trainer; the graph is as it was then.
