@@ -29,7 +29,6 @@ static const bl_recipe_param params[] = {
     BL_PARAM_FLIP,
     BL_PARAM_SHIFT,
     BL_PARAM_TEACHER,
-    BL_PARAM_TEACHER,
     {BL_NUMBER("teacher-weight", "0.9", 0, 1, "of the teacher's part in the loss")},
 };
 
