@@ -33,20 +33,16 @@ static bl_status settle(bl_prune *p, bl_train_net *net, bool chosen, bl_error *e
   return BL_OK;
 }
 
-bl_status bl_prune_after(void *user, bl_train_net *net, uint64_t step, bl_error *err) {
+static bl_status after(void *user, bl_train_net *net, uint64_t step, uint64_t steps,
+                       bl_error *err) {
   bl_prune_schedule *s = user;
+  (void)steps;
   const double factor = bl_prune_schedule_factor(s, step);
   BL_TRY(settle(s->prune, net, false, err));
   if (factor < 0) return BL_OK;
   BL_TRY(bl_prune_score_net(s->prune, net, s->score, s->seed, err));
   BL_TRY(bl_prune_masks(s->prune, &s->options, factor, err));
   return settle(s->prune, net, true, err);
-}
-
-static bl_status call_after(void *user, bl_train_net *net, uint64_t step, uint64_t steps,
-                            bl_error *err) {
-  (void)steps;
-  return bl_prune_after(user, net, step, err);
 }
 
 bl_train_hook bl_prune_hook(bl_prune_schedule *s) {
@@ -65,5 +61,5 @@ bl_train_hook bl_prune_hook(bl_prune_schedule *s) {
     key = bl_random_key(key, numbers[k]);
   for (uint32_t k = 0; k < s->options.rule_count; k++)
     key = bl_random_key(key, (uint64_t)llround(s->options.rules[k].amount * 1e9));
-  return (bl_train_hook){.user = s, .after = call_after, .key = key};
+  return (bl_train_hook){.user = s, .after = after, .key = key};
 }

@@ -25,10 +25,8 @@ typedef struct {
 
 // The part (0..1) of the amounts that is due at a step; below 0 where no choice is due.
 double bl_prune_schedule_factor(const bl_prune_schedule *schedule, uint64_t step);
-// For bl_trainer_options.after; user: the bl_prune_schedule. Errors: those of scores and masks.
-bl_status bl_prune_after(void *user, bl_train_net *net, uint64_t step, bl_error *err);
-// The same beside other hooks of a run; check-points of another schedule are refused. The schedule
-// must outlive the run.
+// Prunes while a trainer runs, whose check-points of another schedule are refused. The schedule
+// must outlive the run. Errors of the run: those of scores and masks.
 bl_train_hook bl_prune_hook(bl_prune_schedule *schedule);
 
 #endif

@@ -52,19 +52,16 @@ static size_t count_correct(const float *y, const bl_train_batch *batch, size_t 
   return correct;
 }
 
-static bl_status batch_loss(bl_trainer *t, const bl_train_batch *batch, double *loss,
-                            size_t *correct, bl_error *err) {
+static void batch_loss(bl_trainer *t, const bl_train_batch *batch, double *loss, size_t *correct) {
   const bl_trainer_options *o = &t->options;
   const float *y = bl_train_output(t->net, 0);
   float *gradient = bl_train_output_gradient(t->net, 0);
-  if (o->custom_loss != NULL) return o->custom_loss(o->user, t->net, batch, loss, correct, err);
   if (batch->teacher != NULL)
     *loss = bl_loss_distillation(y, batch->teacher, batch->labels, batch->count, t->outputs,
                                  o->temperature, o->teacher_weight, o->smoothing, gradient);
   else
     *loss = plain_loss(o->loss, y, batch, t->outputs, o->smoothing, t->target, gradient);
   *correct = count_correct(y, batch, t->outputs);
-  return BL_OK;
 }
 
 // ---- Evaluation
@@ -126,8 +123,7 @@ static bl_status check_options(const bl_trainer *t, const bl_trainer_options *o,
     return bl_fail(err, BL_ERR_USAGE, "training: %zu samples do not fill a batch of %zu",
                    t->data->count, t->batch);
   bool autoencoder = o->loss == BL_LOSS_SQUARED && t->data->elements == t->outputs;
-  if (o->custom_loss == NULL && !t->data->has_labels && !autoencoder &&
-      !(o->teacher != NULL && o->teacher_weight >= 1))
+  if (!t->data->has_labels && !autoencoder && !(o->teacher != NULL && o->teacher_weight >= 1))
     return bl_fail(err, BL_ERR_USAGE, "training: the training data have no labels");
   if (o->teacher != NULL &&
       (bl_train_batch_size(o->teacher) != t->batch || input_count(o->teacher) != elements ||
@@ -239,7 +235,7 @@ static bl_status train_step(bl_trainer *t, double *rate, bl_error *err) {
     bl_train_fix_statistics(t->net, true);
   BL_TRY(call_hooks(t, BEFORE, step, err));
   BL_TRY(bl_train_forward(t->net, true, step, err));
-  BL_TRY(batch_loss(t, &batch, &loss, &correct, err));
+  batch_loss(t, &batch, &loss, &correct);
   for (uint32_t k = 0; k < t->options.hook_count; k++) {
     const bl_train_hook *h = &t->options.hooks[k];
     if (h->loss != NULL) BL_TRY(h->loss(h->user, t->net, &batch, &loss, err));
@@ -252,7 +248,6 @@ static bl_status train_step(bl_trainer *t, double *rate, bl_error *err) {
   if (bl_optimiser_step(t->optimiser, *rate, &inner) != BL_OK)
     return not_finite(t, inner.text, NULL, err);
   BL_TRY(call_hooks(t, AFTER, step, err));
-  if (t->options.after != NULL) BL_TRY(t->options.after(t->options.user, t->net, step, err));
   t->loss_sum += loss;
   t->correct += correct;
   t->step++;

@@ -34,13 +34,6 @@ typedef struct {
   size_t count;
 } bl_train_batch;
 
-// A loss of the caller's: reads net's outputs, writes all their gradients, and says the loss and
-// how many samples are right.
-typedef bl_status (*bl_train_loss)(void *user, bl_train_net *net, const bl_train_batch *batch,
-                                   double *loss, size_t *correct, bl_error *err);
-// Called after each optimiser step, `step` counted over all epochs: pruning, freezing.
-typedef bl_status (*bl_train_after)(void *user, bl_train_net *net, uint64_t step, bl_error *err);
-
 // Something that goes on beside the steps: a schedule, a constraint, a term of the gradient. Calls
 // get the number of the step counted over all epochs, and how many there are.
 typedef bl_status (*bl_train_call)(void *user, bl_train_net *net, uint64_t step, uint64_t steps,
@@ -69,9 +62,6 @@ typedef struct {
   double temperature, teacher_weight;
   double smoothing;           // of labels for cross entropy (Szegedy et al. 2016), 0..1
   double freeze_statistics;   // part of all steps behind which batch norms keep theirs; 0: never
-  bl_train_loss custom_loss;  // instead of the above; NULL
-  bl_train_after after;       // NULL
-  void *user;                 // of both
   const bl_train_hook *hooks; // in order
   uint32_t hook_count;
   const char *checkpoint;    // file; NULL: none

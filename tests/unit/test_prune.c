@@ -186,12 +186,13 @@ static size_t train(const bl_prune_schedule *plan, const char *checkpoint, bool 
   bl_float_graph *graph = text_graph(&TRAINED, 1);
   bl_prune *p = open_prune(graph);
   bl_prune_schedule s = *plan;
+  const bl_train_hook hook = bl_prune_hook(&s);
   bl_trainer_options o = {.epochs = EPOCHS,
                           .seed = seed,
                           .optimiser = bl_optimiser_defaults(BL_OPTIMISER_ADAMW),
                           .schedule = {BL_SCHEDULE_CONSTANT, 0.01, 0, 0.1, 0, 1, 1},
-                          .after = bl_prune_after,
-                          .user = &s,
+                          .hooks = &hook,
+                          .hook_count = 1,
                           .checkpoint = checkpoint};
   bl_train_net *net;
   bl_trainer *t;
