@@ -72,8 +72,9 @@ static bl_status open_device(running *r, const bl_program *program, bl_error *er
                                          : BL_OK;
 }
 
-bl_status bl_measure_integer(const bl_quantised *made, const bl_compile_options *device,
-                             const bl_train_data *data, bl_stage_figures *figures, bl_error *err) {
+static bl_status measure_device(const bl_quantised *made, const bl_compile_options *device,
+                                const bl_train_data *data, bl_stage_figures *figures,
+                                bl_error *err) {
   running r = {.made = made, .data = data};
   bl_program *program = NULL;
   if (data->elements != bl_int_elements(&made->graph->tensors[0]))
@@ -89,7 +90,7 @@ bl_status bl_measure_integer(const bl_quantised *made, const bl_compile_options 
   return status;
 }
 
-// The float network over the held-out samples; what does not fill a batch is left out.
+// The float network over the held-out samples.
 static bl_status measure_float(const bl_network *network, bl_stage_figures *figures,
                                bl_error *err) {
   const bl_train_data *data = network->data.held_out;
@@ -133,7 +134,7 @@ static bl_status measure_integers(const bl_network *network, const bl_quantised 
   figures->integer = true;
   figures->bytes = (bl_int_weight_bits(made->graph) + 7) / 8;
   BL_TRY(measure_file(made->graph, &network->device, figures, err));
-  return labels ? bl_measure_integer(made, &network->device, network->data.held_out, figures, err)
+  return labels ? measure_device(made, &network->device, network->data.held_out, figures, err)
                 : BL_OK;
 }
 

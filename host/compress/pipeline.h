@@ -29,12 +29,8 @@ typedef struct {
 typedef void (*bl_stage_listener)(void *user, const bl_stage_figures *figures, const bl_kept *kept,
                                   uint32_t kept_count);
 
-// Runs `data`, which has labels, on the functional device: adds to figures->samples and ->correct.
-// Errors: FORMAT where samples do not fit, those of the compiler and the device.
-BL_MUST_USE bl_status bl_measure_integer(const bl_quantised *made, const bl_compile_options *device,
-                                         const bl_train_data *data, bl_stage_figures *figures,
-                                         bl_error *err);
-// Measures a network. Errors: those of quantisation and execution.
+// Measures a network, integers on the functional device. Errors: FORMAT where held-out samples do
+// not fit, those of quantisation, the compiler and execution.
 BL_MUST_USE bl_status bl_network_measure(const bl_network *network, bl_stage_figures *figures,
                                          bl_error *err);
 // Runs all passes. Errors: those of a pass, with recipe, line and pass in front; MISMATCH where a

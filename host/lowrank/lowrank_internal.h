@@ -37,9 +37,6 @@ BL_MUST_USE bl_status bl_lowrank_points(bl_lowrank_work *work,
 void bl_lowrank_cost(const bl_lowrank_work *work, uint32_t rank, uint32_t rank_in,
                      uint64_t *weights, uint64_t *macs);
 void bl_lowrank_whole_cost(const bl_lowrank_work *work, uint64_t *weights, uint64_t *macs);
-uint32_t bl_lowrank_most(const bl_lowrank_work *work); // largest rank that makes sense
-// Tucker: the rank of inputs that goes with one of outputs.
-uint32_t bl_lowrank_pair(const bl_lowrank_work *work, uint32_t rank);
 // factorise.c: fills in w, parts and near by rank and rank_in.
 BL_MUST_USE bl_status bl_lowrank_factorise(bl_lowrank_work *work);
 // The share of k that near misses, squared.

@@ -43,7 +43,8 @@ void bl_lowrank_cost(const bl_lowrank_work *w, uint32_t rank, uint32_t rank_in, 
   *macs = u * u_places + (core + v) * w->out_places;
 }
 
-uint32_t bl_lowrank_most(const bl_lowrank_work *w) {
+// The largest rank that makes sense.
+static uint32_t most_of(const bl_lowrank_work *w) {
   const uint32_t taps = w->taps_y * w->taps_x, n = w->outputs, c = w->inputs;
   switch (w->options->kind) {
   case BL_LOWRANK_SVD:
@@ -59,7 +60,8 @@ uint32_t bl_lowrank_most(const bl_lowrank_work *w) {
   }
 }
 
-uint32_t bl_lowrank_pair(const bl_lowrank_work *w, uint32_t rank) {
+// Tucker: the rank of inputs that goes with one of outputs.
+static uint32_t pair_of(const bl_lowrank_work *w, uint32_t rank) {
   const double share = (double)rank / w->outputs;
   uint32_t pair = (uint32_t)ceil(share * w->inputs);
   return pair < 1 ? 1 : pair > w->inputs ? w->inputs : pair;
@@ -78,7 +80,7 @@ static uint32_t rounded_up(const bl_lowrank_work *w, uint32_t rank, uint32_t mos
 
 // The rank of inputs that a budget pairs with one of outputs.
 static uint32_t paired(const bl_lowrank_work *w, uint32_t rank) {
-  return rounded_up(w, bl_lowrank_pair(w, rank), w->inputs);
+  return rounded_up(w, pair_of(w, rank), w->inputs);
 }
 
 // The most whose cost is at most the share; 0: none.
@@ -88,7 +90,7 @@ static uint32_t affordable(const bl_lowrank_work *w) {
   uint64_t whole[2], cost[2];
   uint32_t rank = 0;
   bl_lowrank_whole_cost(w, &whole[0], &whole[1]);
-  for (uint32_t r = multiple; r <= bl_lowrank_most(w); r += multiple) {
+  for (uint32_t r = multiple; r <= most_of(w); r += multiple) {
     bl_lowrank_cost(w, r, paired(w, r), &cost[0], &cost[1]);
     if ((double)cost[macs] > w->options->share * (double)whole[macs]) break;
     rank = r;
@@ -125,7 +127,7 @@ static bl_status choose_tucker(bl_lowrank_work *w) {
 
 // There is no spectrum: the least rank of a bisection whose error is small enough.
 static bl_status choose_by_error(bl_lowrank_work *w) {
-  uint32_t lo = 0, hi = bl_lowrank_most(w);
+  uint32_t lo = 0, hi = most_of(w);
   while (hi - lo > 1) {
     w->rank = lo + (hi - lo) / 2;
     BL_TRY(bl_lowrank_factorise(w));
@@ -141,10 +143,10 @@ static bl_status choose_by_error(bl_lowrank_work *w) {
 static bl_status choose_given(bl_lowrank_work *w) {
   w->rank = w->options->rank;
   w->rank_in = w->options->rank_in;
-  if (w->rank < 1 || w->rank > bl_lowrank_most(w) || w->rank_in > w->inputs)
+  if (w->rank < 1 || w->rank > most_of(w) || w->rank_in > w->inputs)
     return bl_fail(w->err, BL_ERR_USAGE, "layer %s: rank %u; 1 to %u are possible", w->node.name,
-                   (unsigned)w->rank, (unsigned)bl_lowrank_most(w));
-  if (w->rank_in == 0) w->rank_in = bl_lowrank_pair(w, w->rank);
+                   (unsigned)w->rank, (unsigned)most_of(w));
+  if (w->rank_in == 0) w->rank_in = pair_of(w, w->rank);
   return BL_OK;
 }
 
@@ -169,7 +171,7 @@ bl_status bl_lowrank_choose(bl_lowrank_work *w) {
     // fall through
   case BL_RANK_ENERGY:
     BL_TRY(tucker ? choose_tucker(w) : spectral ? choose_matrix(w) : choose_by_error(w));
-    w->rank = rounded_up(w, w->rank, bl_lowrank_most(w));
+    w->rank = rounded_up(w, w->rank, most_of(w));
     w->rank_in = rounded_up(w, w->rank_in, w->inputs);
   }
   const uint32_t taps = w->taps_y * w->taps_x;
@@ -210,7 +212,7 @@ bl_status bl_lowrank_points(bl_lowrank_work *w, bl_lowrank_point points[BL_LOWRA
   bl_lowrank_whole_cost(w, &points[0].weights, &points[0].macs);
   points[0] = (bl_lowrank_point){.weights = points[0].weights, .macs = points[0].macs};
   *count = 1;
-  while (bl_lowrank_most(w) / step > most)
+  while (most_of(w) / step > most)
     step += multiple_of(w);
   if (kind == BL_LOWRANK_SVD || kind == BL_LOWRANK_SPATIAL) {
     const double *a;
@@ -218,7 +220,7 @@ bl_status bl_lowrank_points(bl_lowrank_work *w, bl_lowrank_point points[BL_LOWRA
     BL_TRY(bl_lowrank_matrix(w, &a, &rows, &cols));
     BL_TRY(bl_svd_take(w->arena, a, rows, cols, &svd, w->err));
   }
-  for (w->rank = step; w->rank <= bl_lowrank_most(w); w->rank += step) {
+  for (w->rank = step; w->rank <= most_of(w); w->rank += step) {
     w->rank_in = kind == BL_LOWRANK_TUCKER ? paired(w, w->rank) : 0;
     bl_lowrank_point p = {.rank = w->rank, .rank_in = w->rank_in};
     bl_lowrank_cost(w, p.rank, p.rank_in, &p.weights, &p.macs);

@@ -37,7 +37,7 @@ int32_t *bl_couple_fresh(bl_coupler *c, size_t count, bool stays) {
   return ids;
 }
 
-int32_t bl_couple_root(const bl_coupler *c, int32_t id) {
+static int32_t root_of(const bl_coupler *c, int32_t id) {
   while (c->parent[id] != id) {
     c->parent[id] = c->parent[c->parent[id]];
     id = c->parent[id];
@@ -46,8 +46,8 @@ int32_t bl_couple_root(const bl_coupler *c, int32_t id) {
 }
 
 void bl_couple_join(bl_coupler *c, int32_t a, int32_t b) {
-  a = bl_couple_root(c, a);
-  b = bl_couple_root(c, b);
+  a = root_of(c, a);
+  b = root_of(c, b);
   const int32_t low = a < b ? a : b, high = a < b ? b : a;
   c->parent[high] = low;
   c->stays[low] = c->stays[low] || c->stays[high];
@@ -55,7 +55,7 @@ void bl_couple_join(bl_coupler *c, int32_t a, int32_t b) {
 
 static void keep_all(bl_coupler *c, const int32_t *ids, size_t count) {
   for (size_t k = 0; k < count; k++)
-    c->stays[bl_couple_root(c, ids[k])] = true;
+    c->stays[root_of(c, ids[k])] = true;
 }
 
 void bl_couple_freeze(bl_coupler *c, int32_t value) {
@@ -153,7 +153,7 @@ static void number_classes(bl_coupler *c, int32_t *class_of) {
     class_of[k] = -1;
   for (uint32_t u = 0; u < all->use_count; u++)
     for (size_t k = 0; k < all->uses[u].count && all->uses[u].kind == BL_CHANNEL_FILTER; k++) {
-      const int32_t root = bl_couple_root(c, all->uses[u].ids[k]);
+      const int32_t root = root_of(c, all->uses[u].ids[k]);
       if (!c->stays[root] && class_of[root] < 0) class_of[root] = (int32_t)all->class_count++;
     }
 }
@@ -162,10 +162,10 @@ static void rename_ids(const bl_coupler *c, const int32_t *class_of) {
   const bl_channels *all = c->channels;
   for (uint32_t u = 0; u < all->use_count; u++)
     for (size_t k = 0; k < all->uses[u].count; k++)
-      all->uses[u].ids[k] = class_of[bl_couple_root(c, all->uses[u].ids[k])];
+      all->uses[u].ids[k] = class_of[root_of(c, all->uses[u].ids[k])];
   for (uint32_t s = 0; s < all->size_count; s++)
     for (size_t k = 0; k < all->sizes[s].count; k++)
-      all->sizes[s].ids[k] = class_of[bl_couple_root(c, all->sizes[s].ids[k])];
+      all->sizes[s].ids[k] = class_of[root_of(c, all->sizes[s].ids[k])];
 }
 
 // Classes that one layer's filters are of are a group, and so on; `group` holds the lowest class

@@ -27,7 +27,6 @@ typedef struct {
 
 // `count` new elements.
 int32_t *bl_couple_fresh(bl_coupler *c, size_t count, bool stays);
-int32_t bl_couple_root(const bl_coupler *c, int32_t id);
 void bl_couple_join(bl_coupler *c, int32_t a, int32_t b);
 // Every channel of the value stays as it is.
 void bl_couple_freeze(bl_coupler *c, int32_t value);

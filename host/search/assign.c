@@ -25,7 +25,7 @@ static uint32_t pair_size(const bl_assign_problem *p, uint32_t pair) {
   return p->choices[p->pairs[pair].first] * p->choices[p->pairs[pair].second];
 }
 
-void bl_assign_sums(const bl_assign_problem *p, const uint32_t *choice, double sums[BL_CRITERIA]) {
+static void add_up(const bl_assign_problem *p, const uint32_t *choice, double sums[BL_CRITERIA]) {
   for (uint32_t k = 0; k < BL_CRITERIA; k++) {
     sums[k] = 0;
     for (uint32_t g = 0; g < p->group_count; g++)
@@ -217,7 +217,7 @@ static bl_status minimise(const bl_assign_problem *p, const bl_assign_options *o
       if (isfinite(o->limits[k])) add_limit(&m, k, o->limits[k]);
     *found = solve(&m, o->nodes, &result->proven);
     if (*found) read_choice(&m, choice);
-    if (*found) bl_assign_sums(p, choice, result->sums);
+    if (*found) add_up(p, choice, result->sums);
   }
   close_model(&m);
   return status;

@@ -45,8 +45,4 @@ typedef struct {
 BL_MUST_USE bl_status bl_assign(const bl_assign_problem *problem, const bl_assign_options *options,
                                 uint32_t *choice, bl_assigned *result, bl_error *err);
 
-// Sums of the criteria for given choices.
-void bl_assign_sums(const bl_assign_problem *problem, const uint32_t *choice,
-                    double sums[BL_CRITERIA]);
-
 #endif

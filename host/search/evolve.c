@@ -27,7 +27,8 @@ double bl_search_excess(const bl_search_result *r, const bl_search_limits *limit
   return sum;
 }
 
-bool bl_search_dominates(const bl_search_result *a, const bl_search_result *b, unsigned mask) {
+// a is no worse than b in the criteria of `mask`, and better in one.
+static bool dominates(const bl_search_result *a, const bl_search_result *b, unsigned mask) {
   bool better = false;
   for (uint32_t k = 0; k < BL_CRITERIA; k++) {
     if ((mask >> k & 1) == 0) continue;
@@ -66,7 +67,7 @@ static uint64_t draw(const evolution *e, uint64_t kind, uint64_t generation, uin
 // Constrained domination.
 static bool beats(const evolution *e, const individual *a, const individual *b) {
   if (a->excess != b->excess) return a->excess < b->excess;
-  return bl_search_dominates(&a->result, &b->result, e->options->mask);
+  return dominates(&a->result, &b->result, e->options->mask);
 }
 
 // Peels fronts off: rank 0 is beaten by none, rank 1 only by those of rank 0 ...

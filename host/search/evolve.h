@@ -21,14 +21,12 @@ typedef struct {
 double bl_search_criterion(const bl_search_result *result, uint32_t criterion);
 // By how much limits are missed, each as a part of itself, summed; 0: all are met.
 double bl_search_excess(const bl_search_result *result, const bl_search_limits *limits);
-// a is no worse than b in the criteria of `mask` (1 << BL_CYCLES ...), and better in one.
-bool bl_search_dominates(const bl_search_result *a, const bl_search_result *b, unsigned mask);
 
 typedef struct {
   uint32_t population;  // 4..BL_EVOLVE_MOST_POPULATION
   uint32_t generations; // after the first population
   uint64_t seed;
-  unsigned mask; // criteria to minimise, at least one
+  unsigned mask; // criteria to minimise (1 << BL_CYCLES ...), at least one
   bl_search_limits limits;
 } bl_evolve_options;
 

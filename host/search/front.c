@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/base/file.h"
 #include "host/search/pool_internal.h"
@@ -27,7 +28,9 @@ static double height(const bl_search_result *r) {
   return r->accuracy >= 0 ? r->accuracy : -r->loss;
 }
 
-void bl_front_mark(const bl_front *f, bool *on) {
+// on[count]: the entry is on the Pareto front, nothing being better both on the axis and in
+// accuracy (in loss, where there are no labels). Of equal ones the first.
+static void mark_front(const bl_front *f, bool *on) {
   for (uint32_t a = 0; a < f->count; a++) {
     const bl_search_result *x = &f->entries[a].result;
     const double cost = bl_search_criterion(x, f->axis);
@@ -170,8 +173,13 @@ static bl_status write_picture(const bl_front *f, const bool *on, const char *pa
   const int handle = mkstemp(script);
   FILE *plot = handle < 0 ? NULL : fdopen(handle, "w");
   if (points == NULL || plot == NULL) {
+    const bl_status status =
+        bl_fail(err, BL_ERR_IO, "%s: no temporary file: %s", path, strerror(errno));
+    if (plot != NULL) (void)fclose(plot);
+    if (plot == NULL && handle >= 0) (void)close(handle);
+    if (handle >= 0) (void)remove(script);
     free(points);
-    return bl_fail(err, BL_ERR_IO, "%s: no temporary file: %s", path, strerror(errno));
+    return status;
   }
   put_plot(f, on, points, plot);
   free(points);
@@ -200,7 +208,7 @@ bl_status bl_front_write(const bl_front *front, const char *base, bl_error *err)
   char *path = calloc(room, 1);
   bl_status status = on == NULL || path == NULL ? no_memory(err) : BL_OK;
   if (status == BL_OK) {
-    bl_front_mark(front, on);
+    mark_front(front, on);
     (void)snprintf(path, room, "%s.csv", base);
     status = write_csv(front, on, path, err);
   }

@@ -14,9 +14,6 @@ typedef struct {
   double float_accuracy; // negative: not known
 } bl_front;
 
-// on[count]: the entry is on the Pareto front, nothing being better both on the axis and in
-// accuracy (in loss, where there are no labels). Of equal ones the first.
-void bl_front_mark(const bl_front *front, bool *on);
 // Writes BASE.csv (a row a candidate), BASE.json (those of the front, with their plans) and
 // BASE.svg (by gnuplot). Errors: IO, MEMORY; UNSUPPORTED where gnuplot is not there (the tables
 // are written).

@@ -96,12 +96,8 @@ BL_MUST_USE bl_status bl_net_plain_input(bl_train_net *net, const bl_node *node,
 BL_MUST_USE bl_status bl_net_output(bl_train_net *net, const bl_kernel *kernel, const bl_node *node,
                                     bl_slot *const *inputs, uint32_t count,
                                     const dnnl_memory_desc_t *md, void *state, bl_error *err);
-// Registers numbers that training changes; the slot's data and gradient become the parameter's.
-BL_MUST_USE bl_status bl_net_parameter(bl_train_net *net, const bl_train_parameter *parameter,
-                                       bl_error *err);
 // No padding in its format: element-wise work may run over it in storage order.
 bool bl_slot_dense(const bl_slot *slot);
-bool bl_slot_same_format(const bl_slot *a, const bl_slot *b);
 
 // ---- oneDNN
 // Makes a primitive that the net destroys; *pd too where it is not NULL.

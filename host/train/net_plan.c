@@ -36,10 +36,6 @@ bool bl_slot_dense(const bl_slot *slot) {
   return padded == slot->value->count && dnnl_memory_desc_get_size(&slot->md) == padded * 4;
 }
 
-bool bl_slot_same_format(const bl_slot *a, const bl_slot *b) {
-  return dnnl_memory_desc_equal(&a->md, &b->md) != 0;
-}
-
 bl_status bl_net_slot(bl_train_net *net, const bl_value *value, const dnnl_memory_desc_t *md,
                       bool needs_grad, bl_slot **slot, bl_error *err) {
   bl_slot *s = *slot = bl_arena_alloc(net->arena, 1, sizeof *s);
@@ -131,7 +127,9 @@ bl_status bl_net_plain(bl_train_net *net, bl_slot *slot, bl_slot **view, bl_erro
 
 // ---- Inputs of nodes
 
-bl_status bl_net_parameter(bl_train_net *net, const bl_train_parameter *parameter, bl_error *err) {
+// Registers numbers that training changes.
+static bl_status add_parameter(bl_train_net *net, const bl_train_parameter *parameter,
+                               bl_error *err) {
   if (net->parameter_count == net->parameter_room) {
     uint32_t room = net->parameter_room == 0 ? 64 : 2 * net->parameter_room;
     bl_train_parameter *all = bl_arena_alloc(net->arena, room, sizeof *all);
@@ -178,7 +176,7 @@ static bl_status constant_slot(bl_train_net *net, const bl_node *node, int32_t v
                           .decay = kind == BL_TRAIN_WEIGHT,
                           .rate = 1};
   fans(node, value, &p);
-  return bl_net_parameter(net, &p, err);
+  return add_parameter(net, &p, err);
 }
 
 bl_status bl_net_input(bl_train_net *net, const bl_node *node, uint32_t k, bl_slot **slot,
@@ -274,7 +272,7 @@ static bl_status learned(bl_train_net *net, planned *p, bl_error *err) {
                                   .data = p->parameters,
                                   .gradient = p->gradients,
                                   .rate = 1};
-  return bl_net_parameter(net, &parameter, err);
+  return add_parameter(net, &parameter, err);
 }
 
 // One step for all consumers of a value: found again by its transform and what it reads.
