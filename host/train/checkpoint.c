@@ -190,6 +190,13 @@ static bl_status take(bl_trainer *t, const char *path, const uint8_t *bytes, siz
     t->epoch = 0;
     return bl_fail(err, BL_ERR_FORMAT, "%s: a broken check-point (its size is wrong)", path);
   }
+  uint64_t step; // the body's first number
+  memcpy(&step, bytes + sizeof h, sizeof step);
+  if (step >= t->steps) {
+    t->epoch = 0;
+    return bl_fail(err, BL_ERR_FORMAT, "%s: a broken check-point (step %llu of %llu)", path,
+                   (unsigned long long)step, (unsigned long long)t->steps);
+  }
   stream s = {READ, (uint8_t *)(uintptr_t)bytes, sizeof h};
   body(&s, t);
   if (t->epoch < t->options.epochs) bl_train_order(t->data, t->options.seed, t->epoch, t->order);

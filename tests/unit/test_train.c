@@ -4,6 +4,8 @@
 // against uninterrupted ones, bit for bit; bad input.
 #include "tests/unit/train_support.h"
 
+#include <zlib.h>
+
 #include "host/train/initialise.h"
 #include "host/train/loss.h"
 #include "host/train/trainer.h"
@@ -541,6 +543,13 @@ static void bad_checkpoints(void **state) {
   bytes[size / 2] ^= 1;
   write_file(bad, bytes, size);
   expect_refusal(t, bad, BL_ERR_FORMAT, "check sum");
+  bytes[size / 2] ^= 1;
+  const uint64_t beyond = 6; // of an epoch of 6 steps, 0 to 5
+  memcpy(bytes + 8 + 5 * sizeof(uint64_t), &beyond, sizeof beyond);
+  const uint32_t sum = (uint32_t)crc32_z(0, bytes, size - sizeof sum);
+  memcpy(bytes + size - sizeof sum, &sum, sizeof sum);
+  write_file(bad, bytes, size);
+  expect_refusal(t, bad, BL_ERR_FORMAT, "step 6 of 6");
   write_file(bad, bytes, size / 2);
   expect_refusal(t, bad, BL_ERR_FORMAT, "check sum");
   write_file(bad, (const uint8_t *)"PNG", 3);
