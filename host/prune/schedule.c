@@ -45,6 +45,14 @@ static bl_status after(void *user, bl_train_net *net, uint64_t step, uint64_t st
   return settle(s->prune, net, true, err);
 }
 
+// 0 where nothing is out of the ordinary.
+static unsigned manner_of(const bl_prune_schedule *s) {
+  const bl_prune_options *o = &s->options;
+  const bool blocks = s->prune->count > 0 && s->prune->layers[0].unit != NULL;
+  return (o->norm == BL_PRUNE_L2 ? 1u : 0) | (o->each_layer ? 2u : 0) | (o->per_pixel ? 4u : 0) |
+         (o->regrow ? 8u : 0) | (blocks ? 16u : 0);
+}
+
 bl_train_hook bl_prune_hook(bl_prune_schedule *s) {
   const uint64_t numbers[] = {s->begin,
                               s->end,
@@ -59,7 +67,14 @@ bl_train_hook bl_prune_hook(bl_prune_schedule *s) {
   uint64_t key = 0;
   for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
     key = bl_random_key(key, numbers[k]);
-  for (uint32_t k = 0; k < s->options.rule_count; k++)
-    key = bl_random_key(key, (uint64_t)llround(s->options.rules[k].amount * 1e9));
+  for (uint32_t k = 0; k < s->options.rule_count; k++) {
+    const bl_prune_rule *rule = &s->options.rules[k];
+    key = bl_random_key(key, (uint64_t)llround(rule->amount * 1e9));
+    for (const char *at = rule->pattern; at != NULL && *at != '\0'; at++)
+      key = bl_random_key(key, (unsigned char)*at);
+    if (rule->classes != 0) key = bl_random_key(key, rule->classes);
+  }
+  const unsigned others = manner_of(s);
+  if (others != 0) key = bl_random_key(key, others);
   return (bl_train_hook){.user = s, .after = after, .key = key};
 }

@@ -186,6 +186,7 @@ static size_t train(const bl_prune_schedule *plan, const char *checkpoint, bool 
   bl_float_graph *graph = text_graph(&TRAINED, 1);
   bl_prune *p = open_prune(graph);
   bl_prune_schedule s = *plan;
+  s.prune = w->prune = p;
   const bl_train_hook hook = bl_prune_hook(&s);
   bl_trainer_options o = {.epochs = EPOCHS,
                           .seed = seed,
@@ -197,7 +198,6 @@ static size_t train(const bl_prune_schedule *plan, const char *checkpoint, bool 
   bl_train_net *net;
   bl_trainer *t;
   bl_error err = {0};
-  s.prune = w->prune = p;
   assert_int_equal(bl_train_open(graph, NULL, &net, &err), BL_OK);
   assert_int_equal(bl_trainer_open(net, &data, NULL, &o, &t, &err), BL_OK);
   if (resume && bl_trainer_resume(t, checkpoint, &err) != BL_OK) fail_msg("%s", err.text);
@@ -215,6 +215,36 @@ static size_t train(const bl_prune_schedule *plan, const char *checkpoint, bool 
   bl_prune_close(p);
   bl_float_graph_free(graph);
   return written;
+}
+
+// Check-points of another schedule are refused by its key.
+static void keys(void **state) {
+  (void)state;
+  bl_float_graph *graph = text_graph(&TRAINED, 1);
+  const bl_prune_rule first = {.pattern = "h", .amount = 0.5},
+                      last = {.pattern = "y", .amount = 0.5};
+  bl_prune_schedule s[8];
+  uint64_t key[8];
+  for (size_t k = 0; k < 8; k++)
+    s[k] = (bl_prune_schedule){
+        .prune = open_prune(graph), .end = 14, .every = 3, .options = {.amount = 0.8}};
+  s[1].options.regrow = true;
+  s[2].options.each_layer = true;
+  s[3].options.per_pixel = true;
+  s[4].options.norm = BL_PRUNE_L2;
+  s[5].options.rules = &first;
+  s[6].options.rules = &last;
+  s[5].options.rule_count = s[6].options.rule_count = 1;
+  bl_error err = {0};
+  assert_int_equal(bl_prune_blocks(s[7].prune, graph, 8, 8, &err), BL_OK);
+  for (size_t k = 0; k < 8; k++) {
+    key[k] = bl_prune_hook(&s[k]).key;
+    for (size_t i = 0; i < k; i++)
+      if (key[i] == key[k]) fail_msg("schedules %zu and %zu", i, k);
+  }
+  for (size_t k = 0; k < 8; k++)
+    bl_prune_close(s[k].prune);
+  bl_float_graph_free(graph);
 }
 
 static void gradual(void **state) {
@@ -252,6 +282,7 @@ int main(void) {
       cmocka_unit_test(scores_of_gradients),
       cmocka_unit_test(cubic_schedule),
       cmocka_unit_test(gradual),
+      cmocka_unit_test(keys),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
