@@ -171,8 +171,12 @@ static bl_status run(search *s, bl_arena *arena, bl_error *err) {
   const bl_search_options *o = s->options;
   BL_TRY(bl_sensitivity_measure(s->pool, s->space, arena, &s->outcome->sensitivity, err));
   const bl_search_result *best = &s->outcome->sensitivity.best;
-  say(s, "sensitivity: best %.0f cycles, %.0f bytes, loss %.5f, accuracy %.2f %%", best->cycles,
-      best->bytes, best->loss, 100 * best->accuracy);
+  if (best->accuracy >= 0)
+    say(s, "sensitivity: best %.0f cycles, %.0f bytes, loss %.5f, accuracy %.2f %%", best->cycles,
+        best->bytes, best->loss, 100 * best->accuracy);
+  else
+    say(s, "sensitivity: best %.0f cycles, %.0f bytes, loss %.5f", best->cycles, best->bytes,
+        best->loss);
   BL_TRY(bl_separable_open(s->candidates, s->space, &s->outcome->sensitivity, o->workers,
                            &s->separable, err));
   BL_TRY(propose_all(s, err));
