@@ -67,25 +67,31 @@ static void put_stage(FILE *out, unsigned index, const cJSON *stage) {
   (void)fputs("</td></tr>\n", out);
 }
 
+static void put_lines(FILE *out, const cJSON *stage) {
+  const cJSON *line;
+  cJSON_ArrayForEach(line, bl_json_array(stage, "details")) {
+    if (!cJSON_IsString(line)) continue;
+    (void)fputs("<li>", out);
+    bl_html_text(out, bl_json_text(stage, "pass"));
+    (void)fputs(": ", out);
+    bl_html_text(out, line->valuestring);
+    (void)fputs("</li>\n", out);
+  }
+}
+
 // What the passes said of their work.
 static void put_details(bl_page *page, const cJSON *stages) {
-  const cJSON *stage, *line;
+  const cJSON *stage;
   bool any = false;
   cJSON_ArrayForEach(stage, stages) {
     any = any || bl_json_array(stage, "details") != NULL;
   }
   if (!any) return;
   (void)fputs("<details><summary>What the passes did</summary><ul>\n", page->out);
-  cJSON_ArrayForEach(stage, stages){
-      cJSON_ArrayForEach(line, bl_json_array(stage, "details")){if (!cJSON_IsString(line)) continue;
-  (void)fputs("<li>", page->out);
-  bl_html_text(page->out, bl_json_text(stage, "pass"));
-  (void)fputs(": ", page->out);
-  bl_html_text(page->out, line->valuestring);
-  (void)fputs("</li>\n", page->out);
-}
-}
-(void)fputs("</ul></details>\n", page->out);
+  cJSON_ArrayForEach(stage, stages) {
+    put_lines(page->out, stage);
+  }
+  (void)fputs("</ul></details>\n", page->out);
 }
 
 void bl_page_stages(bl_page *page) {
