@@ -49,7 +49,7 @@ struct bl_network {
   bl_network_data data;
   bl_compile_options device; // what cycles are counted for
   uint64_t seed;
-  uint32_t threads;   // 0: as the environment says
+  uint32_t threads;   // of training (0: one), and processes of a search (0: one a processor)
   const char *folder; // where passes keep check-points, to resume from; NULL: nowhere
 
   // How the network becomes integers from now on: set by the pass `quantise`. Before, `quantised`

@@ -51,7 +51,7 @@ typedef struct {
 typedef struct {
   const char *pattern;
   uint32_t line;
-  bl_setting *settings; // [param_count]
+  bl_setting *settings; // [param_count]; only those that are `given` say anything
 } bl_layer_settings;
 
 typedef struct bl_recipe_pass bl_recipe_pass;

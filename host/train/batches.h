@@ -7,8 +7,8 @@
 #include "host/data/dataset.h"
 
 typedef struct {
-  float *values; // count x elements, preprocessed, in the network's order of axes
-  int64_t *labels;
+  float *values;   // count x elements, preprocessed, in the network's order of axes
+  int64_t *labels; // where has_labels
   size_t count, elements;
   bool has_labels, rows_last; // rows_last: channel, row, column; else row, column, channel
   bl_sample_shape shape;

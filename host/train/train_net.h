@@ -82,8 +82,8 @@ typedef struct {
   const uint8_t *mask;    // NULL, or count bytes: where 0, the number is held at 0
 } bl_train_parameter;
 
-// Threads for everything from here on, in this thread; OMP_NUM_THREADS, or all processors, without
-// it. Part of what decides about the bits of a result.
+// Threads for everything from here on, in this thread (0: one); OMP_NUM_THREADS, or all processors,
+// where it is never called. Part of what decides about the bits of a result.
 void bl_train_threads(uint32_t threads);
 // The value a loss from logits starts at: the graph's first output, or what a final Softmax or
 // Sigmoid reads.
