@@ -96,12 +96,9 @@ static bl_status make_plans(automatic *a, bl_error *err) {
 
 // ---- Trials
 
-// Trains plan `at` on a network of its own, which the caller closes in any case, and measures it.
-static bl_status train_plan(automatic *a, uint32_t at, uint64_t epochs, bl_network *trial,
-                            double *accuracy, bl_error *err) {
-  const bl_network *n = a->searching.network;
+// A network that is trained in place of the searched one, with what that keeps.
+static bl_status open_trial(const bl_network *n, bl_network *trial, bl_error *err) {
   bl_float_graph *graph;
-  char name[48];
   BL_TRY(bl_float_copy(n->graph, 0, &graph, err));
   BL_TRY(bl_network_open(graph, n->original, trial, err));
   trial->data = n->data;
@@ -110,6 +107,21 @@ static bl_status train_plan(automatic *a, uint32_t at, uint64_t epochs, bl_netwo
   trial->threads = n->threads;
   trial->folder = n->folder;
   trial->place = n->place;
+  for (uint32_t k = 0; k < n->rule_count; k++) {
+    bl_weight_rule *rule;
+    BL_TRY(bl_network_rule(trial, n->rules[k].value, &rule, err));
+    rule->sparse = n->rules[k].sparse;
+    rule->most = n->rules[k].most;
+  }
+  return BL_OK;
+}
+
+// Trains plan `at` on a network of its own, which the caller closes in any case, and measures it.
+static bl_status train_plan(automatic *a, uint32_t at, uint64_t epochs, bl_network *trial,
+                            double *accuracy, bl_error *err) {
+  const bl_network *n = a->searching.network;
+  char name[48];
+  BL_TRY(open_trial(n, trial, err));
   (void)snprintf(name, sizeof name, "%s-%u-%llu", a->pass, (unsigned)at + 1,
                  (unsigned long long)epochs);
   trial->pass = name;
@@ -217,6 +229,8 @@ static bl_status automate(automatic *a, const bl_call *call, bl_error *err) {
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   automatic a = {.pass = network->pass, .training = bl_training_defaults(network)};
   bl_float_graph *other;
+  if (network->pruning != NULL)
+    return bl_fail(err, BL_ERR_USAGE, "takes no gradual pruning: prune at once, or train first");
   BL_TRY(bl_training_teacher(&a.training, bl_call_text(call, "teacher"), &other, err));
   bl_status status = bl_searching_open(network, call, &a.searching, err);
   if (status == BL_OK) status = automate(&a, call, err);

@@ -528,6 +528,32 @@ static void cannot_train(void **state) {
   close_fixture(&f);
 }
 
+// What was pruned before `auto` stays so in its trainings.
+static void auto_keeps(void **state) {
+  (void)state;
+  fixture f;
+  bl_error err = {0};
+  seed = 5;
+  open_fixture(&f);
+  label_by_itself(&f);
+  bl_recipe *recipe = parse("passes:\n"
+                            "  - prune: {sparsity: 0.5, keep-first: false}\n"
+                            "  - auto: {weight-bits: 8, activation-bits: 8, budgets: 2,\n"
+                            "           epochs: 1, trial-epochs: 1, rounding: nearest,\n"
+                            "           batch: 20, max-drop: 100}\n",
+                            &err);
+  assert_non_null(recipe);
+  if (bl_recipe_run(recipe, &f.network, NULL, NULL, &err) != BL_OK) fail_msg("%s", err.text);
+  assert_int_equal(zeros_of(&f.network), HALF_OF_ALL);
+  bl_recipe_free(recipe);
+  recipe = parse("passes:\n  - prune: {gradual: true}\n  - auto: {epochs: 1}\n", &err);
+  assert_non_null(recipe);
+  assert_int_equal(bl_recipe_run(recipe, &f.network, NULL, NULL, &err), BL_ERR_USAGE);
+  assert_non_null(strstr(err.text, "r:3: auto: takes no gradual pruning"));
+  bl_recipe_free(recipe);
+  close_fixture(&f);
+}
+
 // Held-out samples without labels have no accuracy that could be held.
 static void cannot_judge(void **state) {
   (void)state;
@@ -566,7 +592,7 @@ int main(void) {
       cmocka_unit_test(failures),     cmocka_unit_test(figures),
       cmocka_unit_test(interval),     cmocka_unit_test(train_what_is_left),
       cmocka_unit_test(go_on),        cmocka_unit_test(cannot_train),
-      cmocka_unit_test(cannot_judge),
+      cmocka_unit_test(cannot_judge), cmocka_unit_test(auto_keeps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
