@@ -41,14 +41,34 @@ bl_training bl_training_defaults(const bl_network *network) {
                        .teacher_weight = 0.9};
 }
 
+// What a teacher takes and gives must be what the network does: said before hours of searching.
+static bl_status check_teacher(const char *name, const bl_float_graph *teacher,
+                               const bl_float_graph *network, bl_error *err) {
+  const size_t in = teacher->values[teacher->inputs[0]].count;
+  const size_t out = teacher->values[bl_train_logits(teacher)].count;
+  const size_t own_in = network->values[network->inputs[0]].count;
+  const size_t own_out = network->values[bl_train_logits(network)].count;
+  if (in == own_in && out == own_out) return BL_OK;
+  return bl_fail(err, BL_ERR_USAGE,
+                 "%s is no teacher here: it takes %zu numbers and gives %zu, the network %zu and "
+                 "%zu",
+                 name, in, out, own_in, own_out);
+}
+
 bl_status bl_training_teacher(bl_training *training, const char *teacher, bl_float_graph **other,
                               bl_error *err) {
   const bl_onnx_options one = {.batch = 1, .rebatch = true};
+  const bl_float_graph *original = training->teacher;
   *other = NULL;
   if (strcmp(teacher, "original") == 0) return BL_OK;
   if (strcmp(teacher, "none") != 0) BL_TRY(bl_onnx_import(teacher, &one, other, err));
   training->teacher = *other;
-  return BL_OK;
+  if (*other == NULL || original == NULL) return BL_OK;
+  const bl_status status = check_teacher(teacher, *other, original, err);
+  if (status == BL_OK) return BL_OK;
+  bl_float_graph_free(*other);
+  *other = NULL;
+  return status;
 }
 
 static bl_status open_aware(job *j) {

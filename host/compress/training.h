@@ -38,8 +38,9 @@ typedef struct {
 // 10 epochs of 64 by AdamW, cosine from 1e-4, with the original as teacher where there is one.
 bl_training bl_training_defaults(const bl_network *network);
 // Takes another teacher than the default: "original" leaves it, "none" takes none, else an ONNX
-// file, whose graph the caller frees behind the training (*other, else NULL). Errors: those of
-// bl_onnx_import.
+// file, whose graph the caller frees behind the training (*other, else NULL). `training` as
+// bl_training_defaults gives it. Errors: those of bl_onnx_import; USAGE where the teacher takes or
+// gives other numbers than the original.
 BL_MUST_USE bl_status bl_training_teacher(bl_training *training, const char *teacher,
                                           bl_float_graph **other, bl_error *err);
 // Trains network->graph on network->data.training. With a folder, goes on from the check-point that

@@ -525,6 +525,15 @@ static void cannot_train(void **state) {
   assert_non_null(strstr(err.text, "r:2: train: "));
   assert_non_null(strstr(err.text, "not finite"));
   bl_recipe_free(recipe);
+  f.data.values[7] = 0;
+  f.network.data = (bl_network_data){&f.data, &f.data, NULL};
+  recipe = parse("passes:\n  - auto: {teacher: examples/digits/digits.onnx}\n", &err);
+  assert_non_null(recipe);
+  assert_int_equal(bl_recipe_run(recipe, &f.network, NULL, NULL, &err), BL_ERR_USAGE);
+  assert_string_equal(err.text,
+                      "r:2: auto: examples/digits/digits.onnx is no teacher here: it takes "
+                      "64 numbers and gives 10, the network 6 and 4");
+  bl_recipe_free(recipe);
   close_fixture(&f);
 }
 
