@@ -230,13 +230,20 @@ static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_
   double offset = (f.offset + f.scale * d.offset) / out->scale - scale * (double)d.correction;
   bl_requant r;
   bool zero;
-  if (!bl_requant_real(scale, offset, &r, &zero))
+  bool fits = bl_requant_real(scale, offset, &r, &zero);
+  // A normalisation whose gamma is next to nothing: what the channel adds to its offset is less
+  // than a quarter of a step, whatever it reads.
+  const unsigned bits =
+      q->out->graph->tensors[layer->input].format.bits + layer->weight_format.bits;
+  if (!fits && ldexp(fabs(scale) * (double)bl_stage_fan(s), (int)bits) < 0.25)
+    fits = bl_requant_real(0, offset, &r, &zero);
+  const bool alone = layer->weight_format.kind == BL_FORMAT_S && s->addend == BL_STAGE_NONE;
+  if (!fits || (zero && !alone))
     return bl_fail(
         q->err, BL_ERR_RANGE,
         "node %s channel %u: a scale of %g and an offset of %g do not fit the multiplier", s->name,
         n, scale, offset);
-  if (zero && layer->weight_format.kind == BL_FORMAT_S)
-    memset(layer->weights + n * bl_stage_fan(s), 0, bl_stage_fan(s));
+  if (zero) memset(layer->weights + n * bl_stage_fan(s), 0, bl_stage_fan(s));
   if (q->options->offset_bits > 0 && r.shift > q->options->offset_bits) {
     // To the nearest multiple of a small part of the output's step, of which the half of rounding
     // is one.
