@@ -54,6 +54,9 @@ typedef struct {
   // Gysel et al. 2016, arXiv 1604.03168). Not those of tables; averages over areas that are no
   // power of two keep their factor. Projections stay layers of their own.
   bool power_scales;
+  // All output channels of a layer have one weight scale, where it is chosen here and no sum asks
+  // for another: not bits by channel, codebooks of a fixed scale or weights that the graph fixes.
+  bool per_tensor;
   // Cycles that the device takes for an image, infinite for a graph that it cannot run; a
   // projection shortcut is then taken into its sum where that is faster. NULL: it is a layer of its
   // own.

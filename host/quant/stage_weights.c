@@ -54,10 +54,9 @@ static double to_power(const bl_grid *grid, const float *w, size_t count, double
   return power;
 }
 
-// Weights that are ours to choose.
+// Weights that are ours to choose: `fan` of them, of channel n or of all.
 static double choose(const bl_quantise_options *o, const bl_stage *s, uint32_t n, const float *w,
-                     int8_t *q) {
-  const size_t fan = bl_stage_fan(s);
+                     size_t fan, int8_t *q) {
   const bl_grid grid = grid_of(s, n);
   const bl_range_method method = bl_own_range(o);
   double scale;
@@ -78,11 +77,17 @@ void bl_stage_weights(const bl_quantise_options *options, const bl_stage *s, bl_
                          : s->weight_scale != NULL ? s->weight_format
                          : s->codebook != NULL     ? s->codebook->format
                                                    : bl_weight_format(s->weight_bits);
+  const bool ours = !s->unit_weights && s->weight_scale == NULL;
+  const bool one = ours && options->per_tensor && s->channel_bits == NULL;
   for (uint32_t n = 0; n < s->out_c; n++) {
     const float *w = s->weights + n * fan;
     int8_t *out = layer->weights + n * fan;
-    if (!s->unit_weights && s->weight_scale == NULL) {
-      scale[n] = choose(options, s, n, w, out);
+    if (one && n > 0) {
+      scale[n] = scale[0];
+      continue;
+    }
+    if (ours) {
+      scale[n] = choose(options, s, n, w, one ? s->out_c * fan : fan, out);
       continue;
     }
     scale[n] = s->unit_weights ? 1.0 : s->weight_scale[n];

@@ -186,6 +186,35 @@ static void powers_of_codes(void **state) {
   bl_float_graph_free(graph);
 }
 
+// One scale for all channels: the largest weight of the layer is 7, the others are in proportion.
+static void one_scale(void **state) {
+  (void)state;
+  static sample_set set;
+  random_samples(&set);
+  bl_float_graph *graph = network();
+  const bl_quantise_options options = {
+      .weight_bits = 4, .activation_bits = 8, .range = BL_RANGE_MINMAX, .per_tensor = true};
+  const float *v = NULL;
+  double largest = 0;
+  for (uint32_t k = 0; k < graph->value_count; k++)
+    if (strcmp(graph->values[k].name, "v") == 0) v = graph->values[k].f;
+  assert_non_null(v);
+  for (int k = 0; k < OUTPUTS * 72; k++)
+    largest = fmax(largest, fabs((double)v[k]));
+  bl_quantised q = quantised_by(graph, &set, &options);
+  const bl_int_layer *last = &q.graph->layers[q.graph->layer_count - 1];
+  // The map is height, width, channel on the device, channel first in the file.
+  for (int n = 0; n < OUTPUTS; n++)
+    for (int c = 0; c < 8; c++)
+      for (int p = 0; p < 9; p++)
+        assert_int_equal(last->weights[n * 72 + p * 8 + c],
+                         (int)round((double)v[n * 72 + c * 9 + p] / (largest / 7)));
+  for (int n = 1; n < OUTPUTS; n++)
+    assert_true(last->out_scale[n] == last->out_scale[0]);
+  bl_arena_free(q.graph->arena);
+  bl_float_graph_free(graph);
+}
+
 // A channel whose weights are next to nothing, as training may leave it, beside a bias that is not:
 // too small for the multiplier, and the network answers as with weights that are 0.
 static void hardly_a_channel(void **state) {
@@ -221,6 +250,7 @@ int main(void) {
       cmocka_unit_test(ternary_by_hand),  cmocka_unit_test(ternary_is_best),
       cmocka_unit_test(ternary_networks), cmocka_unit_test(powers_of_two),
       cmocka_unit_test(powers_of_codes),  cmocka_unit_test(hardly_a_channel),
+      cmocka_unit_test(one_scale),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
