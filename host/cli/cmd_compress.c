@@ -5,11 +5,10 @@
 
 #include "host/cli/commands.h"
 #include "host/cli/data_args.h"
+#include "host/cli/network_args.h"
 #include "host/cli/recipe_job.h"
 #include "host/cli/storage_output.h"
 #include "host/compile/bloom.h"
-#include "host/onnx/onnx_import.h"
-#include "host/quant/equalise.h"
 #include "host/quant/quantise.h"
 #include "host/run/float_run.h"
 
@@ -40,14 +39,6 @@ typedef struct {
   bl_cost *costs; // of each layer in one batch, by the cycle model
 } work;
 
-static bl_status import_single(const char *path, bl_float_graph **graph, bl_error *err) {
-  bl_onnx_options one = {.batch = 1, .rebatch = true, .merge = true};
-  bl_error ignored = {0};
-  if (bl_onnx_import(path, &one, graph, &ignored) == BL_OK) return BL_OK;
-  one.rebatch = false;
-  return bl_onnx_import(path, &one, graph, err);
-}
-
 static bl_status open_calibration(work *w, bl_error *err) {
   const bl_cli_args *args = w->args;
   if (args->calib == NULL || args->recipe != NULL) return BL_OK;
@@ -70,15 +61,7 @@ static bl_status read_sample(void *context, size_t index, float *out, bl_error *
 }
 
 static bl_status prepare(work *w, bl_error *err) {
-  BL_TRY(import_single(w->args->model, &w->graph, err));
-  BL_TRY(bl_float_describe(w->graph, &w->io, err));
-  if (w->io.images != 1)
-    return bl_fail(err, BL_ERR_UNSUPPORTED, "%s: fixes a batch of %zu; export it with a batch of 1",
-                   w->args->model, w->io.images);
-  w->preprocess = bl_preprocess_identity();
-  BL_TRY(bl_cli_preprocess(w->args, &w->preprocess, err));
-  uint32_t pairs;
-  if (w->args->equalise) BL_TRY(bl_equalise(w->graph, &pairs, err));
+  BL_TRY(bl_cli_open_network(w->args, &w->graph, &w->io, &w->preprocess, err));
   BL_TRY(open_calibration(w, err));
   // What "as the network's input" means must be in the file: devices have an order of their own.
   bool vector = w->io.shape.h == 1 && w->io.shape.w == 1;
@@ -88,17 +71,6 @@ static bl_status prepare(work *w, bl_error *err) {
 
 static const bl_config *config_of(const work *w) {
   return &BL_CONFIGS[w->args->config < 0 ? BL_CLI_DEFAULT : w->args->config];
-}
-
-static bl_range_method range_of(const bl_cli_args *args) {
-  static const bl_range_method methods[] = {BL_RANGE_MINMAX, BL_RANGE_MSE, BL_RANGE_PERCENTILE,
-                                            BL_RANGE_ENTROPY, BL_RANGE_AVERAGE};
-  return args->range < 0 ? BL_RANGE_MSE : methods[args->range];
-}
-
-static bl_bias_correction bias_of(const bl_cli_args *args) {
-  static const bl_bias_correction methods[] = {BL_BIAS_NONE, BL_BIAS_ANALYTIC, BL_BIAS_EMPIRICAL};
-  return args->bias_correction < 0 ? BL_BIAS_NONE : methods[args->bias_correction];
 }
 
 // What the recipe's last stage was measured as. The job owns the graph from now on.
@@ -115,18 +87,12 @@ static bl_status run_recipe(work *w, bl_cli_output *output, bl_error *err) {
 static bl_status quantise(work *w, bl_error *err) {
   // One device for all, so that a network's integers do not depend on where it is to run.
   bl_compile_options device = {&BL_CONFIGS[BL_CLI_DEFAULT], 0};
-  bl_quantise_options options = {
-      .weight_bits = NOT_GIVEN,
-      .activation_bits = NOT_GIVEN,
-      .range = range_of(w->args),
-      .percentage = w->args->percentile,
-      .rounding = w->args->rounding < 0 ? BL_ROUNDING_NEAREST : (bl_rounding)w->args->rounding,
-      .bias_correction = bias_of(w->args),
-      .output_bits = w->args->output_bits > 0 ? (unsigned)w->args->output_bits : 0,
-      .fuse_adds = w->args->fuse_adds,
-      .part_channels = config_of(w)->cols,
-      .cycles = bl_cost_graph,
-      .device = &device};
+  bl_quantise_options options = bl_cli_quantise_options(w->args);
+  options.weight_bits = options.activation_bits = NOT_GIVEN;
+  options.fuse_adds = w->args->fuse_adds;
+  options.part_channels = config_of(w)->cols;
+  options.cycles = bl_cost_graph;
+  options.device = &device;
   bl_codebook codebook;
   BL_TRY(bl_cli_bits(w->args->bits, &options.weight_bits, &options.activation_bits, err));
   BL_TRY(read_codebook(w->args->codebook, &codebook, &options, err));

@@ -3,46 +3,18 @@
 
 #include <unistd.h>
 
-#include "host/cli/data_args.h"
+#include "host/cli/network_args.h"
 #include "host/cost/cost.h"
-#include "host/onnx/onnx_import.h"
-#include "host/quant/equalise.h"
 
 enum { JOB_CAP = 256 << 20 };
 
-static bl_status import_graph(bl_search_job *job, bl_float_io *io, bl_error *err) {
-  const bl_cli_args *args = job->args;
-  const bl_onnx_options one = {.batch = 1, .rebatch = true, .merge = true};
-  uint32_t pairs;
-  BL_TRY(bl_onnx_import(args->model, &one, &job->graph, err));
-  BL_TRY(bl_float_describe(job->graph, io, err));
-  if (io->images != 1)
-    return bl_fail(err, BL_ERR_UNSUPPORTED, "%s: fixes a batch of %zu; export it with a batch of 1",
-                   args->model, io->images);
-  job->preprocess = bl_preprocess_identity();
-  BL_TRY(bl_cli_preprocess(args, &job->preprocess, err));
-  return args->equalise ? bl_equalise(job->graph, &pairs, err) : BL_OK;
-}
-
 static bl_quantise_options quantise_options(const bl_cli_args *args, bl_compile_options *device) {
-  static const bl_range_method ranges[] = {BL_RANGE_MINMAX, BL_RANGE_MSE, BL_RANGE_PERCENTILE,
-                                           BL_RANGE_ENTROPY, BL_RANGE_AVERAGE};
-  static const bl_bias_correction corrections[] = {BL_BIAS_NONE, BL_BIAS_ANALYTIC,
-                                                   BL_BIAS_EMPIRICAL};
-  static const bl_rounding roundings[] = {BL_ROUNDING_NEAREST, BL_ROUNDING_GPTQ,
-                                          BL_ROUNDING_ADAROUND};
-  return (bl_quantise_options){
-      .weight_bits = 8,
-      .activation_bits = 8,
-      .range = args->range < 0 ? BL_RANGE_MSE : ranges[args->range],
-      .percentage = args->percentile,
-      .rounding = args->rounding < 0 ? BL_ROUNDING_NEAREST : roundings[args->rounding],
-      .bias_correction =
-          args->bias_correction < 0 ? BL_BIAS_NONE : corrections[args->bias_correction],
-      .output_bits = (unsigned)args->output_bits,
-      .part_channels = device->config->cols,
-      .cycles = bl_cost_graph,
-      .device = device};
+  bl_quantise_options options = bl_cli_quantise_options(args);
+  options.weight_bits = options.activation_bits = 8;
+  options.part_channels = device->config->cols;
+  options.cycles = bl_cost_graph;
+  options.device = device;
+  return options;
 }
 
 static bl_status open_candidates(bl_search_job *job, bl_error *err) {
@@ -108,7 +80,7 @@ bl_status bl_search_job_open(const bl_cli_args *args, bl_cli_output *output, bl_
   *job = (bl_search_job){.args = args, .output = output, .arena = bl_arena_new(JOB_CAP)};
   bl_float_io io;
   if (job->arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "search: no memory");
-  BL_TRY(import_graph(job, &io, err));
+  BL_TRY(bl_cli_open_network(args, &job->graph, &io, &job->preprocess, err));
   BL_TRY(bl_cli_split_open(args, job->graph, &io, &job->preprocess, &job->split, err));
   BL_TRY(open_candidates(job, err));
   if (args->evaluate != NULL) return BL_OK;
