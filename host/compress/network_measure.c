@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a network is worth as it stands: accuracy on held-out samples, bytes of weights, cycles.
 #include <math.h>
-#include <stdlib.h>
 
 #include "host/compile/storage.h"
 #include "host/compress/pipeline.h"
 #include "host/cost/cost.h"
 #include "host/graph/float_edit.h"
-#include "host/run/input.h"
-#include "host/run/program_session.h"
 #include "host/run/real_output.h"
+#include "host/search/integer_run.h"
 #include "host/train/trainer.h"
 
 enum { MEASURE_BATCH = 50, SCRATCH_BYTES = 1 << 28 };
@@ -24,69 +22,26 @@ static void count_weights(const bl_network *network, bl_stage_figures *figures) 
   }
 }
 
-// Sample `index` as the integers of tensor 0: index (y*w + x)*c + channel.
-static void read_integers(const bl_quantised *made, const bl_train_data *data, size_t index,
-                          int32_t *out) {
-  const bl_int_tensor *in = &made->graph->tensors[0];
-  const float *x = data->values + index * data->elements;
-  const size_t pixels = (size_t)in->h * in->w;
-  for (size_t p = 0; p < pixels; p++)
-    for (size_t c = 0; c < in->c; c++) {
-      const double value = (double)x[data->rows_last ? c * pixels + p : p * in->c + c];
-      out[p * in->c + c] = bl_input_quantise(in, value * made->input_mul + made->input_add);
-    }
-}
-
 typedef struct {
-  const bl_quantised *made;
-  const bl_train_data *data;
-  bl_executor device;
-  int32_t *in, *out;
-} running;
+  const bl_int_graph *graph;
+  const int64_t *labels;
+  bl_stage_figures *figures;
+} counting;
 
-static bl_status run_samples(running *r, bl_stage_figures *figures, bl_error *err) {
-  const bl_int_graph *graph = r->made->graph;
-  const size_t in = bl_int_elements(&graph->tensors[0]), batch = r->device.batch;
-  const size_t out = bl_int_elements(&graph->tensors[graph->output]);
-  for (size_t first = 0; first < r->data->count; first += batch) {
-    const size_t left = r->data->count - first, images = left < batch ? left : batch;
-    for (size_t k = 0; k < images; k++)
-      read_integers(r->made, r->data, first + k, r->in + k * in);
-    BL_TRY(r->device.run(r->device.self, r->in, images, r->out, NULL, NULL, err));
-    for (size_t k = 0; k < images; k++)
-      figures->correct +=
-          (int64_t)bl_output_argmax(graph, r->out + k * out) == r->data->labels[first + k];
-    figures->samples += images;
-  }
-  return BL_OK;
-}
-
-static bl_status open_device(running *r, const bl_program *program, bl_error *err) {
-  const bl_int_graph *graph = r->made->graph;
-  const bl_device_spec spec = {.kind = BL_DEVICE_FUNCTIONAL, .config = &program->config};
-  BL_TRY(bl_executor_device(&spec, graph, program, BL_STEP_NO_LAYER, &r->device, err));
-  r->in = calloc(r->device.batch * bl_int_elements(&graph->tensors[0]), sizeof *r->in);
-  r->out =
-      calloc(r->device.batch * bl_int_elements(&graph->tensors[graph->output]), sizeof *r->out);
-  return r->in == NULL || r->out == NULL ? bl_fail(err, BL_ERR_MEMORY, "no memory for a batch")
-                                         : BL_OK;
+static void count_answer(void *user, size_t index, const int32_t *output) {
+  const counting *c = user;
+  c->figures->samples++;
+  c->figures->correct += (int64_t)bl_output_argmax(c->graph, output) == c->labels[index];
 }
 
 static bl_status measure_device(const bl_quantised *made, const bl_compile_options *device,
                                 const bl_train_data *data, bl_stage_figures *figures,
                                 bl_error *err) {
-  running r = {.made = made, .data = data};
+  counting c = {made->graph, data->labels, figures};
   bl_program *program = NULL;
-  if (data->elements != bl_int_elements(&made->graph->tensors[0]))
-    return bl_fail(err, BL_ERR_FORMAT, "samples have %zu values, the network takes %zu",
-                   data->elements, bl_int_elements(&made->graph->tensors[0]));
   BL_TRY(bl_compile(made->graph, device, &program, err));
-  bl_status status = open_device(&r, program, err);
-  if (status == BL_OK) status = run_samples(&r, figures, err);
-  bl_executor_close(&r.device);
+  const bl_status status = bl_integer_run(made, program, data, count_answer, &c, err);
   bl_program_free(program);
-  free(r.in);
-  free(r.out);
   return status;
 }
 

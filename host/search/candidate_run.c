@@ -6,10 +6,9 @@
 
 #include "host/cost/cost.h"
 #include "host/float/session.h"
-#include "host/run/input.h"
-#include "host/run/program_session.h"
 #include "host/run/real_output.h"
 #include "host/search/candidate_internal.h"
+#include "host/search/integer_run.h"
 
 static const double HIGHEST_SQNR = 200; // dB, of outputs without an error
 
@@ -78,26 +77,11 @@ bl_status bl_candidate_answers(bl_candidates *c, bl_error *err) {
 typedef struct {
   const bl_candidates *c;
   const bl_made *made;
-  bl_executor device;
-  int32_t *in, *out;
   float *values;           // of one image
   double *expected, *seen; // [out_elements] as probabilities
   size_t correct;
   double divergence, signal, noise;
 } running;
-
-static void read_integers(const running *r, size_t index, int32_t *out) {
-  const bl_train_data *data = r->c->source.held_out;
-  const bl_int_tensor *in = &r->made->quantised.graph->tensors[0];
-  const float *x = data->values + index * data->elements;
-  const size_t pixels = (size_t)in->h * in->w;
-  for (size_t p = 0; p < pixels; p++)
-    for (size_t k = 0; k < in->c; k++) {
-      const double value = (double)x[data->rows_last ? k * pixels + p : p * in->c + k];
-      out[p * in->c + k] = bl_input_quantise(in, value * r->made->quantised.input_mul +
-                                                     r->made->quantised.input_add);
-    }
-}
 
 static void softmax(double *values, size_t count) {
   double most = -INFINITY, sum = 0;
@@ -110,7 +94,8 @@ static void softmax(double *values, size_t count) {
 }
 
 // Divergence of an answer's probabilities from the float network's; sums of signal and noise.
-static void judge(running *r, size_t index, const int32_t *out) {
+static void judge(void *user, size_t index, const int32_t *out) {
+  running *r = user;
   const bl_int_graph *g = r->made->quantised.graph;
   const bl_lower_suffix suffix = r->made->quantised.suffix;
   const float *wanted = r->c->outputs + index * r->c->out_elements;
@@ -135,39 +120,19 @@ static void judge(running *r, size_t index, const int32_t *out) {
   if (data->has_labels) r->correct += bl_output_argmax(g, out) == (size_t)data->labels[index];
 }
 
-static bl_status run_samples(running *r, bl_error *err) {
+static bl_status run_samples(running *r, bl_arena *arena, bl_error *err) {
   const bl_int_graph *g = r->made->quantised.graph;
-  const size_t in = bl_int_elements(&g->tensors[0]), batch = r->device.batch;
   const size_t out = bl_int_elements(&g->tensors[g->output]);
-  const size_t samples = r->c->source.held_out->count;
-  for (size_t first = 0; first < samples; first += batch) {
-    const size_t images = samples - first < batch ? samples - first : batch;
-    for (size_t k = 0; k < images; k++)
-      read_integers(r, first + k, r->in + k * in);
-    BL_TRY(r->device.run(r->device.self, r->in, images, r->out, NULL, NULL, err));
-    for (size_t k = 0; k < images; k++)
-      judge(r, first + k, r->out + k * out);
-  }
-  return BL_OK;
-}
-
-static bl_status open_device(running *r, bl_arena *arena, bl_error *err) {
-  const bl_int_graph *g = r->made->quantised.graph;
-  const bl_device_spec spec = {.kind = BL_DEVICE_FUNCTIONAL, .config = &r->made->program->config};
-  const size_t in = bl_int_elements(&g->tensors[0]), out = bl_int_elements(&g->tensors[g->output]);
   if (out != r->c->out_elements)
     return bl_fail(err, BL_ERR_UNSUPPORTED,
                    "search: the network gives %zu numbers, its integers %zu", r->c->out_elements,
                    out);
-  BL_TRY(bl_executor_device(&spec, g, r->made->program, BL_STEP_NO_LAYER, &r->device, err));
-  r->in = bl_arena_alloc(arena, r->device.batch * in, sizeof *r->in);
-  r->out = bl_arena_alloc(arena, r->device.batch * out, sizeof *r->out);
   r->values = bl_arena_alloc(arena, out, sizeof *r->values);
   r->expected = bl_arena_alloc(arena, out, sizeof *r->expected);
   r->seen = bl_arena_alloc(arena, out, sizeof *r->seen);
-  const bool room = r->in != NULL && r->out != NULL && r->values != NULL && r->expected != NULL &&
-                    r->seen != NULL;
-  return room ? BL_OK : no_memory(err);
+  if (r->values == NULL || r->expected == NULL || r->seen == NULL) return no_memory(err);
+  return bl_integer_run(&r->made->quantised, r->made->program, r->c->source.held_out, judge, r,
+                        err);
 }
 
 static bl_status measure(const bl_candidates *c, const bl_made *made, bl_search_result *result,
@@ -175,9 +140,7 @@ static bl_status measure(const bl_candidates *c, const bl_made *made, bl_search_
   running r = {.c = c, .made = made};
   bl_arena *arena = bl_arena_new(512 << 20);
   if (arena == NULL) return no_memory(err);
-  bl_status status = open_device(&r, arena, err);
-  if (status == BL_OK) status = run_samples(&r, err);
-  bl_executor_close(&r.device);
+  const bl_status status = run_samples(&r, arena, err);
   bl_arena_free(arena);
   if (status != BL_OK) return status;
   const bl_train_data *data = c->source.held_out;
