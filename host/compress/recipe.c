@@ -230,6 +230,7 @@ static bl_status read_field(reader *r, const yaml_node_t *key, const yaml_node_t
     return read_calls(r, value);
   }
   if (strcmp(name, "about") == 0) {
+    if (r->recipe->about[0] != '\0') return bad(r, key, name, "is given twice", "");
     if (text == NULL) return bad(r, value, name, "expected a text", "");
     r->recipe->about = text;
     return BL_OK;

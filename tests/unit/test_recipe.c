@@ -64,6 +64,7 @@ static void wrong(void **state) {
       {"speed: 3\npasses: [quantise]\n", "r:1: speed: is no field of a recipe"},
       {"passes: [quantise]\npasses: [quantise]\n", "r:2: passes: is given twice"},
       {"seed: -1\npasses: [quantise]\n", "r:1: seed: expected a whole number from 0"},
+      {"about: a\nabout: b\npasses: [quantise]\n", "r:2: about: is given twice"},
       {"seed: 1\nseed: 2\npasses: [quantise]\n", "r:2: seed: is given twice"},
       {"passes:\n  - shrink\n", "r:2: shrink: is no pass"},
       {"passes:\n  - {quantise: , equalise: }\n", "r:2: passes: expected one pass for each"},
