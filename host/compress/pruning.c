@@ -98,12 +98,37 @@ typedef struct {
   double sparsity;
 } promised;
 
+static bool has_one_bit(const bl_network *network, const char *layer) {
+  const bl_quantise_options *o = &network->quantise;
+  bool one = o->weight_bits == 1 && o->codebook == NULL;
+  for (uint32_t k = 0; k < o->plan_count; k++) {
+    const bl_layer_plan *e = &o->plan[k];
+    const bool says = e->weight_bits > 0 || e->codebook != NULL || e->channel_bits != NULL;
+    if (says && strcmp(e->layer, layer) == 0) one = e->weight_bits == 1 && e->codebook == NULL;
+  }
+  return one;
+}
+
+// Will the value's zeros be zeros of the integer network? Weights of 1 bit have none, but for
+// shared ones, which get codes.
+static bool keeps_zeros(const bl_network *network, const bl_value *v) {
+  const bl_weight_rule *rule = bl_network_find_rule(network, v->name);
+  const bl_float_graph *graph = network->graph;
+  bool keeps = true;
+  if (!network->quantised || (rule != NULL && rule->most > 0)) return true;
+  for (uint32_t n = 0; n < graph->node_count; n++)
+    if (bl_network_weights(graph, &graph->nodes[n]) == v)
+      keeps = keeps && !has_one_bit(network, graph->nodes[n].name);
+  return keeps;
+}
+
 // Zeros of those of the weights that are still there.
 static double sparsity_of(const bl_network *network, const promised *p) {
   uint64_t zeros = 0, all = 0;
   for (uint32_t k = 0; k < p->count; k++) {
     const bl_value *v = bl_network_value(network, p->values[k]);
-    for (size_t i = 0; v != NULL && v->f != NULL && i < v->count; i++)
+    const bool counts = v != NULL && v->f != NULL && keeps_zeros(network, v);
+    for (size_t i = 0; counts && i < v->count; i++)
       zeros += v->f[i] == 0;
     if (v != NULL) all += v->count;
   }

@@ -185,6 +185,12 @@ static void refusals(void **state) {
   assert_non_null(strstr(err.text, "need data"));
   err = (bl_error){0};
   assert_int_equal(run(f, "  - prune: {sparsity: 1.2}\n", &err), BL_ERR_FORMAT);
+  // 1-bit weights have no zero: what was pruned would come back.
+  err = (bl_error){0};
+  assert_int_equal(run(f, "  - prune: {sparsity: 0.5}\n  - quantise: {weight-bits: 1}\n", &err),
+                   BL_ERR_MISMATCH);
+  assert_non_null(
+      strstr(err.text, "r:3: quantise: breaks what prune in line 2 promised: sparsity"));
   // Blocks that no device has: nothing is left behind to be closed.
   bl_config odd = BL_CONFIGS[BL_CONFIG_DEFAULT];
   const struct bl_pruning blocks = {.blocks = true};
