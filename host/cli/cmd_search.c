@@ -124,7 +124,7 @@ static bl_search_options options_of(bl_search_job *job) {
                          .population = a->population != 0 ? (uint32_t)a->population : 24,
                          .generations = a->generations != UINT64_MAX ? (uint32_t)a->generations : 6,
                          .seed = a->seed,
-                         .workers = a->shards != 0 ? (uint32_t)a->shards : 1,
+                         .workers = job->workers,
                          .say = say_line,
                          .user = job};
   if (a->max_cycles > 0) o.limits.most[BL_CYCLES] = a->max_cycles;

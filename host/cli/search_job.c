@@ -58,15 +58,15 @@ static bl_status make_space(bl_search_job *job, bl_error *err) {
 static bl_status open_pool(bl_search_job *job, bl_error *err) {
   const bl_cli_args *args = job->args;
   const long processors = sysconf(_SC_NPROCESSORS_ONLN);
-  const uint64_t workers = args->shards != 0 ? args->shards
-                           : processors < 1  ? 1
-                           : processors > 64 ? 64
-                                             : (uint64_t)processors;
+  job->workers = args->shards != 0            ? (uint32_t)args->shards
+                 : processors < 1             ? 1
+                 : processors > BL_MAX_SHARDS ? BL_MAX_SHARDS
+                                              : (uint32_t)processors;
   bl_candidates_fingerprint(job->candidates, job->fingerprint);
   const bl_pool_options options = {.space = &job->space,
                                    .evaluate = bl_candidate_evaluate,
                                    .context = job->candidates,
-                                   .workers = (uint32_t)workers,
+                                   .workers = job->workers,
                                    .command = args->evaluator,
                                    .state = args->state,
                                    .fingerprint = job->fingerprint,

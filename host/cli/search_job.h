@@ -16,7 +16,8 @@ typedef struct {
   bl_cli_split split;
   bl_candidates *candidates;
   bl_space space;
-  bl_pool *pool; // NULL with --evaluate
+  bl_pool *pool;    // NULL with --evaluate
+  uint32_t workers; // processes at once
   bl_cli_progress progress;
   char fingerprint[20];
 } bl_search_job;
