@@ -120,7 +120,8 @@ static bl_status check_options(const bl_trainer *t, const bl_trainer_options *o,
     return bl_fail(err, BL_ERR_USAGE, "training: samples of %zu values, the network takes %zu",
                    t->data->elements, elements / t->batch);
   if (t->steps == 0)
-    return bl_fail(err, BL_ERR_USAGE, "training: %zu samples do not fill a batch of %zu",
+    return bl_fail(err, BL_ERR_USAGE,
+                   "training: %zu samples do not fill a batch of %zu; take a smaller one",
                    t->data->count, t->batch);
   bool autoencoder = o->loss == BL_LOSS_SQUARED && t->data->elements == t->outputs;
   if (!t->data->has_labels && !autoencoder && !(o->teacher != NULL && o->teacher_weight >= 1))
