@@ -18,6 +18,8 @@ static void lenet(void **state) {
   (void)state;
   static const low_rank ways[] = {
       {"svd", "rank-by: weights, share: 0.25", 97, 0, 0.25},
+      {"svd", "rank-by: energy, share: 0.9", 96, -3, 0.25},
+      {"svd", "rank-by: auto", 97.5, 1, 0.55},
       {"spatial-svd", "rank-by: macs, share: 0.5, multiple: 1", 98.5, 0, 0.98},
       {"tucker", "rank-by: macs, share: 0.5, multiple: 1", 95, 6, 0.98},
       {"cp", "rank-by: macs, share: 0.5, multiple: 1", 96, 5, 0.98},
@@ -35,9 +37,10 @@ static void lenet(void **state) {
     bench_run(&b, passes[1], &without);
     const double got = bench_percent(&with.stages[1]), bare = bench_percent(&without.stages[1]);
     const double weights = (double)with.stages[1].weights / (double)with.stages[0].weights;
-    printf(
-        "%s: %.1f %%, from the weights alone %.1f %%; %.3f of the weights, %.0f of %.0f cycles\n",
-        ways[k].pass, got, bare, weights, with.stages[1].cycles, with.stages[0].cycles);
+    printf("%s, %s: %.1f %%, from the weights alone %.1f %%; %.3f of the weights, %.0f of %.0f "
+           "cycles\n",
+           ways[k].pass, ways[k].ranks, got, bare, weights, with.stages[1].cycles,
+           with.stages[0].cycles);
     assert_true(got >= ways[k].least && got >= bare + ways[k].gain);
     assert_true(weights <= ways[k].weights);
   }
