@@ -223,6 +223,8 @@ static bl_status make_addend(bl_quantising *q, const bl_stage *s, const bl_int_g
   return BL_OK;
 }
 
+enum { BEYOND = 512 }; // any output's integers, of at most eight bits
+
 static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_tensor *out,
                               bl_int_layer *layer, uint32_t n, dequantiser d) {
   bl_affine f = bl_fold_after(s, n);
@@ -231,12 +233,13 @@ static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_
   bl_requant r;
   bool zero;
   bool fits = bl_requant_real(scale, offset, &r, &zero);
-  // A normalisation whose gamma is next to nothing: what the channel adds to its offset is less
-  // than a quarter of a step, whatever it reads.
+  // Where the channel moves its offset by less than a quarter of a step, whatever it reads, as with
+  // a gamma of next to nothing, or stays beyond every format's range, it is its offset.
   const unsigned bits =
       q->out->graph->tensors[layer->input].format.bits + layer->weight_format.bits;
-  if (!fits && ldexp(fabs(scale) * (double)bl_stage_fan(s), (int)bits) < 0.25)
-    fits = bl_requant_real(0, offset, &r, &zero);
+  const double reach = ldexp(fabs(scale) * (double)bl_stage_fan(s), (int)bits);
+  if (!fits && (reach < 0.25 || fabs(offset) > reach + BEYOND))
+    fits = bl_requant_real(0, fmax(-BEYOND, fmin(BEYOND, offset)), &r, &zero);
   const bool alone = layer->weight_format.kind == BL_FORMAT_S && s->addend == BL_STAGE_NONE;
   if (!fits || (zero && !alone))
     return bl_fail(
