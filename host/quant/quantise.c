@@ -238,7 +238,7 @@ static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_
   const unsigned bits =
       q->out->graph->tensors[layer->input].format.bits + layer->weight_format.bits;
   const double reach = ldexp(fabs(scale) * (double)bl_stage_fan(s), (int)bits);
-  if (!fits && (reach < 0.25 || fabs(offset) > reach + BEYOND))
+  if (!fits && isfinite(offset) && (reach < 0.25 || fabs(offset) > reach + BEYOND))
     fits = bl_requant_real(0, fmax(-BEYOND, fmin(BEYOND, offset)), &r, &zero);
   const bool alone = layer->weight_format.kind == BL_FORMAT_S && s->addend == BL_STAGE_NONE;
   if (!fits || (zero && !alone))
