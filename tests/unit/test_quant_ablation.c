@@ -91,7 +91,6 @@ static void roundings(void **state) {
 }
 
 int main(void) {
-  (void)setenv("OMP_NUM_THREADS", "1", 1); // threads that wait for each other take the most time
   bl_train_threads(1);
   const struct CMUnitTest tests[] = {cmocka_unit_test(ranges), cmocka_unit_test(weights),
                                      cmocka_unit_test(roundings)};

@@ -32,6 +32,26 @@ static void steps(void **state) {
   assert_true(learned >= fixed + 0.5 && pact >= fixed + 0.5);
 }
 
+// Weights stay real until the last hundredth and are pulled to their one bit meanwhile.
+static void regulariser(void **state) {
+  const bench *b = *state;
+  if (b == NULL) skip();
+  const double plain =
+      trained(b, "w1a8, rounded in the end", "weight-bits: 1", "lr: 1e-3, weights-from: 0.99");
+  const double pulled = trained(b, "with a regulariser", "weight-bits: 1",
+                                "lr: 1e-3, weights-from: 0.99, regulariser: 0.1");
+  assert_true(pulled >= plain + 2);
+}
+
+// The rate is too large for the last step to be a good one.
+static void average(void **state) {
+  const bench *b = *state;
+  if (b == NULL) skip();
+  const double last = trained(b, "w2a2 at a large rate", TWO, "lr: 3e-3, schedule: constant");
+  const double mean = trained(b, "averaged", TWO, "lr: 3e-3, schedule: constant, average: 0.98");
+  assert_true(mean >= last + 0.5);
+}
+
 static int open_group(void **state) {
   static bench b;
   *state = open_bench(&b, &LENET5, 50000, DIGITS, CALIBRATION, HELD_OUT) ? &b : NULL;
@@ -45,6 +65,7 @@ static int close_group(void **state) {
 
 int main(void) {
   bl_train_threads(1);
-  const struct CMUnitTest tests[] = {cmocka_unit_test(steps)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(steps), cmocka_unit_test(regulariser),
+                                     cmocka_unit_test(average)};
   return cmocka_run_group_tests(tests, open_group, close_group);
 }
