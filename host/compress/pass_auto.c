@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a goal to a trained network: plans of the integer program for a row of budgets, the smallest
-// of which that holds the accuracy is found by halving, each tried by a short training; it is then
-// trained in full, and where that misses the goal, the next larger one is.
+// From a goal to a trained network: a search whose candidates are judged by the loss that a short
+// training leaves them; of its front the smallest plan that holds the accuracy is found by halving,
+// each tried by a longer training; it is then trained in full, and where that misses the goal, the
+// next larger one is.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,6 @@
 #include "host/compress/searching.h"
 #include "host/compress/training.h"
 #include "host/graph/float_edit.h"
-#include "host/search/separable.h"
 #include "host/train/train_net.h"
 
 static const bl_recipe_param params[] = {
@@ -21,7 +21,9 @@ static const bl_recipe_param params[] = {
     {BL_NUMBER("accuracy", "0", 0, 100,
                "in place of max-drop: least accuracy in percent; 0: max-drop counts")},
     {BL_COUNT("epochs", "20", 1, 1e6, "of the full training")},
-    {BL_COUNT("trial-epochs", "4", 1, 1e6, "of the short trainings")},
+    {BL_COUNT("probe-samples", "4096", 0, 1e9,
+              "twice over which a choice is trained before it is judged; 0: it is not trained")},
+    {BL_COUNT("trial-epochs", "4", 1, 1e6, "of the trainings that plans are tried by")},
     {BL_NUMBER("margin", "0.5", 0, 100, "points that the full training is expected to add")},
     BL_PARAM_BATCH,
     {BL_NUMBER("lr", "3e-3", 1e-12, 1e3,
@@ -35,66 +37,16 @@ static const bl_recipe_param params[] = {
 typedef struct {
   bl_searching searching;
   bl_training training;
-  uint64_t epochs, trial_epochs;
-  double goal, margin; // 0..1
-  uint8_t *plans;      // [count][knobs], from the least cycles on
-  double *cycles;      // [count]
+  uint64_t epochs, trial_epochs, probe;
+  double goal, margin;   // 0..1
+  const uint8_t **plans; // [count], from the least cycles on
   uint32_t count;
   const char *pass; // names of check-points differ by it
 } automatic;
 
-// ---- Plans
+enum { PROBE_EPOCHS = 2 };
 
-static bl_status add_plan(automatic *a, const uint8_t *choice, bl_error *err) {
-  const uint32_t knobs = a->searching.space.count;
-  bl_search_result result;
-  BL_TRY(bl_pool_evaluate(a->searching.pool, choice, 1, &result, err));
-  if (bl_search_excess(&result, &a->searching.options.limits) > 0) return BL_OK;
-  const double cost = bl_search_criterion(&result, a->searching.options.axis);
-  if (a->count > 0 && cost <= a->cycles[a->count - 1]) return BL_OK;
-  memcpy(a->plans + (size_t)a->count * knobs, choice, knobs);
-  a->cycles[a->count++] = cost;
-  bl_network_say(a->searching.network, "plan %u: %.0f cycles, %.0f bytes, %.2f %% untrained",
-                 (unsigned)a->count, result.cycles, result.bytes, 100 * result.accuracy);
-  return BL_OK;
-}
-
-static bl_status solve_all(automatic *a, const bl_separable *program, bl_error *err) {
-  bl_searching *s = &a->searching;
-  const bl_search_options *o = &s->options;
-  double sums[BL_CRITERIA];
-  uint8_t *choice = bl_arena_alloc(s->arena, s->space.count, 1);
-  a->plans = bl_arena_alloc(s->arena, o->budgets, s->space.count);
-  a->cycles = bl_arena_alloc(s->arena, o->budgets, sizeof *a->cycles);
-  if (choice == NULL || a->plans == NULL || a->cycles == NULL)
-    return bl_fail(err, BL_ERR_MEMORY, "no memory for plans");
-  const bl_search_limits none = {{INFINITY, INFINITY, INFINITY}, -1};
-  BL_TRY(bl_separable_solve(program, o->axis, &o->limits, choice, sums, err));
-  const double least = sums[o->axis];
-  BL_TRY(bl_separable_solve(program, BL_LOSS, &none, choice, sums, err));
-  const double most = fmin(fmax(sums[o->axis], least), o->limits.most[o->axis]);
-  for (uint32_t k = 0; k < o->budgets; k++) {
-    bl_search_limits limits = o->limits;
-    limits.most[o->axis] = least * pow(most / least, (double)k / (o->budgets - 1)) * (1 + 1e-9);
-    BL_TRY(bl_separable_solve(program, BL_LOSS, &limits, choice, sums, err));
-    BL_TRY(add_plan(a, choice, err));
-  }
-  if (a->count > 0) return BL_OK;
-  return bl_fail(err, BL_ERR_RANGE, "no plan meets max-cycles and max-bytes");
-}
-
-static bl_status make_plans(automatic *a, bl_error *err) {
-  bl_searching *s = &a->searching;
-  bl_sensitivity sensitivity;
-  bl_separable *program;
-  BL_TRY(bl_sensitivity_measure(s->pool, &s->space, s->arena, &sensitivity, err));
-  BL_TRY(bl_separable_open(s->candidates, &s->space, &sensitivity, s->workers, &program, err));
-  const bl_status status = solve_all(a, program, err);
-  bl_separable_close(program);
-  return status;
-}
-
-// ---- Trials
+// ---- Networks that are tried
 
 // A network that is trained in place of the searched one, with what that keeps.
 static bl_status open_trial(const bl_network *n, bl_network *trial, bl_error *err) {
@@ -116,6 +68,69 @@ static bl_status open_trial(const bl_network *n, bl_network *trial, bl_error *er
   return BL_OK;
 }
 
+// ---- Plans
+
+// What a plan is worth: its cycles and bytes, and the loss that a short training of it ends with.
+static bl_status judge(void *context, const bl_search_plan *plan, bl_search_result *result,
+                       bl_error *err) {
+  automatic *a = context;
+  const bl_network *n = a->searching.network;
+  bl_network trial = {0};
+  bl_train_data samples = *n->data.training;
+  bl_training training = a->training;
+  BL_TRY(bl_candidate_evaluate(a->searching.candidates, plan, result, err));
+  if (a->probe == 0 || !isfinite(result->cycles)) return BL_OK;
+  if (a->probe < samples.count) samples.count = (size_t)a->probe;
+  training.epochs = PROBE_EPOCHS;
+  training.loss_reached = &result->loss;
+  bl_status status = open_trial(n, &trial, err);
+  trial.folder = NULL;
+  trial.threads = 1;
+  trial.data.training = &samples;
+  if (status == BL_OK) status = bl_searching_take_plan(&a->searching, plan, &trial, err);
+  if (status == BL_OK) status = bl_network_train(&trial, &training, err);
+  bl_network_close(&trial);
+  return status;
+}
+
+// The front of all that the search has judged, from the least cycles (or bytes) on.
+static bl_status list_plans(automatic *a, bl_error *err) {
+  const bl_searching *s = &a->searching;
+  const bl_search_options *o = &s->options;
+  uint32_t count;
+  const bl_pool_entry *entries = bl_pool_entries(s->pool, &count);
+  double loss = INFINITY;
+  a->plans = bl_arena_alloc(s->arena, count, sizeof *a->plans);
+  if (a->plans == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for plans");
+  for (;;) {
+    const bl_pool_entry *next = NULL;
+    for (uint32_t k = 0; k < count; k++) {
+      const bl_search_result *r = &entries[k].result;
+      if (!(r->loss < loss) || bl_search_excess(r, &o->limits) > 0) continue;
+      const double more = next == NULL ? -1
+                                       : bl_search_criterion(r, o->axis) -
+                                             bl_search_criterion(&next->result, o->axis);
+      if (more < 0 || (more == 0 && r->loss < next->result.loss)) next = &entries[k];
+    }
+    if (next == NULL) return BL_OK;
+    loss = next->result.loss;
+    a->plans[a->count++] = next->choice;
+    bl_network_say(s->network, "plan %u: %.0f cycles, %.0f bytes, loss %.4f", (unsigned)a->count,
+                   next->result.cycles, next->result.bytes, loss);
+  }
+}
+
+static bl_status make_plans(automatic *a, bl_error *err) {
+  bl_searching *s = &a->searching;
+  bl_search_outcome outcome;
+  BL_TRY(bl_search(s->candidates, &s->space, s->pool, &s->options, s->arena, &outcome, err));
+  BL_TRY(list_plans(a, err));
+  if (a->count > 0) return BL_OK;
+  return bl_fail(err, BL_ERR_RANGE, "no plan meets max-cycles and max-bytes");
+}
+
+// ---- Trials
+
 // Trains plan `at` on a network of its own, which the caller closes in any case, and measures it.
 static bl_status train_plan(automatic *a, uint32_t at, uint64_t epochs, bl_network *trial,
                             double *accuracy, bl_error *err) {
@@ -128,8 +143,7 @@ static bl_status train_plan(automatic *a, uint32_t at, uint64_t epochs, bl_netwo
   bl_training training = a->training;
   training.epochs = epochs;
   bl_stage_figures figures = {.pass = ""};
-  bl_status status = bl_searching_take(
-      &a->searching, a->plans + (size_t)at * a->searching.space.count, trial, err);
+  bl_status status = bl_searching_take(&a->searching, a->plans[at], trial, err);
   if (status == BL_OK) status = bl_network_train(trial, &training, err);
   if (status == BL_OK) status = bl_network_measure(trial, &figures, err);
   trial->pass = a->pass;
@@ -164,8 +178,7 @@ static bl_status find_plan(automatic *a, uint32_t *found, bl_error *err) {
 static bl_status adopt(automatic *a, uint32_t at, bl_network *trial, bl_error *err) {
   bl_network *n = a->searching.network;
   bl_float_graph *graph;
-  BL_TRY(
-      bl_searching_take(&a->searching, a->plans + (size_t)at * a->searching.space.count, n, err));
+  BL_TRY(bl_searching_take(&a->searching, a->plans[at], n, err));
   BL_TRY(bl_float_copy(trial->graph, 0, &graph, err));
   bl_network_replace(n, graph);
   return BL_OK;
@@ -208,6 +221,13 @@ static bl_status find_goal(automatic *a, const bl_call *call, bl_error *err) {
 
 static bl_status automate(automatic *a, const bl_call *call, bl_error *err) {
   uint32_t found = 0;
+  BL_TRY(find_goal(a, call, err));
+  BL_TRY(make_plans(a, err));
+  BL_TRY(find_plan(a, &found, err));
+  return train_in_full(a, found, err);
+}
+
+static void read_call(automatic *a, const bl_call *call) {
   a->training.batch = (uint32_t)bl_call_count(call, "batch");
   a->training.rate = bl_call_number(call, "lr");
   a->training.relative = true;
@@ -219,20 +239,32 @@ static bl_status automate(automatic *a, const bl_call *call, bl_error *err) {
   a->training.teacher_weight = bl_call_number(call, "teacher-weight");
   a->epochs = bl_call_count(call, "epochs");
   a->trial_epochs = bl_call_count(call, "trial-epochs");
+  a->probe = bl_call_count(call, "probe-samples");
   a->margin = bl_call_number(call, "margin") / 100;
-  BL_TRY(find_goal(a, call, err));
-  BL_TRY(make_plans(a, err));
-  BL_TRY(find_plan(a, &found, err));
-  return train_in_full(a, found, err);
+}
+
+// What the loss of a short training depends on, beside what a search's results do.
+static void describe(const automatic *a, uint64_t seed, char *text, size_t size) {
+  const bl_training *t = &a->training;
+  const uint32_t teacher = t->teacher == NULL ? 0 : bl_float_digest(t->teacher);
+  (void)snprintf(text, size, "%llu %u %.17g %d %u %08x %.17g %llu", (unsigned long long)a->probe,
+                 (unsigned)t->batch, t->rate, t->augment.flip, (unsigned)t->augment.shift,
+                 (unsigned)teacher, t->teacher_weight, (unsigned long long)seed);
 }
 
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   automatic a = {.pass = network->pass, .training = bl_training_defaults(network)};
   bl_float_graph *other;
+  char settings[160];
+  const bl_judge trained = {judge, &a, settings};
   if (network->pruning != NULL)
     return bl_fail(err, BL_ERR_USAGE, "takes no gradual pruning: prune at once, or train first");
+  if (network->data.training == NULL || !network->data.training->has_labels)
+    return bl_fail(err, BL_ERR_USAGE, "needs labelled samples to train on and to judge by");
   BL_TRY(bl_training_teacher(&a.training, bl_call_text(call, "teacher"), &other, err));
-  bl_status status = bl_searching_open(network, call, &a.searching, err);
+  read_call(&a, call);
+  describe(&a, network->seed, settings, sizeof settings);
+  bl_status status = bl_searching_open(network, call, &trained, &a.searching, err);
   if (status == BL_OK) status = automate(&a, call, err);
   bl_searching_close(&a.searching);
   bl_float_graph_free(other);

@@ -49,7 +49,7 @@ static bl_status search(bl_searching *s, const bl_call *call, bl_error *err) {
 
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   bl_searching searching;
-  bl_status status = bl_searching_open(network, call, &searching, err);
+  bl_status status = bl_searching_open(network, call, NULL, &searching, err);
   if (status == BL_OK) status = search(&searching, call, err);
   bl_searching_close(&searching);
   return status;

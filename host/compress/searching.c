@@ -74,20 +74,23 @@ static void say(void *user, const char *line) {
   bl_network_say(user, "%s", line);
 }
 
-static bl_status open_pool(bl_searching *s, bl_error *err) {
-  char fingerprint[20];
-  bl_candidates_fingerprint(s->candidates, fingerprint);
+static bl_status open_pool(bl_searching *s, const bl_judge *judge, bl_error *err) {
+  char candidates[20], fingerprint[200];
+  bl_candidates_fingerprint(s->candidates, candidates);
+  (void)snprintf(fingerprint, sizeof fingerprint, "%s%s%s", candidates, judge == NULL ? "" : " ",
+                 judge == NULL ? "" : judge->settings);
   const bl_pool_options options = {.space = &s->space,
-                                   .evaluate = bl_candidate_evaluate,
-                                   .context = s->candidates,
+                                   .evaluate =
+                                       judge == NULL ? bl_candidate_evaluate : judge->evaluate,
+                                   .context = judge == NULL ? s->candidates : judge->context,
                                    .workers = s->workers,
                                    .state = bl_network_file(s->network, ".jsonl"),
                                    .fingerprint = fingerprint};
   return bl_pool_open(&options, &s->pool, err);
 }
 
-bl_status bl_searching_open(bl_network *network, const bl_call *call, bl_searching *s,
-                            bl_error *err) {
+bl_status bl_searching_open(bl_network *network, const bl_call *call, const bl_judge *judge,
+                            bl_searching *s, bl_error *err) {
   const long processors = sysconf(_SC_NPROCESSORS_ONLN);
   *s = (bl_searching){.network = network, .arena = bl_arena_new(SEARCHING_CAP)};
   if (s->arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a search");
@@ -113,7 +116,7 @@ bl_status bl_searching_open(bl_network *network, const bl_call *call, bl_searchi
   BL_TRY(bl_network_free_weights(network, err));
   BL_TRY(open_candidates(s, call, err));
   BL_TRY(make_space(s, call, err));
-  return open_pool(s, err);
+  return open_pool(s, judge, err);
 }
 
 void bl_searching_close(bl_searching *s) {

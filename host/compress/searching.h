@@ -34,11 +34,19 @@ typedef struct {
     BL_COUNT("budgets", "16", 2, 256, "that the integer program is solved for")                    \
   }
 
-// Opens it from a call with those parameters; results are kept in the network's folder. To be
-// closed also on failure; must not move while open. Errors: USAGE (no samples, lists that make no
-// sense), those of its parts.
+// Who says what a plan is worth, in place of bl_candidate_evaluate: see bl_pool_options.
+typedef struct {
+  bl_evaluate evaluate;
+  void *context;
+  const char *settings; // what its results depend on beside network, samples and space
+} bl_judge;
+
+// Opens it from a call with those parameters; judge NULL: plans are worth what they are untrained.
+// Results are kept in the network's folder. To be closed also on failure; must not move while open.
+// Errors: USAGE (no samples, lists that make no sense), those of its parts.
 BL_MUST_USE bl_status bl_searching_open(bl_network *network, const bl_call *call,
-                                        bl_searching *searching, bl_error *err);
+                                        const bl_judge *judge, bl_searching *searching,
+                                        bl_error *err);
 void bl_searching_close(bl_searching *searching);
 // Gives a network (the searched one, or a copy) what a plan, or a choice, says: pruned blocks, with
 // the promise to keep them, and bits. Errors: those of pruning, MEMORY.

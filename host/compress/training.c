@@ -223,7 +223,12 @@ static bl_status run_trainer(job *j) {
                    checkpoint);
   }
   if (j->prune.prune != NULL) BL_TRY(bl_prune_attach(j->prune.prune, j->net, j->err));
-  return bl_trainer_run(j->trainer, watch, j->network, j->err);
+  BL_TRY(bl_trainer_run(j->trainer, watch, j->network, j->err));
+  uint64_t epochs;
+  const bl_train_record *records = bl_trainer_history(j->trainer, &epochs);
+  if (j->training->loss_reached != NULL && epochs > 0)
+    *j->training->loss_reached = records[epochs - 1].loss;
+  return BL_OK;
 }
 
 static bl_status train(job *j) {

@@ -33,6 +33,7 @@ typedef struct {
   double freeze_statistics; // part of the training behind which batch norms keep theirs; 0: never
   bool fixed_statistics;
   bl_quant_aware_options aware; // its bits and plan are the network's
+  double *loss_reached;         // where the last epoch's mean loss goes; NULL: not wanted
 } bl_training;
 
 // 10 epochs of 64 by AdamW, cosine from 1e-4, with the original as teacher where there is one.

@@ -2,6 +2,7 @@
 #include "host/graph/float_graph.h"
 
 #include <string.h>
+#include <zlib.h>
 
 void bl_float_graph_free(bl_float_graph *graph) {
   if (graph != NULL) bl_arena_free(graph->arena);
@@ -114,4 +115,14 @@ uint64_t bl_node_parameters(const bl_float_graph *graph, const bl_node *node) {
     if (v != NULL && (v->f != NULL || integer_parameter(graph, node, k))) sum += v->count;
   }
   return sum;
+}
+
+uint32_t bl_float_digest(const bl_float_graph *graph) {
+  uLong crc = 0;
+  for (uint32_t n = 0; n < graph->node_count; n++)
+    crc = crc32_z(crc, (const Bytef *)graph->nodes[n].name, strlen(graph->nodes[n].name));
+  for (uint32_t v = 0; v < graph->value_count; v++)
+    if (graph->values[v].f != NULL)
+      crc = crc32_z(crc, (const Bytef *)graph->values[v].f, graph->values[v].count * sizeof(float));
+  return (uint32_t)crc;
 }

@@ -203,6 +203,9 @@ int64_t bl_resize_source(const bl_resize *resize, uint32_t axis, int64_t x);
 // (and their data, where the operator's result depends on it). Errors: FORMAT, UNSUPPORTED, RANGE.
 BL_MUST_USE bl_status bl_float_infer(bl_float_graph *graph, const bl_node *node, bl_error *err);
 
+// A number of the nodes' names and of all float constants: another where the network is another.
+uint32_t bl_float_digest(const bl_float_graph *graph);
+
 // Multiply-accumulates and constant parameters of a node.
 uint64_t bl_node_macs(const bl_float_graph *graph, const bl_node *node);
 uint64_t bl_node_parameters(const bl_float_graph *graph, const bl_node *node);

@@ -74,37 +74,22 @@ double bl_candidates_float_accuracy(const bl_candidates *c) {
 
 // ---- The fingerprint
 
-static uLong digest(uLong crc, const void *data, size_t size) {
-  const Bytef *bytes = data;
-  while (size > 0) {
-    const uInt part = size < (1u << 30) ? (uInt)size : 1u << 30;
-    crc = crc32(crc, bytes, part);
-    bytes += part;
-    size -= part;
-  }
-  return crc;
-}
-
 static uLong digest_samples(uLong crc, const bl_train_data *data) {
-  crc = digest(crc, data->values, data->count * data->elements * sizeof *data->values);
-  return data->has_labels ? digest(crc, data->labels, data->count * sizeof *data->labels) : crc;
+  crc = crc32_z(crc, (const Bytef *)data->values,
+                data->count * data->elements * sizeof *data->values);
+  if (!data->has_labels) return crc;
+  return crc32_z(crc, (const Bytef *)data->labels, data->count * sizeof *data->labels);
 }
 
 void bl_candidates_fingerprint(const bl_candidates *c, char text[20]) {
-  const bl_float_graph *g = c->source.graph;
   const bl_quantise_options *q = &c->source.quantise;
   char how[300];
-  (void)snprintf(how, sizeof how, "%u %u %d %.17g %d %d %u %u %u %s %u", q->weight_bits,
-                 q->activation_bits, (int)q->range, q->percentage, (int)q->rounding,
-                 (int)q->bias_correction, q->output_bits, (unsigned)q->fuse_adds,
-                 (unsigned)q->part_channels, c->source.device.config->name,
-                 (unsigned)c->source.device.batch);
-  uLong crc = digest(0, how, strlen(how));
-  for (uint32_t n = 0; n < g->node_count; n++)
-    crc = digest(crc, g->nodes[n].name, strlen(g->nodes[n].name));
-  for (uint32_t v = 0; v < g->value_count; v++)
-    if (g->values[v].f != NULL)
-      crc = digest(crc, g->values[v].f, g->values[v].count * sizeof(float));
+  (void)snprintf(how, sizeof how, "%08x %u %u %d %.17g %d %d %u %u %u %s %u",
+                 (unsigned)bl_float_digest(c->source.graph), q->weight_bits, q->activation_bits,
+                 (int)q->range, q->percentage, (int)q->rounding, (int)q->bias_correction,
+                 q->output_bits, (unsigned)q->fuse_adds, (unsigned)q->part_channels,
+                 c->source.device.config->name, (unsigned)c->source.device.batch);
+  uLong crc = crc32_z(0, (const Bytef *)how, strlen(how));
   crc = digest_samples(crc, c->source.calibration);
   crc = digest_samples(crc, c->source.held_out);
   (void)snprintf(text, 20, "%08lx", crc);

@@ -33,9 +33,11 @@ static void write_recipe(const char *passes) {
 // The goal is held with a fraction of the cycles; the same command again takes what is there.
 static void automatic(void **state) {
   (void)state;
-  write_recipe("  - auto: {max-drop: 6, epochs: 2, trial-epochs: 1, budgets: 4, batch: 16,\n"
-               "           weight-bits: \"2,3,4\", activation-bits: \"2,3\", samples: 8,\n"
-               "           judges: 40, rounding: nearest, bias-correction: none, lr: 1e-3}\n");
+#define AUTOMATIC                                                                                  \
+  "  - auto: {max-drop: 6, epochs: 2, trial-epochs: 1, budgets: 4, batch: 16,\n"                   \
+  "           weight-bits: \"2,3,4\", activation-bits: \"2,3\", samples: 8,\n"                     \
+  "           judges: 40, rounding: nearest, bias-correction: none, lr: 1e-3, probe-samples: "
+  write_recipe(AUTOMATIC "64}\n");
   double cycles[2], correct[2];
   for (int k = 0; k < 2; k++) {
     bl_command_expect(RECIPE "--work @. --json", 0);
@@ -51,6 +53,10 @@ static void automatic(void **state) {
   }
   printf("auto: %.0f cycles, %.0f correct\n", cycles[0], correct[0]);
   assert_true(cycles[0] == cycles[1] && correct[0] == correct[1]);
+  // Losses behind another training are no losses of this one.
+  write_recipe(AUTOMATIC "32}\n");
+  bl_command_expect(RECIPE "--work @. --json", 2);
+  assert_non_null(strstr(bl_command_errors, "other choices"));
 }
 
 static void wrong_recipe(const char *passes, int status, const char *words) {

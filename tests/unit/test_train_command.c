@@ -128,6 +128,12 @@ static void distils(void **state) {
   bl_command_expect("train @net.onnx" DATA "--epochs 2 --teacher @net.onnx --temperature 2 "
                     "--teacher-weight 0.5 --output @d.onnx",
                     0);
+  // Another teacher is another training.
+#define TAUGHT "train @net.onnx" DATA "--epochs 1 --checkpoint @t.ckpt --resume --output @t.onnx "
+  bl_command_expect(TAUGHT "--teacher @net.onnx", 0);
+  bl_command_expect(TAUGHT "--teacher @d.onnx", 2);
+  bl_command_one_line();
+  assert_non_null(strstr(bl_command_errors, "other options"));
 }
 
 // All that goes on beside the steps at once; what is written is tested again.
