@@ -74,6 +74,7 @@ typedef struct {
       teacher_weight; // lr 0: not given
   bool nesterov, fixed_statistics, resume, relative_rate;
   const char *edge_bits;
+  uint64_t skip_bits;
   int sign, distil; // indices of the choices; -1: not given
   const char *distil_layers, *peer;
   double freeze_statistics;

@@ -95,6 +95,8 @@ static const option options[] = {
      "last samples of --data, which a recipe measures on (default 1000, at most a fifth)"},
     {"--edge-bits", TEXT, TRA, AT(edge_bits), "wNaM", 0, 0,
      "--bits: weights of the first and last layer, and what the last one reads"},
+    {"--skip-bits", COUNT, TRA, AT(skip_bits), "N", 1, 8,
+     "--bits: values that sums take along beside what products read of them (default: as those)"},
     {"--codebook", TEXT, TRA, AT(codebook), "nf4|po2|apot|FILE", 0, 0,
      "--bits: weights of 16 values instead"},
     {"--ternary", FLAG, TRA, AT(ternary), NULL, 0, 0,

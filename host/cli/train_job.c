@@ -7,6 +7,7 @@
 
 #include "host/cli/data_args.h"
 #include "host/cli/split.h"
+#include "host/graph/rewrite.h"
 #include "host/onnx/onnx_export.h"
 #include "host/onnx/onnx_import.h"
 #include "host/run/float_run.h"
@@ -55,6 +56,13 @@ static bl_status open_net(const bl_float_graph *graph, bl_loss_kind loss, const 
 static bl_status import(const char *path, uint64_t batch, bl_float_graph **graph, bl_error *err) {
   bl_onnx_options options = {.batch = (int64_t)batch, .rebatch = true};
   return bl_onnx_import(path, &options, graph, err);
+}
+
+// What sums read gets copies for products where it has bits of its own.
+static bl_status add_copies(const bl_cli_args *args, bl_float_graph *graph, bl_error *err) {
+  uint32_t copies;
+  if (args->bits == NULL || args->skip_bits == 0) return BL_OK;
+  return bl_rewrite_skips(graph, &copies, err);
 }
 
 // Numbers that the network gives for one sample.
@@ -137,6 +145,7 @@ static bl_status read_aware(const bl_cli_args *args, bl_train_job *job,
       .regulariser = args->regulariser,
       .weights_from = args->weights_from,
       .freeze_from = args->freeze_steps,
+      .skip_bits = (unsigned)args->skip_bits,
   };
   BL_TRY(bl_cli_bits(args->bits, &options->weight_bits, &options->activation_bits, err));
   BL_TRY(bl_cli_bits(args->edge_bits, &options->edge_weight_bits, &options->edge_activation_bits,
@@ -149,7 +158,7 @@ static bl_status read_aware(const bl_cli_args *args, bl_train_job *job,
 
 static bl_status open_aware(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
   bl_quant_aware_options options;
-  bl_float_graph *one;
+  bl_float_graph *one = NULL;
   size_t count = args->calib_limit > 0 ? args->calib_limit : CALIBRATION_SAMPLES;
   bl_calibration calibration = {read_sample, &job->data,
                                 count < job->data.count ? count : job->data.count};
@@ -157,8 +166,10 @@ static bl_status open_aware(const bl_cli_args *args, bl_train_job *job, bl_error
   if (args->fresh >= 0)
     return bl_fail(err, BL_ERR_USAGE,
                    "--bits: steps begin at the sizes of trained weights; train --fresh ones first");
-  BL_TRY(import(args->model, 1, &one, err));
-  bl_status status = bl_quant_aware_open(job->graph, one, &options, &calibration, &job->aware, err);
+  bl_status status = import(args->model, 1, &one, err);
+  if (status == BL_OK) status = add_copies(args, one, err);
+  if (status == BL_OK)
+    status = bl_quant_aware_open(job->graph, one, &options, &calibration, &job->aware, err);
   bl_float_graph_free(one);
   if (status != BL_OK) return status;
   add_hook(job, bl_quant_aware_hook(job->aware));
@@ -246,6 +257,7 @@ bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error
   if (args->threads > 0) bl_train_threads((uint32_t)args->threads);
   uint64_t batch = args->batch > 0 ? args->batch : DEFAULT_BATCH;
   BL_TRY(import(args->model, batch, &job->graph, err));
+  BL_TRY(add_copies(args, job->graph, err));
   BL_TRY(open_teacher(args, batch, job, err));
   BL_TRY(load_data(args, job, err));
   BL_TRY(open_student(args, job, err));
@@ -292,7 +304,8 @@ bl_status bl_train_job_write(const bl_cli_args *args, const bl_train_job *job, b
   bl_float_graph *graph;
   BL_TRY(bl_onnx_import(args->model, NULL, &graph, err));
   bl_onnx_export_options options = {.free_batch = batch_is_free(args->model, graph)};
-  bl_status status = bl_train_store(job->net, graph, err);
+  bl_status status = add_copies(args, graph, err);
+  if (status == BL_OK) status = bl_train_store(job->net, graph, err);
   if (status == BL_OK && job->aware != NULL) status = bl_quant_aware_store(job->aware, graph, err);
   if (status == BL_OK) status = bl_onnx_export(args->output, graph, &options, err);
   bl_float_graph_free(graph);

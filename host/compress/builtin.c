@@ -24,15 +24,17 @@ const bl_builtin_recipe BL_RECIPES[] = {
            "  - quantise:\n"
            "      weight-bits: 2\n"
            "      activation-bits: 2\n"
+           "      skip-bits: 8\n"
            "      layers:\n"
            "        first: {weight-bits: 8}\n"
            "        last: {weight-bits: 8}\n"
            "  - train: {epochs: 60, relative-rate: true, lr: 6e-3, warm-up: 0.5, clip: 1,\n"
-           "            temperature: 2, average: 0.998}\n"),
+           "            temperature: 2}\n"),
     PASSES("w1a1", "1-bit weights and activations, first and last layer 8-bit weights, trained",
            "  - quantise:\n"
            "      weight-bits: 1\n"
            "      activation-bits: 1\n"
+           "      skip-bits: 8\n"
            "      layers:\n"
            "        first: {weight-bits: 8}\n"
            "        last: {weight-bits: 8}\n"

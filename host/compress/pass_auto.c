@@ -232,7 +232,6 @@ static void read_call(automatic *a, const bl_call *call) {
   a->training.rate = bl_call_number(call, "lr");
   a->training.relative = true;
   a->training.optimiser.clip = 1;
-  a->training.average = 0.998;
   a->training.temperature = 2;
   a->training.augment = (bl_augment){.flip = bl_call_flag(call, "flip"),
                                      .shift = (uint32_t)bl_call_count(call, "shift")};

@@ -4,6 +4,7 @@
 
 #include "host/compress/passes.h"
 #include "host/cost/cost.h"
+#include "host/graph/rewrite.h"
 #include "host/quant/layer_plan.h"
 
 static const bl_recipe_param params[] = {
@@ -13,6 +14,9 @@ static const bl_recipe_param params[] = {
              "for all that are left"),
      .by_layer = true},
     {BL_COUNT("activation-bits", "8", 1, 8, "bits of what a layer gives"), .by_layer = true},
+    {BL_COUNT(
+        "skip-bits", "0", 0, 8,
+        "bits of what sums read, of which products get a copy of activation-bits; 0: as all")},
     {BL_TEXT("codebook", "none",
              "weights are 4-bit codes of nf4, po2, apot, or of a file's values"),
      .by_layer = true},
@@ -153,11 +157,14 @@ static bl_status promise(bl_network *network, bl_error *err) {
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   if (network->data.calibration == NULL)
     return bl_fail(err, BL_ERR_USAGE, "needs calibration data: say --calib or --data");
+  uint32_t copies;
   BL_TRY(bl_network_free_weights(network, err));
+  if (bl_call_count(call, "skip-bits") > 0) BL_TRY(bl_rewrite_skips(network->graph, &copies, err));
   network->quantised = true;
   network->quantise = (bl_quantise_options){
       .weight_bits = (unsigned)bl_call_count(call, "weight-bits"),
       .activation_bits = (unsigned)bl_call_count(call, "activation-bits"),
+      .skip_bits = (unsigned)bl_call_count(call, "skip-bits"),
       .range = (bl_range_method)bl_call_choice(call, "range"),
       .percentage = bl_call_number(call, "percentage"),
       .rounding = (bl_rounding)bl_call_choice(call, "rounding"),

@@ -78,6 +78,7 @@ static bl_status open_aware(job *j) {
   bl_quant_aware_options options = j->training->aware;
   options.weight_bits = n->quantise.weight_bits;
   options.activation_bits = n->quantise.activation_bits;
+  options.skip_bits = n->quantise.skip_bits;
   options.codebook = n->quantise.codebook;
   options.plan = n->quantise.plan;
   options.plan_count = n->quantise.plan_count;

@@ -26,4 +26,10 @@ BL_MUST_USE bl_status bl_rewrite_branches(bl_float_graph *graph, uint32_t *count
 // weights, where it costs nothing. *count: how many. Errors: MEMORY.
 BL_MUST_USE bl_status bl_rewrite_gathers(bl_float_graph *graph, uint32_t *count, bl_error *err);
 
+// A value of rank 4 that a sum takes and products read, as in residual networks: products read a
+// copy of it from now on, an average pooling of one pixel named NAME_copy, so that what is carried
+// along and what is multiplied can become integers of different bits. Nothing that is computed
+// changes. A second call finds nothing more. *count: how many. Errors: MEMORY.
+BL_MUST_USE bl_status bl_rewrite_skips(bl_float_graph *graph, uint32_t *count, bl_error *err);
+
 #endif

@@ -128,16 +128,33 @@ static bool only_moves(const bl_stage *s) {
          s->window.kernel_h == 1 && s->window.kernel_w == 1 && s->function == NULL;
 }
 
-// Bits of stages that no entry names; those in front of them are known.
-static void follow(bl_lowered *l, bl_stage *s, unsigned bits) {
+// Does a sum read it, and no product?
+static bool is_carried(const bl_lowered *l, int32_t stage) {
+  bool summed = false;
+  for (uint32_t k = 0; k < l->stage_count && stage >= 0; k++) {
+    const bl_stage *s = &l->stages[k];
+    const bool chooses = s->unit_weights || s->weight_scale != NULL; // ones, or a one in each row
+    if (s->input == stage && !chooses && s->part_count == 0) return false;
+    summed = summed || s->addend == stage ||
+             (s->input == stage && s->part_count == 0 && s->addend != BL_STAGE_NONE);
+  }
+  return summed;
+}
+
+// Bits of a stage that no entry names; those in front of it are known.
+static void follow(bl_lowered *l, uint32_t at, const bl_layer_default *others) {
+  bl_stage *s = &l->stages[at];
+  const bool skips = others->skip_bits > 0;
+  if (s->activation_bits == 0 && skips && is_carried(l, (int32_t)at))
+    s->activation_bits = others->skip_bits;
   if (s->activation_bits == 0 && s->part_count > 0)
     for (uint32_t k = 0; k < s->part_count; k++) {
       const unsigned part = l->stages[s->parts[k]].activation_bits;
       if (part > s->activation_bits) s->activation_bits = part;
     }
-  if (s->activation_bits == 0 && only_moves(s))
+  if (s->activation_bits == 0 && only_moves(s) && !(skips && is_carried(l, s->input)))
     s->activation_bits = l->stages[s->input].activation_bits;
-  if (s->activation_bits == 0) s->activation_bits = bits;
+  if (s->activation_bits == 0) s->activation_bits = others->activation_bits;
   for (uint32_t k = 0; k < s->part_count; k++) {
     bl_stage *part = &l->stages[s->parts[k]];
     part->activation_bits = s->activation_bits;
@@ -160,6 +177,6 @@ bl_status bl_layer_plan_apply(const bl_layer_plan *plan, uint32_t count,
     BL_TRY(take_entry(&p));
   }
   for (uint32_t k = 0; k < lowered->stage_count; k++)
-    follow(lowered, &lowered->stages[k], others->activation_bits);
+    follow(lowered, k, others);
   return BL_OK;
 }

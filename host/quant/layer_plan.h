@@ -26,6 +26,7 @@ uint32_t bl_layer_plan_channels(const bl_float_graph *graph, const bl_node *node
 typedef struct {
   unsigned weight_bits, activation_bits;
   const bl_codebook *codebook;
+  unsigned skip_bits; // activation bits of what sums read and products do not; 0: as all
 } bl_layer_default;
 
 // Sets bits and codebook of every stage.
@@ -34,10 +35,10 @@ typedef struct {
 // result and so one number of bits; its operands keep theirs. A concatenation and its parts have
 // the same integers: the bits of an entry that names the Concat, else the most of its parts'. What
 // only moves integers (a maximum pooling of its own, channels that close up) has those of its input
-// unless an entry names it. The network's input has 8 bits, its output bl_quantise_options.
-// output_bits, whatever a plan says.
-// Errors: USAGE names the entry (no such layer, with those that there are; bits out of range;
-// channels of another number; weights that the graph fixes, or none).
+// unless an entry names it, or that has skip_bits. The network's input has 8 bits, its output
+// bl_quantise_options. output_bits, whatever a plan says. Errors: USAGE names the entry (no such
+// layer, with those that there are; bits out of range; channels of another number; weights that the
+// graph fixes, or none).
 BL_MUST_USE bl_status bl_layer_plan_apply(const bl_layer_plan *plan, uint32_t count,
                                           const bl_layer_default *others,
                                           const bl_float_graph *graph, bl_lowered *lowered,

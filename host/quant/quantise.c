@@ -595,7 +595,7 @@ static bl_status quantise(bl_quantising *q) {
                                     q->options->part_channels > 0 ? q->options->part_channels : 8};
   BL_TRY(bl_lower(q->source, q->session, &options, q->scratch, &q->lowered, q->err));
   const bl_layer_default others = {q->options->weight_bits, q->options->activation_bits,
-                                   q->options->codebook};
+                                   q->options->codebook, q->options->skip_bits};
   BL_TRY(bl_layer_plan_apply(q->options->plan, q->options->plan_count, &others, q->source,
                              &q->lowered, q->err));
   BL_TRY(bl_quantise_calibrate(q));
@@ -610,7 +610,7 @@ bl_status bl_quantise(const bl_float_graph *graph, const bl_quantise_options *op
                       const bl_calibration *calibration, bl_quantised *out, bl_error *err) {
   *out = (bl_quantised){.input_mul = 1};
   if (options->weight_bits < 1 || options->weight_bits > 8 || options->activation_bits < 1 ||
-      options->activation_bits > 8 || options->output_bits > 8)
+      options->activation_bits > 8 || options->output_bits > 8 || options->skip_bits > 8)
     return bl_fail(err, BL_ERR_USAGE, "quantise: w%ua%u; weights and activations have 1 to 8 bits",
                    options->weight_bits, options->activation_bits);
   bl_quantising q = {.source = graph,

@@ -27,7 +27,8 @@ typedef enum {
 
 typedef struct {
   unsigned weight_bits, activation_bits; // 1..8, every layer; the network's input has 8
-  const bl_layer_plan *plan;             // [plan_count] layers that have something else
+  unsigned skip_bits;        // of what sums read and products do not (bl_rewrite_skips); 0: as all
+  const bl_layer_plan *plan; // [plan_count] layers that have something else
   uint32_t plan_count;
   bl_range_method range; // of activations; weights: minmax with minmax, else mse, and so where a
                          // function is tabulated

@@ -26,6 +26,7 @@ typedef struct {
   unsigned weight_bits, activation_bits; // 1..8, all layers but these:
   unsigned edge_weight_bits;             // weights of the first and the last layer; 0: as all
   unsigned edge_activation_bits;         // what the last layer reads; 0: as all
+  unsigned skip_bits;                    // what sums read and products do not; 0: as all
   const bl_codebook *codebook;           // of weights that nothing else is said of; NULL: none
   const bl_layer_plan *plan;             // [plan_count] layers that have something else
   uint32_t plan_count;

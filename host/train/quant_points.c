@@ -191,7 +191,7 @@ static bl_status add_data(bl_quant_finding *f, int32_t value, unsigned bits) {
 // Bits of every stage: the first and the last product have bits of their own, then the plan.
 static bl_status plan_bits(bl_quant_finding *f) {
   const bl_quant_aware_options *o = &f->aware->options;
-  const bl_layer_default others = {o->weight_bits, o->activation_bits, o->codebook};
+  const bl_layer_default others = {o->weight_bits, o->activation_bits, o->codebook, o->skip_bits};
   const bl_stage *first = NULL, *last = NULL;
   for (uint32_t k = 0; k < f->lowered.stage_count; k++) {
     const bl_stage *s = &f->lowered.stages[k];

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "host/graph/rewrite.h"
 #include "host/onnx/onnx_export.h"
 #include "host/train/quant_aware.h"
 
@@ -22,6 +23,7 @@ typedef struct {
   bl_quant_aware *aware;
   bl_train_net *net;
   bl_train_data data;
+  unsigned skip_bits; // above 0: sums read values of so many bits, products copies of them
 } model;
 
 static inline bl_float_graph *import_batch(const message *file, int64_t batch) {
@@ -30,6 +32,14 @@ static inline bl_float_graph *import_batch(const message *file, int64_t batch) {
   const bl_onnx_options options = {.batch = batch, .rebatch = true};
   if (bl_onnx_import_bytes("net", file->bytes, file->size, &options, &graph, &err) != BL_OK)
     fail_msg("%s", err.text);
+  return graph;
+}
+
+static inline bl_float_graph *graph_of(const model *m, int64_t batch) {
+  bl_float_graph *graph = import_batch(&m->file, batch);
+  bl_error err = {0};
+  uint32_t copies;
+  if (m->skip_bits > 0) assert_int_equal(bl_rewrite_skips(graph, &copies, &err), BL_OK);
   return graph;
 }
 
@@ -45,9 +55,9 @@ static inline bl_status open_aware_as(model *m, const bl_quant_aware_options *bi
                                       const int32_t *outputs, uint32_t output_count,
                                       bl_error *err) {
   const bl_calibration calibration = {read_sample, &m->data, m->data.count};
-  bl_float_graph *one = import_batch(&m->file, 1);
+  bl_float_graph *one = graph_of(m, 1);
   bl_train_options options = {.outputs = outputs, .output_count = output_count, .seed = seed};
-  m->graph = m->graph != NULL ? m->graph : import_batch(&m->file, 8);
+  m->graph = m->graph != NULL ? m->graph : graph_of(m, 8);
   bl_status status = bl_quant_aware_open(m->graph, one, bits, &calibration, &m->aware, err);
   bl_float_graph_free(one);
   if (status != BL_OK) return status;
@@ -59,7 +69,8 @@ static inline bl_status open_aware_as(model *m, const bl_quant_aware_options *bi
 
 static inline bl_status open_aware(model *m, unsigned weights, unsigned activations,
                                    const int32_t *outputs, uint32_t output_count, bl_error *err) {
-  const bl_quant_aware_options bits = {.weight_bits = weights, .activation_bits = activations};
+  const bl_quant_aware_options bits = {
+      .weight_bits = weights, .activation_bits = activations, .skip_bits = m->skip_bits};
   return open_aware_as(m, &bits, outputs, output_count, err);
 }
 
@@ -73,7 +84,7 @@ static inline void close_model(model *m) {
 
 // What a user would have on disk: stored, exported, imported again.
 static inline bl_float_graph *written(const model *m) {
-  bl_float_graph *graph = import_batch(&m->file, 1), *again = NULL;
+  bl_float_graph *graph = graph_of(m, 1), *again = NULL;
   bl_error err = {0};
   uint8_t *bytes = NULL;
   size_t size = 0;

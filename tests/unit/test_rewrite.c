@@ -4,6 +4,7 @@
 #include "host/compile/program.h"
 #include "host/float/session.h"
 #include "host/graph/float_edit.h"
+#include "host/graph/rewrite.h"
 #include "host/quant/quantise.h"
 #include "host/run/compare.h"
 #include "host/run/program_session.h"
@@ -275,6 +276,76 @@ static void others_stay(void **state) {
   }
 }
 
+// ---- Skip connections
+
+// Sums that take a value as it is, and one that takes every second row and column with more
+// channels, as residual networks of option A do; the last convolution's result is read by no
+// product.
+static const text_net RESIDUAL = {
+    "residual",
+    "x 1 8 8 8",
+    "w 8 8 1 1;u 8 8 3 3;d 16 8 3 3;e 16 16 3 3",
+    "from 2 =0,0;to 2 =8,8;axes 2 =2,3;by 2 =2,2;more 8 =0,4,0,0,0,4,0,0",
+    "Conv x w > a;Relu a > r;Conv r u > b | pads=i1,1,1,1;Add b r > s;Relu s > t;"
+    "Conv t d > c | pads=i1,1,1,1 strides=i2,2;Relu c > p;Conv p e > q | pads=i1,1,1,1;"
+    "Slice t from to axes by > l;Pad l more > m;Add q m > o;Relu o > y",
+    13};
+
+// The nodes that read a value.
+static void read_by(const bl_float_graph *g, const char *value, const char *wanted) {
+  char names[100] = "";
+  const int32_t index = bl_float_find_value(g, value);
+  assert_true(index >= 0);
+  for (uint32_t n = 0; n < g->node_count; n++)
+    for (uint32_t k = 0; k < g->nodes[n].input_count; k++)
+      if (g->nodes[n].inputs[k] == index) {
+        strcat(names, g->nodes[n].name);
+        strcat(names, " ");
+      }
+  assert_string_equal(names, wanted);
+}
+
+static void skips_get_copies(void **state) {
+  (void)state;
+  static float x[ROOM], y[ROOM], z[ROOM];
+  bl_float_graph *plain = imported(&RESIDUAL, false), *copied = imported(&RESIDUAL, false);
+  bl_error err = {0};
+  uint32_t count;
+  assert_int_equal(bl_rewrite_skips(copied, &count, &err), BL_OK);
+  assert_int_equal(count, 2);
+  assert_int_equal(copied->node_count, plain->node_count + 2);
+  read_by(copied, "r", "r_copy s ");
+  read_by(copied, "r_copy", "b ");
+  read_by(copied, "t", "t_copy l ");
+  read_by(copied, "t_copy", "c ");
+  read_by(copied, "p", "q ");
+  draw(x, ROOM);
+  run_graph(plain, x, y);
+  run_graph(copied, x, z);
+  assert_memory_equal(y, z, plain->values[plain->outputs[0]].count * sizeof *y);
+  assert_int_equal(bl_rewrite_skips(copied, &count, &err), BL_OK);
+  assert_int_equal(count, 0);
+  bl_float_graph_free(plain);
+  bl_float_graph_free(copied);
+}
+
+// Nothing to copy: sums of what no product reads, of the input, of constants.
+static void no_skips(void **state) {
+  (void)state;
+  static const text_net nets[] = {SELF,
+                                  BROADCAST,
+                                  {"bias", "x 1 8 7 9", "w 8 8 1 1;u 8 8 1 1;b 8 1 1", NULL,
+                                   "Conv x w > a;Add a b > s;Conv s u > y", 13}};
+  for (size_t k = 0; k < 3; k++) {
+    bl_float_graph *g = imported(&nets[k], false);
+    bl_error err = {0};
+    uint32_t count;
+    assert_int_equal(bl_rewrite_skips(g, &count, &err), BL_OK);
+    assert_int_equal(count, 0);
+    bl_float_graph_free(g);
+  }
+}
+
 // ---- On the device
 
 static bl_status read_sample(void *context, size_t index, float *out, bl_error *err) {
@@ -284,21 +355,18 @@ static bl_status read_sample(void *context, size_t index, float *out, bl_error *
   return BL_OK;
 }
 
-// Quantised, compiled and run: the device's layers have the bits of the reference kernels, and a
-// choice of channels is one of integers. Without a chooser the network is a single layer.
-static void check_device(const text_net *net, const char *chooser, const uint32_t *from) {
+// Quantised, compiled and run: the device's layers have the bits of the reference kernels.
+static bl_quantised on_device(const bl_float_graph *g, const bl_quantise_options *options) {
   static int32_t in[IMAGES * ROOM];
-  bl_float_graph *g = imported(net, true);
   size_t elements = g->values[g->inputs[0]].count;
   const bl_calibration calibration = {read_sample, &elements, 16};
-  const bl_quantise_options options = {.weight_bits = 8, .activation_bits = 8};
   bl_compile_options compile = {&BL_CONFIGS[BL_CONFIG_DEFAULT], IMAGES};
   bl_quantised q;
   bl_program *program;
   bl_executor both[2];
   bl_comparison comparison = {0};
   bl_error err = {0};
-  if (bl_quantise(g, &options, &calibration, &q, &err) != BL_OK) fail_msg("%s", err.text);
+  if (bl_quantise(g, options, &calibration, &q, &err) != BL_OK) fail_msg("%s", err.text);
   if (bl_compile(q.graph, &compile, &program, &err) != BL_OK) fail_msg("%s", err.text);
   const bl_device_spec spec = {.kind = BL_DEVICE_FUNCTIONAL, .config = compile.config};
   assert_int_equal(bl_executor_reference(q.graph, BL_STEP_NO_LAYER, &both[0], &err), BL_OK);
@@ -309,6 +377,17 @@ static void check_device(const text_net *net, const char *chooser, const uint32_
   if (bl_compare(q.graph, both, 2, in, IMAGES, &comparison, &err) != BL_OK)
     fail_msg("%s", err.text);
   assert_true(comparison.compared > 0 && comparison.differing == 0);
+  bl_executor_close(&both[0]);
+  bl_executor_close(&both[1]);
+  bl_program_free(program);
+  return q;
+}
+
+// A choice of channels is one of integers. Without a chooser the network is a single layer.
+static void check_device(const text_net *net, const char *chooser, const uint32_t *from) {
+  const bl_quantise_options options = {.weight_bits = 8, .activation_bits = 8};
+  bl_float_graph *g = imported(net, true);
+  bl_quantised q = on_device(g, &options);
   uint32_t found = 0;
   for (uint32_t l = 0; l < q.graph->layer_count; l++) {
     const bl_int_layer *layer = &q.graph->layers[l];
@@ -325,9 +404,46 @@ static void check_device(const text_net *net, const char *chooser, const uint32_
     assert_int_equal(q.graph->layer_count, 1);
   else
     assert_int_equal(found, 1);
-  bl_executor_close(&both[0]);
-  bl_executor_close(&both[1]);
-  bl_program_free(program);
+  bl_arena_free(q.graph->arena);
+  bl_float_graph_free(g);
+}
+
+static unsigned bits_behind(const bl_quantised *q, const char *layer) {
+  for (uint32_t l = 0; l < q->graph->layer_count; l++)
+    if (strcmp(q->graph->layers[l].name, layer) == 0)
+      return q->graph->tensors[q->graph->layers[l].output].format.bits;
+  fail_msg("no layer %s", layer);
+  return 0;
+}
+
+// What is multiplied has two bits, what sums read as many as were asked for: r and t behind the
+// first two convolutions, q and not the output, which nothing reads.
+static void device_carries_skips(void **state) {
+  (void)state;
+  for (unsigned bits = 3; bits <= 8; bits += 5) {
+    bl_float_graph *g = imported(&RESIDUAL, false);
+    const bl_quantise_options options = {
+        .weight_bits = 2, .activation_bits = 2, .output_bits = 2, .skip_bits = bits};
+    bl_error err = {0};
+    uint32_t count;
+    assert_int_equal(bl_rewrite_skips(g, &count, &err), BL_OK);
+    bl_quantised q = on_device(g, &options);
+    assert_int_equal(bits_behind(&q, "a"), bits);
+    assert_int_equal(bits_behind(&q, "r_copy"), 2);
+    assert_int_equal(bits_behind(&q, "b"), bits);
+    assert_int_equal(bits_behind(&q, "t_copy"), 2);
+    assert_int_equal(bits_behind(&q, "c"), 2);
+    assert_int_equal(bits_behind(&q, "q"), bits);
+    bl_arena_free(q.graph->arena);
+    bl_float_graph_free(g);
+  }
+  // without copies products read what sums read, and that keeps its two bits
+  bl_float_graph *g = imported(&RESIDUAL, false);
+  const bl_quantise_options options = {.weight_bits = 2, .activation_bits = 2, .skip_bits = 8};
+  bl_quantised q = on_device(g, &options);
+  assert_int_equal(bits_behind(&q, "a"), 2);
+  assert_int_equal(bits_behind(&q, "b"), 2);
+  assert_int_equal(bits_behind(&q, "q"), 8);
   bl_arena_free(q.graph->arena);
   bl_float_graph_free(g);
 }
@@ -379,8 +495,11 @@ int main(void) {
       cmocka_unit_test(shuffles_become_gathers),
       cmocka_unit_test(shuffles_move_channels),
       cmocka_unit_test(others_stay),
+      cmocka_unit_test(skips_get_copies),
+      cmocka_unit_test(no_skips),
       cmocka_unit_test(device_chooses_channels),
       cmocka_unit_test(device_runs_merged_branches),
+      cmocka_unit_test(device_carries_skips),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
