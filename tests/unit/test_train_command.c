@@ -48,8 +48,12 @@ static void write_models(void) {
        "Gemm x w b > h;Relu h > r;Gemm r v c > l;Softmax l > y", 13},
       {"three", "x 1 2", "w 2 3", NULL, "Gemm x w > y", 13},
       {"sign", "x 1 2", "w 2 2", NULL, "Gemm x w > h;Sign h > y", 13},
+      {"sum", "x 1 2 1 1", "w 16 2 1 1;b 16;u 16 16 1 1;d 16;v 16 2;c 2", NULL,
+       "Conv x w b > h;Relu h > r;Conv r u d > i;Add i r > s;Relu s > t;Flatten t > f;"
+       "Gemm f v c > l;Softmax l > y",
+       13},
   };
-  for (int k = 0; k < 3; k++) {
+  for (int k = 0; k < 4; k++) {
     char name[32];
     message m = text_model(&nets[k], 1);
     (void)snprintf(name, sizeof name, "%s.onnx", nets[k].name);
@@ -157,19 +161,22 @@ static void beside(void **state) {
 // Forms of quantisation, written so that the device answers the same.
 static void forms(void **state) {
   (void)state;
-  static const char *const options[] = {
-      "--bits w1a2 --edge-bits w8a4 --sign tanh --weights-from 0.5",
-      "--bits w2a4 --ternary --pact 1e-4 --freeze-steps 0.5",
-      "--bits w4a4 --codebook apot --regulariser 0.01"};
+  static const char *const options[][2] = {
+      {"net", "--bits w1a2 --edge-bits w8a4 --sign tanh --weights-from 0.5"},
+      {"net", "--bits w2a4 --ternary --pact 1e-4 --freeze-steps 0.5"},
+      {"net", "--bits w4a4 --codebook apot --regulariser 0.01"},
+      {"sum", "--bits w3a3 --skip-bits 8"}};
   char line[256];
-  bl_command_expect("train @net.onnx" DATA "--epochs 60 --optimizer adamw --lr 0.03 "
-                    "--fresh he --output @f.onnx",
-                    0);
-  for (int k = 0; k < 3; k++) {
+  for (int k = 0; k < 4; k++) {
+    (void)snprintf(line, sizeof line,
+                   "train @%s.onnx" DATA "--epochs 60 --optimizer adamw --lr 0.03 --fresh he "
+                   "--output @f.onnx",
+                   options[k][0]);
+    bl_command_expect(line, 0);
     (void)snprintf(line, sizeof line,
                    "train @f.onnx" DATA "--test @x.npy --test-labels @l.npy --epochs 10 "
                    "--optimizer adamw --lr 0.01 %s --output @o.onnx --json",
-                   options[k]);
+                   options[k][1]);
     bl_command_expect(line, 0);
     cJSON *o = bl_command_json();
     const double trained = bl_command_number(o, "test_accuracy");
@@ -179,7 +186,7 @@ static void forms(void **state) {
     o = bl_command_json();
     assert_true(fabs(bl_command_number(o, "accuracy") - trained) < 1e-12);
     cJSON_Delete(o);
-    printf("%s: %.3f\n", options[k], trained);
+    printf("%s: %.3f\n", options[k][1], trained);
     assert_true(trained > 0.6);
   }
 }
