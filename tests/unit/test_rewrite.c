@@ -332,10 +332,10 @@ static void skips_get_copies(void **state) {
 // Nothing to copy: sums of what no product reads, of the input, of constants.
 static void no_skips(void **state) {
   (void)state;
-  static const text_net nets[] = {SELF,
-                                  BROADCAST,
-                                  {"bias", "x 1 8 7 9", "w 8 8 1 1;u 8 8 1 1;b 8 1 1", NULL,
-                                   "Conv x w > a;Add a b > s;Conv s u > y", 13}};
+  const text_net nets[] = {SELF,
+                           BROADCAST,
+                           {"bias", "x 1 8 7 9", "w 8 8 1 1;u 8 8 1 1;b 8 1 1", NULL,
+                            "Conv x w > a;Add a b > s;Conv s u > y", 13}};
   for (size_t k = 0; k < 3; k++) {
     bl_float_graph *g = imported(&nets[k], false);
     bl_error err = {0};
