@@ -20,7 +20,8 @@ const bl_builtin_recipe BL_RECIPES[] = {
            "  - quantise: {weight-bits: 4, activation-bits: 4, rounding: gptq,\n"
            "               bias-correction: empirical}\n"
            "  - train: {epochs: 24, relative-rate: true, lr: 2e-3, clip: 1, average: 0.998}\n"),
-    PASSES("w2a2", "2-bit weights and activations, first and last layer 8-bit weights, trained",
+    PASSES("w2a2",
+           "2-bit weights and activations, 8 bits in first and last weights and in sums, trained",
            "  - quantise:\n"
            "      weight-bits: 2\n"
            "      activation-bits: 2\n"
@@ -34,7 +35,6 @@ const bl_builtin_recipe BL_RECIPES[] = {
            "  - quantise:\n"
            "      weight-bits: 1\n"
            "      activation-bits: 1\n"
-           "      skip-bits: 8\n"
            "      layers:\n"
            "        first: {weight-bits: 8}\n"
            "        last: {weight-bits: 8}\n"
