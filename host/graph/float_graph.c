@@ -117,6 +117,10 @@ uint64_t bl_node_parameters(const bl_float_graph *graph, const bl_node *node) {
   return sum;
 }
 
+bool bl_node_is_product(const bl_node *node) {
+  return node->op == BL_FLOAT_CONV || node->op == BL_FLOAT_GEMM || node->op == BL_FLOAT_MATMUL;
+}
+
 uint32_t bl_float_digest(const bl_float_graph *graph) {
   uLong crc = 0;
   for (uint32_t n = 0; n < graph->node_count; n++)

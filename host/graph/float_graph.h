@@ -171,6 +171,8 @@ BL_MUST_USE bl_status bl_value_allocate(bl_arena *arena, bl_value *value, bl_err
 // A Slice's step within what a tensor can hold: steps beyond that all mean one element.
 int64_t bl_slice_step(int64_t step);
 
+// Is the node a Conv, Gemm or MatMul?
+bool bl_node_is_product(const bl_node *node);
 // The weights of a convolution or matrix product, in its own order of inputs.
 const bl_value *bl_node_weights(const bl_float_graph *graph, const bl_node *node);
 

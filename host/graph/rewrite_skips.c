@@ -3,10 +3,6 @@
 #include "host/graph/float_edit.h"
 #include "host/graph/rewrite.h"
 
-static bool is_product(const bl_node *node) {
-  return node->op == BL_FLOAT_CONV || node->op == BL_FLOAT_GEMM || node->op == BL_FLOAT_MATMUL;
-}
-
 static bool only_moves(const bl_node *node) {
   return node->op == BL_FLOAT_IDENTITY || node->op == BL_FLOAT_SLICE || node->op == BL_FLOAT_PAD;
 }
@@ -27,7 +23,7 @@ static void mark_summed(const bl_float_graph *g, const int32_t *producer, bool *
 
 static bool product_reads(const bl_float_graph *g, int32_t value) {
   for (uint32_t n = 0; n < g->node_count; n++)
-    if (is_product(&g->nodes[n]) && g->nodes[n].inputs[0] == value) return true;
+    if (bl_node_is_product(&g->nodes[n]) && g->nodes[n].inputs[0] == value) return true;
   return false;
 }
 
@@ -40,7 +36,7 @@ static bl_status copy_value(bl_float_graph *g, uint32_t at, int32_t value, bl_er
   BL_TRY(bl_float_set_ints(g, &node, "kernel_shape", one, 2, err));
   BL_TRY(bl_float_splice(g, at + 1, 0, &node, 1, err));
   for (uint32_t n = 0; n < g->node_count; n++)
-    if (is_product(&g->nodes[n]) && g->nodes[n].inputs[0] == value)
+    if (bl_node_is_product(&g->nodes[n]) && g->nodes[n].inputs[0] == value)
       g->nodes[n].inputs[0] = node.outputs[0];
   return BL_OK;
 }

@@ -11,10 +11,6 @@ typedef struct {
   bl_error *err;
 } planning;
 
-static bool is_product(const bl_node *node) {
-  return node->op == BL_FLOAT_CONV || node->op == BL_FLOAT_GEMM || node->op == BL_FLOAT_MATMUL;
-}
-
 static bool is_name(const char *name, const char *wanted) {
   return name != NULL && strcmp(name, wanted) == 0;
 }
@@ -36,7 +32,7 @@ static bl_status no_layer(const planning *p) {
   size_t length = 0;
   for (uint32_t n = 0; n < p->graph->node_count; n++) {
     const bl_node *node = &p->graph->nodes[n];
-    if (!is_product(node) || p->lowered->stage_of[node->outputs[0]] < 0) continue;
+    if (!bl_node_is_product(node) || p->lowered->stage_of[node->outputs[0]] < 0) continue;
     const size_t left = sizeof names - length;
     if (strlen(node->name) + 8 > left) {
       (void)snprintf(names + length, left, ", ...");
@@ -90,7 +86,7 @@ static bl_status take_channels(const planning *p, const bl_node *node, bl_stage 
 static bl_status take_weights(const planning *p, const bl_node *node, bl_stage *s) {
   const bl_layer_plan *e = p->entry;
   if (e->weight_bits == 0 && e->channel_bits == NULL && e->codebook == NULL) return BL_OK;
-  if (!is_product(node) || s->unit_weights || s->part_count > 0)
+  if (!bl_node_is_product(node) || s->unit_weights || s->part_count > 0)
     return bl_fail(p->err, BL_ERR_USAGE, "plan: layer %s (%s) has no weights", e->layer,
                    bl_float_op_name(node->op));
   if (s->weight_scale != NULL)

@@ -22,15 +22,11 @@ struct bl_distil {
 
 // ---- Pairs
 
-static bool has_weights(const bl_node *node) {
-  return node->op == BL_FLOAT_CONV || node->op == BL_FLOAT_GEMM || node->op == BL_FLOAT_MATMUL;
-}
-
 // What comes from the samples alone has no gradient: it is the same whatever the student learns.
 static void find_learning(const bl_float_graph *g, bool *learns) {
   for (uint32_t n = 0; n < g->node_count; n++) {
     const bl_node *node = &g->nodes[n];
-    bool any = has_weights(node) || node->op == BL_FLOAT_BATCH_NORM;
+    bool any = bl_node_is_product(node) || node->op == BL_FLOAT_BATCH_NORM;
     for (uint32_t k = 0; k < node->input_count; k++)
       any = any || (node->inputs[k] >= 0 && learns[node->inputs[k]]);
     for (uint32_t k = 0; k < node->output_count; k++)
@@ -84,7 +80,8 @@ static int32_t last_features(const bl_float_graph *g) {
   int32_t value = -1;
   for (uint32_t n = 0; n < g->node_count; n++) {
     const bl_node *node = &g->nodes[n];
-    if (has_weights(node) && bl_float_producer(g, node->inputs[0]) >= 0) value = node->inputs[0];
+    if (bl_node_is_product(node) && bl_float_producer(g, node->inputs[0]) >= 0)
+      value = node->inputs[0];
   }
   return value;
 }

@@ -12,15 +12,11 @@ enum { INPUT_BITS = 8 };
 
 // ---- Which
 
-static bool is_product(bl_float_op op) {
-  return op == BL_FLOAT_CONV || op == BL_FLOAT_GEMM || op == BL_FLOAT_MATMUL;
-}
-
 // The node whose weights a stage has; NULL: it has none of a graph's.
 static const bl_node *product_of(const bl_float_graph *g, const bl_stage *s) {
   for (uint32_t n = 0; n < g->node_count; n++)
     if (g->nodes[n].name == s->name)
-      return is_product(g->nodes[n].op) && !s->unit_weights ? &g->nodes[n] : NULL;
+      return bl_node_is_product(&g->nodes[n]) && !s->unit_weights ? &g->nodes[n] : NULL;
   return NULL;
 }
 

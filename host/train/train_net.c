@@ -97,7 +97,7 @@ static void learn_element_wise(bl_train_net *net, const bl_node *node) {
 static void mark_node(bl_train_net *net, const bl_node *node) {
   static const bl_train_kind norm[5] = {BL_TRAIN_WEIGHT, BL_TRAIN_SCALE, BL_TRAIN_BIAS,
                                         BL_TRAIN_MEAN, BL_TRAIN_VARIANCE};
-  if (node->op == BL_FLOAT_CONV || node->op == BL_FLOAT_GEMM || node->op == BL_FLOAT_MATMUL) {
+  if (bl_node_is_product(node)) {
     if (node->op != BL_FLOAT_CONV) learn(net, node, 0, BL_TRAIN_WEIGHT);
     learn(net, node, 1, BL_TRAIN_WEIGHT);
     learn(net, node, 2, BL_TRAIN_BIAS);
