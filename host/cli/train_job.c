@@ -27,16 +27,19 @@ static bool read_pixels(const char *at, size_t length, const char *name, uint32_
   return value <= 64 && end == at + length;
 }
 
-// "flip", "shift=4", "cutout=8", or several with commas between.
+// "flip", "shift=4", "cutout=8", "mixup", or several with commas between.
 static bl_status read_augment(const char *text, bl_augment *augment, bl_error *err) {
   for (const char *at = text; at != NULL && *at != '\0';) {
     size_t length = strcspn(at, ",");
     if (length == 4 && memcmp(at, "flip", 4) == 0)
       augment->flip = true;
+    else if (length == 5 && memcmp(at, "mixup", 5) == 0)
+      augment->mixup = true;
     else if (!read_pixels(at, length, "shift=", &augment->shift) &&
              !read_pixels(at, length, "cutout=", &augment->cutout))
       return bl_fail(err, BL_ERR_USAGE,
-                     "--augment %s: expected flip, shift=N, cutout=N (N to 64), or several", text);
+                     "--augment %s: expected flip, shift=N, cutout=N (N to 64), mixup, or several",
+                     text);
     at += length + (at[length] == ',');
   }
   return BL_OK;

@@ -22,6 +22,7 @@ static const bl_recipe_param params[] = {
     BL_PARAM_FLIP,
     BL_PARAM_SHIFT,
     {BL_COUNT("cutout", "0", 0, 64, "black squares of so many pixels somewhere")},
+    {BL_FLAG("mixup", "false", "mix each batch with itself the other way round, and its labels")},
     BL_PARAM_TEACHER,
     {BL_NUMBER("temperature", "4", 0.01, 1000, "of the teacher's soft labels")},
     {BL_NUMBER("teacher-weight", "0.9", 0, 1,
@@ -69,7 +70,8 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
   t.warm_up = bl_call_number(call, "warm-up");
   t.augment = (bl_augment){.flip = bl_call_flag(call, "flip"),
                            .shift = (uint32_t)bl_call_count(call, "shift"),
-                           .cutout = (uint32_t)bl_call_count(call, "cutout")};
+                           .cutout = (uint32_t)bl_call_count(call, "cutout"),
+                           .mixup = bl_call_flag(call, "mixup")};
   t.temperature = bl_call_number(call, "temperature");
   t.teacher_weight = bl_call_number(call, "teacher-weight");
   const int distil = bl_call_choice(call, "distil");

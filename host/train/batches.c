@@ -8,7 +8,7 @@
 
 static const size_t DATA_CAP = (size_t)2 << 30;
 
-enum { KEY_ORDER = 1, KEY_FLIP, KEY_ROWS, KEY_COLUMNS, KEY_CENTRE };
+enum { KEY_ORDER = 1, KEY_FLIP, KEY_ROWS, KEY_COLUMNS, KEY_CENTRE, KEY_MIX };
 
 static bl_status read_all(const bl_dataset *dataset, const bl_preprocess *preprocess,
                           bl_layout order, size_t classes, bl_train_data *data, double *scratch,
@@ -109,4 +109,20 @@ void bl_train_sample(const bl_train_data *data, const bl_augment *augment, uint6
       copy_row(in + from, out + to, s.w, pixel, flip, inside ? columns : 2 * (int64_t)s.w, black);
     }
   if (augment->cutout > 0) cut_out(data, augment->cutout, key, out);
+}
+
+double bl_train_mix(float *samples, size_t count, size_t elements, uint64_t seed, uint64_t epoch,
+                    uint64_t step) {
+  const uint64_t key = bl_random_key(bl_random_key(bl_random_mix(seed), epoch), KEY_MIX);
+  const double part = bl_random_unit(bl_random_key(key, step));
+  const float own = (float)part;
+  for (size_t k = 0; k < count / 2; k++) {
+    float *a = samples + k * elements, *b = samples + (count - 1 - k) * elements;
+    for (size_t i = 0; i < elements; i++) {
+      const float x = a[i], y = b[i];
+      a[i] = own * x + (1 - own) * y;
+      b[i] = own * y + (1 - own) * x;
+    }
+  }
+  return part;
 }

@@ -18,9 +18,10 @@ typedef struct {
 
 // Horizontal flips of half of the samples; shifts by -shift..shift rows and columns, black coming
 // in (the random crop of a padded image); a black square of that side somewhere, parts of it
-// outside (Cutout, DeVries and Taylor 2017).
+// outside (Cutout, DeVries and Taylor 2017); a batch mixed with itself the other way round, sample
+// and loss in parts of r and 1 - r, r drawn from 0..1 (mixup, Zhang et al. 2018, with alpha 1).
 typedef struct {
-  bool flip;
+  bool flip, mixup;
   uint32_t shift, cutout; // pixels; 0: none
 } bl_augment;
 
@@ -32,8 +33,11 @@ BL_MUST_USE bl_status bl_train_data_load(const bl_dataset *dataset, const bl_pre
 void bl_train_data_free(bl_train_data *data);
 // The order of an epoch: order[count].
 void bl_train_order(const bl_train_data *data, uint64_t seed, uint64_t epoch, uint32_t *order);
-// Sample `index` as this epoch sees it; augment may be NULL.
+// Sample `index` as this epoch sees it, not mixed; augment may be NULL.
 void bl_train_sample(const bl_train_data *data, const bl_augment *augment, uint64_t seed,
                      uint64_t epoch, size_t index, float *out);
+// Mixes samples[count][elements]: k keeps the part that is returned, the rest is count - 1 - k.
+double bl_train_mix(float *samples, size_t count, size_t elements, uint64_t seed, uint64_t epoch,
+                    uint64_t step);
 
 #endif

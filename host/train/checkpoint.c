@@ -100,6 +100,7 @@ static uint64_t options_key(const bl_trainer *t) {
                             o->smoothing,
                             o->freeze_statistics,
                             (double)o->augment.flip,
+                            (double)o->augment.mixup,
                             (double)(s->kind == BL_SCHEDULE_COSINE ? s->total : 0),
                             (double)(s->kind == BL_SCHEDULE_STEP ? s->every : 0)};
   uint64_t key = bl_random_key(bl_random_key(2, o->seed), (uint64_t)o->loss);

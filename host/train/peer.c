@@ -68,13 +68,24 @@ static double add_divergence(bl_peer *p, const float *own, const float *other, s
   return kl;
 }
 
+// Of mixed samples in parts with the labels of both.
+static void add_labels(bl_peer *p, const float *own, const bl_train_batch *batch, size_t classes,
+                       float *gradient) {
+  (void)bl_loss_cross_entropy(own, batch->labels, batch->count, classes, 0, gradient);
+  if (batch->mixed == NULL) return;
+  (void)bl_loss_cross_entropy(own, batch->mixed, batch->count, classes, 0, p->gradient);
+  for (size_t k = 0; k < batch->count * classes; k++)
+    gradient[k] =
+        (float)(batch->part * (double)gradient[k] + (1 - batch->part) * (double)p->gradient[k]);
+}
+
 static bl_status step_peer(bl_peer *p, const bl_train_net *net, const bl_train_batch *batch,
                            size_t classes, bl_error *err) {
   const float *own = bl_train_output(p->net, 0);
   float *gradient = bl_train_output_gradient(p->net, 0);
   bl_error inner = {0};
   if (batch->labels != NULL)
-    (void)bl_loss_cross_entropy(own, batch->labels, batch->count, classes, 0, gradient);
+    add_labels(p, own, batch, classes, gradient);
   else
     memset(gradient, 0, batch->count * classes * sizeof *gradient);
   (void)add_divergence(p, own, bl_train_output(net, 0), batch->count, classes, gradient);

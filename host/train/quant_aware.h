@@ -4,7 +4,8 @@
 // nodes (QONNX), which `compress` takes literally.
 //
 // Quantised are, by what lowering makes of the graph: weights of convolutions and products, one
-// step an output channel, symmetric (-(2^(bits-1) - 1) up; one bit: sign times the mean magnitude);
+// step an output channel, symmetric (-(2^(bits-1) - 1) up; two bits: all four, from -2 up; one bit:
+// sign times the mean magnitude);
 // the output of each future layer, one step a tensor, unsigned where calibration sees nothing
 // negative, else symmetric; not the network's output, whose accumulators leave as they are. Steps
 // are learned (LSQ). The network's input has 8 bits and a fixed range, as have the indices of

@@ -96,7 +96,7 @@ static bl_status set_weight_format(const bl_quant_finding *f, const bl_stage *s,
   p->weight = true;
   p->bits = s->weight_bits;
   q->hi = (1 << (p->bits - 1)) - 1;
-  q->lo = -q->hi;
+  q->lo = p->bits == 2 ? -2 : -q->hi; // the fourth value of two bits is worth its asymmetry
   if (s->codebook != NULL || s->channel_bits != NULL) BL_TRY(set_values(f, s, p));
   q->binary = p->bits == 1 && s->codebook == NULL;
   q->ternary = o->ternary && p->bits == 2 && s->codebook == NULL && s->channel_bits == NULL;

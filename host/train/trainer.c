@@ -52,16 +52,30 @@ static size_t count_correct(const float *y, const bl_train_batch *batch, size_t 
   return correct;
 }
 
-static void batch_loss(bl_trainer *t, const bl_train_batch *batch, double *loss, size_t *correct) {
+static double loss_of(bl_trainer *t, const bl_train_batch *batch, float *gradient) {
   const bl_trainer_options *o = &t->options;
   const float *y = bl_train_output(t->net, 0);
-  float *gradient = bl_train_output_gradient(t->net, 0);
   if (batch->teacher != NULL)
-    *loss = bl_loss_distillation(y, batch->teacher, batch->labels, batch->count, t->outputs,
-                                 o->temperature, o->teacher_weight, o->smoothing, gradient);
-  else
-    *loss = plain_loss(o->loss, y, batch, t->outputs, o->smoothing, t->target, gradient);
-  *correct = count_correct(y, batch, t->outputs);
+    return bl_loss_distillation(y, batch->teacher, batch->labels, batch->count, t->outputs,
+                                o->temperature, o->teacher_weight, o->smoothing, gradient);
+  return plain_loss(o->loss, y, batch, t->outputs, o->smoothing, t->target, gradient);
+}
+
+// Of mixed samples in parts with the labels of both; those of the larger one are to be met.
+static void batch_loss(bl_trainer *t, const bl_train_batch *batch, double *loss, size_t *correct) {
+  float *gradient = bl_train_output_gradient(t->net, 0);
+  bl_train_batch met = *batch;
+  *loss = loss_of(t, batch, gradient);
+  if (batch->mixed != NULL) {
+    bl_train_batch other = *batch;
+    other.labels = batch->mixed;
+    *loss = batch->part * *loss + (1 - batch->part) * loss_of(t, &other, t->gradient);
+    for (size_t k = 0; k < batch->count * t->outputs; k++)
+      gradient[k] =
+          (float)(batch->part * (double)gradient[k] + (1 - batch->part) * (double)t->gradient[k]);
+    if (batch->part < 0.5) met.labels = batch->mixed;
+  }
+  *correct = count_correct(bl_train_output(t->net, 0), &met, t->outputs);
 }
 
 // ---- Evaluation
@@ -142,10 +156,12 @@ static bl_status prepare(bl_trainer *t, bl_error *err) {
   BL_TRY(bl_optimiser_open(&t->options.optimiser, t->parameters, t->parameter_count, &t->optimiser,
                            err));
   t->order = calloc(t->data->count, sizeof *t->order);
-  t->labels = calloc(t->batch, sizeof *t->labels);
+  t->labels = calloc(2 * t->batch, sizeof *t->labels);
   t->target = calloc(t->outputs * t->batch, sizeof *t->target);
+  t->gradient = calloc(t->outputs * t->batch, sizeof *t->gradient);
   t->history = calloc(t->options.epochs + 1, sizeof *t->history);
-  if (t->order == NULL || t->labels == NULL || t->target == NULL || t->history == NULL)
+  if (t->order == NULL || t->labels == NULL || t->target == NULL || t->gradient == NULL ||
+      t->history == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "training: no memory");
   bl_train_order(t->data, t->options.seed, 0, t->order);
   return BL_OK;
@@ -172,6 +188,7 @@ void bl_trainer_close(bl_trainer *t) {
   bl_optimiser_close(t->optimiser);
   free(t->order);
   free(t->labels);
+  free(t->gradient);
   free(t->target);
   free(t->history);
   free(t);
@@ -190,10 +207,18 @@ static bl_train_batch fill_batch(bl_trainer *t) {
     size_t index = t->order[t->step * t->batch + s];
     bl_train_sample(t->data, &t->options.augment, t->options.seed, t->epoch, index,
                     in + s * t->data->elements);
-    if (t->data->has_labels) t->labels[s] = t->data->labels[index];
+    if (!t->data->has_labels) continue;
+    t->labels[s] = t->data->labels[index];
+    t->labels[2 * t->batch - 1 - s] = t->labels[s];
   }
-  return (bl_train_batch){
-      .samples = in, .labels = t->data->has_labels ? t->labels : NULL, .count = t->batch};
+  bl_train_batch batch = {.samples = in,
+                          .labels = t->data->has_labels ? t->labels : NULL,
+                          .part = 1,
+                          .count = t->batch};
+  if (!t->options.augment.mixup) return batch;
+  batch.part = bl_train_mix(in, t->batch, t->data->elements, t->options.seed, t->epoch, t->step);
+  if (t->data->has_labels) batch.mixed = t->labels + t->batch;
+  return batch;
 }
 
 static bl_status ask_teacher(bl_trainer *t, bl_train_batch *batch, bl_error *err) {

@@ -30,6 +30,8 @@ typedef bool (*bl_train_watch)(void *user, const bl_train_progress *progress);
 typedef struct {
   const float *samples;  // of this batch, as the network gets them
   const int64_t *labels; // NULL where there are none
+  const int64_t *mixed;  // of what is mixed in, see bl_augment; NULL: nothing is
+  double part;           // of the loss that counts with `labels`; the rest with `mixed`
   const float *teacher;  // the teacher's logits; NULL without one
   size_t count;
 } bl_train_batch;

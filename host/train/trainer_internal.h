@@ -15,8 +15,9 @@ struct bl_trainer {
   size_t batch, outputs; // samples of a batch, numbers that the network gives for one
   uint64_t steps;        // of an epoch
   uint32_t *order;       // of this epoch
-  int64_t *labels;       // of this batch
+  int64_t *labels;       // [2][batch] of this batch, and the other way round
   float *target;         // of this batch, for losses against numbers
+  float *gradient;       // of this batch, with the labels of what is mixed in
   bl_train_record *history;
   // The state that a check-point holds, beside weights and the optimiser's memory.
   uint64_t epoch, step; // next to be done

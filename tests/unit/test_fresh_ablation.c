@@ -98,11 +98,12 @@ static void few_digits(void **state) {
       {.name = "labels smoothed by 0.1", .smoothing = 0.1},
       {.name = "shifted by up to 2", .augment = {.shift = 2}},
       {.name = "squares of 8 cut out", .augment = {.cutout = 8}},
+      {.name = "mixed", .augment = {.mixup = true}},
       {.name = "taught by the own average", .average = 0.98},
       {.name = "with a peer", .peer = 1},
   };
   // points above alone, at least
-  static const double more[] = {0, 0.5, 1.5, 0.5, -1, 0.5};
+  static const double more[] = {0, 0.5, 1.5, 0.5, 0.5, -1, 0.5};
   result alone = {0};
   for (size_t k = 0; k < sizeof ways / sizeof *ways; k++) {
     const result got = after(&b, &ways[k]);

@@ -11,7 +11,7 @@ enum { DIGITS = 4000, HELD_OUT = 1000, CALIBRATION = 512, PHOTOS = 1920, PHOTOS_
 static double trained(const bench *b, const char *name, const char *bits, const char *how) {
   char passes[400];
   (void)snprintf(passes, sizeof passes,
-                 "  - quantise: {%s}\n  - train: {epochs: 2, batch: 32, teacher: none, %s}\n", bits,
+                 "  - quantise: {%s}\n  - train: {epochs: 3, batch: 32, teacher: none, %s}\n", bits,
                  how);
   return bench_last(b, name, passes);
 }

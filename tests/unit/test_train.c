@@ -228,6 +228,23 @@ static void cutout(void **state) {
   assert_int_equal(sizes, 15);
 }
 
+// Five samples of two numbers: the first and the last are mixed, the middle one with itself.
+static void mixes(void **state) {
+  (void)state;
+  double least = 1, most = 0;
+  for (uint64_t step = 0; step < 200; step++) {
+    float x[10] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    const double p = bl_train_mix(x, 5, 2, seed, 3, step), q = 1 - p;
+    const double wanted[10] = {p + 9 * q,     2 * p + 10 * q, 3 * p + 7 * q, 4 * p + 8 * q, 5, 6,
+                               7 * p + 3 * q, 8 * p + 4 * q,  9 * p + q,     10 * p + 2 * q};
+    for (int k = 0; k < 10; k++)
+      assert_true(fabs((double)x[k] - wanted[k]) < 1e-5);
+    least = fmin(least, p);
+    most = fmax(most, p);
+  }
+  assert_true(least >= 0 && least < 0.05 && most > 0.95 && most <= 1);
+}
+
 static void orders(void **state) {
   (void)state;
   bl_train_data data = {.count = 100};
@@ -400,6 +417,49 @@ static void learns_bars(void **state) {
   bl_train_data_free(&test);
 }
 
+// One step of descent over one mixed batch: dL/dw[i][c] = mean of (softmax - target)[c] x[i], with
+// the labels of both in the target, from zero weights.
+static void learns_from_mixed_samples(void **state) {
+  (void)state;
+  static const text_net net = {"line", "x 4 2", "w 2 3", NULL, "Gemm x w > y", 13};
+  enum { BATCH = 4 };
+  float values[2 * BATCH] = {1, -2, 0.5F, 3, -1, 4, 2, 0.25F}, x[2 * BATCH];
+  int64_t labels[BATCH] = {0, 1, 2, 1};
+  bl_train_data data = {.values = values,
+                        .labels = labels,
+                        .count = BATCH,
+                        .elements = 2,
+                        .has_labels = true,
+                        .shape = {1, 1, 2}};
+  model m = open_model(&net);
+  bl_trainer_options o = some_options(BL_OPTIMISER_SGD, 1, 1);
+  uint32_t order[BATCH], count;
+  bl_train_parameter *w = bl_train_parameters(m.net, &count);
+  assert_true(count == 1 && w[0].count == 6);
+  memset(w[0].data, 0, 6 * sizeof(float));
+  o.optimiser.decay = 0;
+  o.schedule = (bl_schedule){BL_SCHEDULE_CONSTANT, 1, 0, 1, 0, 1, 1};
+  o.augment.mixup = true;
+  bl_train_order(&data, seed, 0, order);
+  for (size_t s = 0; s < BATCH; s++)
+    memcpy(x + 2 * s, values + 2 * order[s], 2 * sizeof *x);
+  const double part = bl_train_mix(x, BATCH, 2, seed, 0, 0);
+  double expected[6] = {0};
+  for (size_t s = 0; s < BATCH; s++)
+    for (int64_t c = 0; c < 3; c++) {
+      const double target = part * (labels[order[s]] == c ? 1 : 0) +
+                            (1 - part) * (labels[order[BATCH - 1 - s]] == c ? 1 : 0);
+      for (size_t i = 0; i < 2; i++)
+        expected[3 * i + (size_t)c] -= (1.0 / 3 - target) * (double)x[2 * s + i] / BATCH;
+    }
+  bl_trainer *trainer = open_trainer(&m, &data, NULL, &o);
+  run(trainer, NULL, NULL);
+  for (size_t k = 0; k < 6; k++)
+    assert_true(fabs((double)w[0].data[k] - expected[k]) < 1e-5);
+  bl_trainer_close(trainer);
+  close_model(&m);
+}
+
 // A student that sees no labels learns what its teacher knows.
 static void learns_from_a_teacher(void **state) {
   (void)state;
@@ -491,7 +551,7 @@ static void resume_at(bl_optimiser_kind kind, uint64_t epoch, uint64_t step) {
   char *last = path_of("last"), *kept = path_of("kept");
   keep k = {epoch, step, last, kept};
   uint64_t count;
-  o.augment = (bl_augment){.flip = true, .shift = 1, .cutout = 2};
+  o.augment = (bl_augment){.flip = true, .shift = 1, .cutout = 2, .mixup = true};
   o.checkpoint = last;
   o.checkpoint_steps = 4;
   bl_trainer *a = open_trainer(&straight, &data, &data, &o);
@@ -684,6 +744,8 @@ int main(void) {
       cmocka_unit_test(schedules),
       cmocka_unit_test(augmentation),
       cmocka_unit_test(cutout),
+      cmocka_unit_test(mixes),
+      cmocka_unit_test(learns_from_mixed_samples),
       cmocka_unit_test(orders),
       cmocka_unit_test(loading),
       cmocka_unit_test(learns_xor),
