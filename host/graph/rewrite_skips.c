@@ -9,14 +9,14 @@ static bool only_moves(const bl_node *node) {
 
 // marked[value]: a sum takes it, as it is or with other rows, columns and channels.
 static void mark_summed(const bl_float_graph *g, const int32_t *producer, bool *marked) {
-  for (uint32_t n = g->node_count; n-- > 0;) {
+  for (uint32_t n = 0; n < g->node_count; n++) {
     const bl_node *node = &g->nodes[n];
     if (node->op != BL_FLOAT_ADD || node->input_count != 2) continue;
     for (uint32_t k = 0; k < 2; k++) {
       int32_t at = node->inputs[k];
-      while (producer[at] >= 0 && only_moves(&g->nodes[producer[at]]))
+      while (at >= 0 && producer[at] >= 0 && only_moves(&g->nodes[producer[at]]))
         at = g->nodes[producer[at]].inputs[0];
-      marked[at] = producer[at] >= 0 && g->values[at].rank == 4;
+      if (at >= 0) marked[at] = producer[at] >= 0 && g->values[at].rank == 4;
     }
   }
 }
