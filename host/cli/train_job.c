@@ -213,6 +213,14 @@ static bl_status open_teacher(const bl_cli_args *args, uint64_t batch, bl_train_
   return BL_OK;
 }
 
+static bl_status open_answers(bl_train_job *job, bl_error *err) {
+  bl_trainer_options *o = &job->options;
+  if (job->teacher == NULL || job->distil != NULL || !bl_answers_fit(&o->augment)) return BL_OK;
+  BL_TRY(bl_answers_open(job->data.count, outputs_of(job->teacher_graph), &job->answers, err));
+  o->answers = job->answers;
+  return BL_OK;
+}
+
 // A peer begins elsewhere: with fresh weights of another seed, or as its own file says.
 static bl_status open_beside(const bl_cli_args *args, uint64_t batch, bl_train_job *job,
                              bl_error *err) {
@@ -264,6 +272,7 @@ bl_status bl_train_job_open(const bl_cli_args *args, bl_train_job *job, bl_error
   BL_TRY(open_teacher(args, batch, job, err));
   BL_TRY(load_data(args, job, err));
   BL_TRY(open_student(args, job, err));
+  BL_TRY(open_answers(job, err));
   read_schedule(args, job);
   return open_beside(args, batch, job, err);
 }
@@ -274,6 +283,7 @@ void bl_train_job_close(bl_train_job *job) {
   bl_quant_aware_close(job->aware);
   bl_distil_close(job->distil);
   bl_average_close(job->average);
+  bl_answers_close(job->answers);
   bl_peer_close(job->peer);
   bl_train_close(job->peer_net);
   bl_float_graph_free(job->peer_graph);

@@ -17,6 +17,7 @@ typedef struct {
   bl_quant_aware *aware; // NULL: float
   bl_codebook codebook;
   bl_distil *distil; // NULL: logits only
+  bl_answers *answers;
   bl_average *average;
   bl_float_graph *peer_graph;
   bl_train_net *peer_net;

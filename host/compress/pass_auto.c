@@ -263,9 +263,12 @@ static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   BL_TRY(bl_training_teacher(&a.training, bl_call_text(call, "teacher"), &other, err));
   read_call(&a, call);
   describe(&a, network->seed, settings, sizeof settings);
-  bl_status status = bl_searching_open(network, call, &trained, &a.searching, err);
+  bl_status status =
+      bl_training_answers(&a.training, network->data.training, &a.training.answers, err);
+  if (status == BL_OK) status = bl_searching_open(network, call, &trained, &a.searching, err);
   if (status == BL_OK) status = automate(&a, call, err);
   bl_searching_close(&a.searching);
+  bl_answers_close(a.training.answers);
   bl_float_graph_free(other);
   return status;
 }

@@ -23,6 +23,7 @@ typedef struct {
   bl_keep_weights *keep;
   bl_distil *distil;
   bl_average *average;
+  bl_answers *answers; // its own
   bl_train_transform *transforms;
   bl_trainer *trainer;
   bl_prune_schedule prune; // .prune NULL: nothing is pruned
@@ -69,6 +70,15 @@ bl_status bl_training_teacher(bl_training *training, const char *teacher, bl_flo
   bl_float_graph_free(*other);
   *other = NULL;
   return status;
+}
+
+bl_status bl_training_answers(const bl_training *training, const bl_train_data *data,
+                              bl_answers **answers, bl_error *err) {
+  const bl_float_graph *teacher = training->teacher;
+  *answers = NULL;
+  if (teacher == NULL || !bl_answers_fit(&training->augment)) return BL_OK;
+  return bl_answers_open(data->count, teacher->values[bl_train_logits(teacher)].count, answers,
+                         err);
 }
 
 static bl_status open_aware(job *j) {
@@ -150,7 +160,9 @@ static bl_status open_teacher(job *j) {
   bl_train_options frozen = {.frozen = true};
   if (j->teacher_graph == NULL) return BL_OK;
   if (j->distil != NULL) frozen.outputs = bl_distil_outputs(j->distil, true, &frozen.output_count);
-  return bl_train_open(j->teacher_graph, &frozen, &j->teacher, j->err);
+  BL_TRY(bl_train_open(j->teacher_graph, &frozen, &j->teacher, j->err));
+  if (j->distil != NULL || j->training->answers != NULL) return BL_OK;
+  return bl_training_answers(j->training, j->network->data.training, &j->answers, j->err);
 }
 
 // A line for every epoch that ends.
@@ -208,6 +220,7 @@ static bl_status run_trainer(job *j) {
                    .total = steps * t->epochs + (steps == 0)},
       .augment = t->augment,
       .teacher = j->teacher,
+      .answers = t->answers != NULL ? t->answers : j->answers,
       .temperature = t->temperature,
       .teacher_weight = t->teacher_weight,
       .smoothing = t->smoothing,
@@ -263,6 +276,7 @@ bl_status bl_network_train(bl_network *network, const bl_training *training, bl_
   bl_keep_weights_close(j.keep);
   bl_distil_close(j.distil);
   bl_average_close(j.average);
+  bl_answers_close(j.answers);
   bl_prune_close(j.prune.prune);
   free(j.transforms);
   return status;

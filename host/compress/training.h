@@ -23,6 +23,7 @@ typedef struct {
   // The network that is learned from, beside the labels: NULL: none; a graph of batch 1 with the
   // same input and as many outputs.
   const bl_float_graph *teacher;
+  bl_answers *answers; // of that teacher to network->data.training, from other trainings; NULL: own
   double temperature, teacher_weight; // the labels' part is 1 - teacher_weight
   double smoothing;                   // of labels
   double slimming;                    // pull of batch norms' gammas to 0
@@ -44,6 +45,10 @@ bl_training bl_training_defaults(const bl_network *network);
 // gives other numbers than the original.
 BL_MUST_USE bl_status bl_training_teacher(bl_training *training, const char *teacher,
                                           bl_float_graph **other, bl_error *err);
+// Memory for what the teacher answers, for trainings on all or the first of the data; NULL where
+// none is of use. The caller closes it. Errors: MEMORY.
+BL_MUST_USE bl_status bl_training_answers(const bl_training *training, const bl_train_data *data,
+                                          bl_answers **answers, bl_error *err);
 // Trains network->graph on network->data.training. With a folder, goes on from the check-point that
 // it finds there. Quant nodes of an earlier training are taken out first (bl_network_free_weights).
 // Errors: USAGE (no data, no labels), those of the trainer; the graph is as it was then.

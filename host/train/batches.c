@@ -84,6 +84,14 @@ static void cut_out(const bl_train_data *data, int64_t side, uint64_t key, float
             data->black[data->black_count == 1 ? 0 : c];
 }
 
+static uint64_t sample_key(uint64_t seed, uint64_t epoch, size_t index) {
+  return bl_random_key(bl_random_key(bl_random_mix(seed), epoch), 1000 + index);
+}
+
+bool bl_train_flipped(const bl_augment *augment, uint64_t seed, uint64_t epoch, size_t index) {
+  return augment->flip && (bl_random_key(sample_key(seed, epoch, index), KEY_FLIP) >> 63) != 0;
+}
+
 void bl_train_sample(const bl_train_data *data, const bl_augment *augment, uint64_t seed,
                      uint64_t epoch, size_t index, float *out) {
   const float *in = data->values + index * data->elements;
@@ -91,9 +99,9 @@ void bl_train_sample(const bl_train_data *data, const bl_augment *augment, uint6
     memcpy(out, in, data->elements * sizeof *out);
     return;
   }
-  uint64_t key = bl_random_key(bl_random_key(bl_random_mix(seed), epoch), 1000 + index);
+  const uint64_t key = sample_key(seed, epoch, index);
   uint64_t span = 2 * (uint64_t)augment->shift + 1;
-  bool flip = augment->flip && (bl_random_key(key, KEY_FLIP) >> 63) != 0;
+  const bool flip = bl_train_flipped(augment, seed, epoch, index);
   int64_t rows = (int64_t)bl_random_below(bl_random_key(key, KEY_ROWS), span) - augment->shift;
   int64_t columns =
       (int64_t)bl_random_below(bl_random_key(key, KEY_COLUMNS), span) - augment->shift;

@@ -36,6 +36,8 @@ void bl_train_order(const bl_train_data *data, uint64_t seed, uint64_t epoch, ui
 // Sample `index` as this epoch sees it, not mixed; augment may be NULL.
 void bl_train_sample(const bl_train_data *data, const bl_augment *augment, uint64_t seed,
                      uint64_t epoch, size_t index, float *out);
+// Is it the mirror image that this epoch sees of sample `index`?
+bool bl_train_flipped(const bl_augment *augment, uint64_t seed, uint64_t epoch, size_t index);
 // Mixes samples[count][elements]: k keeps the part that is returned, the rest is count - 1 - k.
 double bl_train_mix(float *samples, size_t count, size_t elements, uint64_t seed, uint64_t epoch,
                     uint64_t step);

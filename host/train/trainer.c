@@ -147,6 +147,11 @@ static bl_status check_options(const bl_trainer *t, const bl_trainer_options *o,
                    "training: the teacher has another batch, or takes or gives other numbers");
   if (o->teacher != NULL && !(o->temperature > 0))
     return bl_fail(err, BL_ERR_USAGE, "training: the temperature must be above 0");
+  if (o->answers != NULL && !bl_answers_fit(&o->augment))
+    return bl_fail(
+        err, BL_ERR_USAGE,
+        "training: a teacher's answers are not kept for samples that are shifted, cut or "
+        "mixed");
   return BL_OK;
 }
 
@@ -159,9 +164,10 @@ static bl_status prepare(bl_trainer *t, bl_error *err) {
   t->labels = calloc(2 * t->batch, sizeof *t->labels);
   t->target = calloc(t->outputs * t->batch, sizeof *t->target);
   t->gradient = calloc(t->outputs * t->batch, sizeof *t->gradient);
+  t->recalled = calloc(t->outputs * t->batch, sizeof *t->recalled);
   t->history = calloc(t->options.epochs + 1, sizeof *t->history);
   if (t->order == NULL || t->labels == NULL || t->target == NULL || t->gradient == NULL ||
-      t->history == NULL)
+      t->recalled == NULL || t->history == NULL)
     return bl_fail(err, BL_ERR_MEMORY, "training: no memory");
   bl_train_order(t->data, t->options.seed, 0, t->order);
   return BL_OK;
@@ -189,6 +195,7 @@ void bl_trainer_close(bl_trainer *t) {
   free(t->order);
   free(t->labels);
   free(t->gradient);
+  free(t->recalled);
   free(t->target);
   free(t->history);
   free(t);
@@ -221,12 +228,39 @@ static bl_train_batch fill_batch(bl_trainer *t) {
   return batch;
 }
 
+// Sample s of the batch, and whether it is its mirror image.
+static size_t drawn(const bl_trainer *t, size_t s, bool *flipped) {
+  const size_t index = t->order[t->step * t->batch + s];
+  *flipped = bl_train_flipped(&t->options.augment, t->options.seed, t->epoch, index);
+  return index;
+}
+
+// Has the teacher answered all of the batch before?
+static bool recall(bl_trainer *t) {
+  const bl_answers *answers = t->options.answers;
+  bool all = answers != NULL, flipped;
+  for (size_t s = 0; all && s < t->batch; s++) {
+    const size_t index = drawn(t, s, &flipped);
+    all = bl_answers_recall(answers, index, flipped, t->recalled + s * t->outputs);
+  }
+  return all;
+}
+
 static bl_status ask_teacher(bl_trainer *t, bl_train_batch *batch, bl_error *err) {
   bl_train_net *teacher = t->options.teacher;
+  bool flipped;
   if (teacher == NULL) return BL_OK;
+  if (recall(t)) {
+    batch->teacher = t->recalled;
+    return BL_OK;
+  }
   memcpy(bl_train_input(teacher, 0), batch->samples, t->batch * t->data->elements * sizeof(float));
   BL_TRY(bl_train_forward(teacher, false, 0, err));
   batch->teacher = bl_train_output(teacher, 0);
+  for (size_t s = 0; t->options.answers != NULL && s < t->batch; s++) {
+    const size_t index = drawn(t, s, &flipped);
+    bl_answers_keep(t->options.answers, index, flipped, batch->teacher + s * t->outputs);
+  }
   return BL_OK;
 }
 

@@ -9,7 +9,7 @@
 #ifndef BITLOOM_HOST_TRAIN_TRAINER_H
 #define BITLOOM_HOST_TRAIN_TRAINER_H
 
-#include "host/train/batches.h"
+#include "host/train/answers.h"
 #include "host/train/optimiser.h"
 
 typedef enum { BL_LOSS_CROSS_ENTROPY, BL_LOSS_SQUARED, BL_LOSS_BINARY } bl_loss_kind;
@@ -61,6 +61,8 @@ typedef struct {
   bl_schedule schedule; // in steps; bl_trainer_steps gives an epoch's
   bl_augment augment;
   bl_train_net *teacher; // NULL, or a frozen net of the same batch, input and output
+  bl_answers *answers;   // NULL, or what the teacher has answered, where its logits are all that
+                         // is looked at and it stays as it is; needs bl_answers_fit(&augment)
   double temperature, teacher_weight;
   double smoothing;           // of labels for cross entropy (Szegedy et al. 2016), 0..1
   double freeze_statistics;   // part of all steps behind which batch norms keep theirs; 0: never

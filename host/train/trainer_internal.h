@@ -17,6 +17,7 @@ struct bl_trainer {
   uint32_t *order;       // of this epoch
   int64_t *labels;       // [2][batch] of this batch, and the other way round
   float *target;         // of this batch, for losses against numbers
+  float *recalled;       // of this batch, what the teacher has answered before
   float *gradient;       // of this batch, with the labels of what is mixed in
   bl_train_record *history;
   // The state that a check-point holds, beside weights and the optimiser's memory.
