@@ -29,6 +29,7 @@ typedef enum { BL_CLI_FUNCTIONAL, BL_CLI_RTL, BL_CLI_NETLIST, BL_CLI_FLOAT } bl_
 typedef enum { BL_CLI_NEAREST, BL_CLI_GPTQ, BL_CLI_ADAROUND } bl_cli_rounding;
 typedef enum { BL_CLI_TINY, BL_CLI_DEFAULT, BL_CLI_WIDE } bl_cli_config;
 typedef enum { BL_CLI_SGD, BL_CLI_ADAMW } bl_cli_optimizer;
+typedef enum { BL_CLI_F32, BL_CLI_BF16 } bl_cli_precision;
 typedef enum { BL_CLI_CONSTANT, BL_CLI_STEP, BL_CLI_COSINE } bl_cli_schedule;
 typedef enum { BL_CLI_CROSS_ENTROPY, BL_CLI_SQUARED, BL_CLI_BINARY } bl_cli_loss;
 typedef enum { BL_CLI_HE, BL_CLI_GLOROT } bl_cli_fresh;
@@ -68,7 +69,7 @@ typedef struct {
   // train
   const char *test, *test_array, *test_labels, *test_label_array;
   const char *augment, *teacher, *checkpoint;
-  int optimizer, schedule, loss, fresh; // indices of the choices; -1: not given
+  int optimizer, schedule, loss, fresh, precision; // indices of the choices; -1: not given
   uint64_t epochs, step_epochs, checkpoint_steps, threads;
   double lr, momentum, decay, clip, warm_up, step_factor, temperature,
       teacher_weight; // lr 0: not given

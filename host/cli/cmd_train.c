@@ -85,6 +85,7 @@ static void print_result(const bl_cli_args *args, bl_train_job *job, const bl_tr
   (void)cJSON_AddStringToObject(o, "model", job->graph->name);
   (void)cJSON_AddStringToObject(o, "output", args->output);
   if (job->aware != NULL) (void)cJSON_AddStringToObject(o, "bits", args->bits);
+  (void)cJSON_AddStringToObject(o, "precision", bl_train_bf16(job->net) ? "bf16" : "f32");
   (void)cJSON_AddNumberToObject(o, "samples", (double)job->data.count);
   (void)cJSON_AddNumberToObject(o, "batch", (double)bl_train_batch_size(job->net));
   (void)cJSON_AddNumberToObject(o, "epochs", (double)job->options.epochs);
@@ -124,6 +125,8 @@ static bl_status train(const bl_cli_args *args, bl_train_job *job, bl_trainer *t
                        bl_cli_output *output, bl_error *err) {
   watcher w = {.output = output, .started = now()};
   double start = now();
+  if (args->precision == BL_CLI_BF16 && !bl_train_bf16(job->net))
+    bl_cli_say(output, "this processor does not multiply bfloat16: trained with --precision f32\n");
   BL_TRY(resume(args, trainer, output, err));
   w.bar = bl_cli_progress_begin(w.label);
   bl_status status = bl_trainer_run(trainer, watch, &w, err);

@@ -180,7 +180,9 @@ static bl_status open_aware(const bl_cli_args *args, bl_train_job *job, bl_error
 }
 
 static bl_status open_student(const bl_cli_args *args, bl_train_job *job, bl_error *err) {
-  bl_train_options options = {.fixed_statistics = args->fixed_statistics, .seed = args->seed};
+  bl_train_options options = {.bf16 = args->precision == BL_CLI_BF16,
+                              .fixed_statistics = args->fixed_statistics,
+                              .seed = args->seed};
   if (args->bits != NULL) {
     BL_TRY(open_aware(args, job, err));
     options.transforms = bl_quant_aware_transforms(job->aware, &options.transform_count);
@@ -195,7 +197,7 @@ static bl_status open_student(const bl_cli_args *args, bl_train_job *job, bl_err
 
 static bl_status open_teacher(const bl_cli_args *args, uint64_t batch, bl_train_job *job,
                               bl_error *err) {
-  const bl_train_options frozen = {.frozen = true};
+  const bl_train_options frozen = {.frozen = true, .bf16 = args->precision == BL_CLI_BF16};
   if (args->distil >= 0 && (args->teacher == NULL || job->options.loss == BL_LOSS_SQUARED))
     return bl_fail(err, BL_ERR_USAGE, "--distil needs --teacher FILE, and another --loss");
   if (args->teacher == NULL) return BL_OK;
@@ -224,7 +226,7 @@ static bl_status open_answers(bl_train_job *job, bl_error *err) {
 // A peer begins elsewhere: with fresh weights of another seed, or as its own file says.
 static bl_status open_beside(const bl_cli_args *args, uint64_t batch, bl_train_job *job,
                              bl_error *err) {
-  const bl_train_options options = {.seed = args->seed + 1};
+  const bl_train_options options = {.bf16 = args->precision == BL_CLI_BF16, .seed = args->seed + 1};
   if (args->average > 0) {
     BL_TRY(bl_average_open(job->net, args->average, NULL, &job->average, err));
     add_hook(job, bl_average_hook(job->average));

@@ -26,6 +26,7 @@ static const bl_recipe_param params[] = {
     {BL_COUNT("trial-epochs", "4", 1, 1e6, "of the trainings that plans are tried by")},
     {BL_NUMBER("margin", "0.5", 0, 100, "points that the full training is expected to add")},
     BL_PARAM_BATCH,
+    BL_PARAM_PRECISION,
     {BL_NUMBER("lr", "3e-3", 1e-12, 1e3,
                "learning rate relative to each layer's weights, falling as a cosine")},
     BL_PARAM_FLIP,
@@ -229,6 +230,7 @@ static bl_status automate(automatic *a, const bl_call *call, bl_error *err) {
 
 static void read_call(automatic *a, const bl_call *call) {
   a->training.batch = (uint32_t)bl_call_count(call, "batch");
+  a->training.bf16 = bl_call_choice(call, "precision") == 1;
   a->training.rate = bl_call_number(call, "lr");
   a->training.relative = true;
   a->training.optimiser.clip = 1;
@@ -246,9 +248,10 @@ static void read_call(automatic *a, const bl_call *call) {
 static void describe(const automatic *a, uint64_t seed, char *text, size_t size) {
   const bl_training *t = &a->training;
   const uint32_t teacher = t->teacher == NULL ? 0 : bl_float_digest(t->teacher);
-  (void)snprintf(text, size, "%llu %u %.17g %d %u %08x %.17g %llu", (unsigned long long)a->probe,
-                 (unsigned)t->batch, t->rate, t->augment.flip, (unsigned)t->augment.shift,
-                 (unsigned)teacher, t->teacher_weight, (unsigned long long)seed);
+  (void)snprintf(text, size, "%llu %u %d %.17g %d %u %08x %.17g %llu", (unsigned long long)a->probe,
+                 (unsigned)t->batch, t->bf16 && bl_train_has_bf16(), t->rate, t->augment.flip,
+                 (unsigned)t->augment.shift, (unsigned)teacher, t->teacher_weight,
+                 (unsigned long long)seed);
 }
 
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {

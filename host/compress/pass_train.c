@@ -7,6 +7,7 @@ static const bl_recipe_param params[] = {
     {BL_COUNT("epochs", "10", 0, 1e6,
               "times over the data; 0: only what comes in the end, such as reestimate")},
     BL_PARAM_BATCH,
+    BL_PARAM_PRECISION,
     {BL_CHOICE("loss", "cross-entropy", "cross-entropy|squared|binary", "what is minimised")},
     {BL_CHOICE("optimizer", "adamw", "sgd|adamw", "SGD with momentum, or AdamW")},
     {BL_NUMBER("lr", "1e-4", 1e-12, 1e3, "learning rate")},
@@ -59,6 +60,7 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
   bl_training t = bl_training_defaults(network);
   t.epochs = bl_call_count(call, "epochs");
   t.batch = (uint32_t)bl_call_count(call, "batch");
+  t.bf16 = bl_call_choice(call, "precision") == 1;
   t.loss = (bl_loss_kind)bl_call_choice(call, "loss");
   t.optimiser = bl_optimiser_defaults((bl_optimiser_kind)bl_call_choice(call, "optimizer"));
   t.optimiser.momentum = bl_call_number(call, "momentum");

@@ -14,6 +14,11 @@ extern const bl_recipe_pass BL_PASS_SVD, BL_PASS_SPATIAL_SVD, BL_PASS_TUCKER, BL
 // Rows of parameters that every pass that trains has.
 #define BL_PARAM_BATCH                                                                             \
   { BL_COUNT("batch", "64", 1, 4096, "samples of a step") }
+#define BL_PARAM_PRECISION                                                                         \
+  {                                                                                                \
+    BL_CHOICE("precision", "f32", "f32|bf16",                                                      \
+              "what convolutions multiply; bf16 where the processor does")                         \
+  }
 #define BL_PARAM_FLIP                                                                              \
   { BL_FLAG("flip", "false", "flip half of the images left to right") }
 #define BL_PARAM_SHIFT                                                                             \

@@ -138,7 +138,9 @@ static bl_status open_teacher_graph(job *j) {
 
 static bl_status open_student(job *j) {
   bl_network *n = j->network;
-  bl_train_options options = {.fixed_statistics = j->training->fixed_statistics, .seed = n->seed};
+  bl_train_options options = {.bf16 = j->training->bf16,
+                              .fixed_statistics = j->training->fixed_statistics,
+                              .seed = n->seed};
   BL_TRY(bl_float_copy(n->graph, j->training->batch, &j->graph, j->err));
   options.outputs = j->graph->outputs;
   options.output_count = j->training->loss == BL_LOSS_SQUARED ? 1 : 0;
@@ -157,7 +159,7 @@ static bl_status open_student(job *j) {
 }
 
 static bl_status open_teacher(job *j) {
-  bl_train_options frozen = {.frozen = true};
+  bl_train_options frozen = {.frozen = true, .bf16 = j->training->bf16};
   if (j->teacher_graph == NULL) return BL_OK;
   if (j->distil != NULL) frozen.outputs = bl_distil_outputs(j->distil, true, &frozen.output_count);
   BL_TRY(bl_train_open(j->teacher_graph, &frozen, &j->teacher, j->err));

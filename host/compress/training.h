@@ -13,6 +13,7 @@
 typedef struct {
   uint64_t epochs;
   uint32_t batch;
+  bool bf16; // see bl_train_options
   bl_loss_kind loss;
   bl_optimiser_options optimiser;
   bl_schedule_kind schedule;

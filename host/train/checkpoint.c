@@ -106,6 +106,7 @@ static uint64_t options_key(const bl_trainer *t) {
   uint64_t key = bl_random_key(bl_random_key(2, o->seed), (uint64_t)o->loss);
   key = bl_random_key(bl_random_key(key, o->augment.shift), o->augment.cutout);
   key = bl_random_key(key, o->teacher != NULL ? bl_float_digest(bl_train_graph(o->teacher)) : 0);
+  key = bl_random_key(key, bl_train_bf16(t->net));
   for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
     key = mix_number(key, numbers[k]);
   for (uint32_t k = 0; k < o->hook_count; k++)

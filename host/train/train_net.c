@@ -58,6 +58,11 @@ void bl_train_threads(uint32_t threads) {
   omp_set_num_threads((int)threads);
 }
 
+bool bl_train_has_bf16(void) {
+  const unsigned needed = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
+  return ((unsigned)dnnl_get_effective_cpu_isa() & needed) == needed;
+}
+
 int32_t bl_train_logits(const bl_float_graph *graph) {
   int32_t out = graph->outputs[0];
   for (uint32_t n = 0; n < graph->node_count; n++) {
@@ -270,6 +275,7 @@ bl_status bl_train_open(const bl_float_graph *graph, const bl_train_options *opt
   if (n == NULL) return bl_fail(err, BL_ERR_MEMORY, "training: no memory");
   n->graph = graph;
   if (options != NULL) n->options = *options;
+  n->options.bf16 = n->options.bf16 && bl_train_has_bf16();
   bl_status status = plan(n, err);
   if (status != BL_OK) {
     bl_train_close(n);
@@ -317,6 +323,10 @@ bl_status bl_train_backward(bl_train_net *net, bl_error *err) {
 
 const bl_float_graph *bl_train_graph(const bl_train_net *net) {
   return net->graph;
+}
+
+bool bl_train_bf16(const bl_train_net *net) {
+  return net->options.bf16;
 }
 
 void bl_train_fix_statistics(bl_train_net *net, bool fixed) {

@@ -53,8 +53,9 @@ typedef struct {
   uint32_t output_count;
   const bl_train_transform *transforms; // in order, where several stand behind one value
   uint32_t transform_count;
-  bool frozen;           // nothing learns and no gradients are kept: a teacher
-  bool input_gradients;  // gradients of the graph's inputs too
+  bool frozen;          // nothing learns and no gradients are kept: a teacher
+  bool input_gradients; // gradients of the graph's inputs too
+  bool bf16; // convolutions multiply bfloat16, where the processor does (bl_train_has_bf16)
   bool fixed_statistics; // batch norms use their running statistics in training, too
   uint64_t seed;         // of dropout
 } bl_train_options;
@@ -85,6 +86,11 @@ typedef struct {
 // Threads for everything from here on, in this thread (0: one); OMP_NUM_THREADS, or all processors,
 // where it is never called. Part of what decides about the bits of a result.
 void bl_train_threads(uint32_t threads);
+// Does the processor multiply bfloat16 (AVX512_BF16 or AMX)? Where it does not, bf16 changes
+// nothing.
+bool bl_train_has_bf16(void);
+// Does the net?
+bool bl_train_bf16(const bl_train_net *net);
 // The value a loss from logits starts at: the graph's first output, or what a final Softmax or
 // Sigmoid reads.
 int32_t bl_train_logits(const bl_float_graph *graph);

@@ -4,6 +4,7 @@
 #include "tests/unit/train_support.h"
 
 #include "host/data/npy_write.h"
+#include "host/train/train_net.h"
 #include "tests/support/run_command.h"
 
 enum { SAMPLES = 64 };
@@ -140,6 +141,28 @@ static void distils(void **state) {
   assert_non_null(strstr(bl_command_errors, "other options"));
 }
 
+// A processor without bfloat16 trains in single precision, and says so; another precision is
+// another training.
+static void precisions(void **state) {
+  (void)state;
+#define PRECISE "train @sum.onnx" DATA "--epochs 1 --checkpoint @p.ckpt --resume "
+  assert_int_equal(setenv("DNNL_MAX_CPU_ISA", "AVX2", 1), 0);
+  bl_command_expect(PRECISE "--precision bf16 --output @p.onnx", 0);
+  assert_non_null(strstr(bl_command_out, "does not multiply bfloat16"));
+  bl_command_expect(PRECISE "--precision f32 --output @q.onnx", 0); // the same: goes on
+  same_files("p.onnx", "q.onnx");
+  assert_int_equal(unsetenv("DNNL_MAX_CPU_ISA"), 0);
+  if (!bl_train_has_bf16()) return;
+  bl_command_expect(PRECISE "--precision bf16 --output @p.onnx", 2);
+  bl_command_one_line();
+  assert_non_null(strstr(bl_command_errors, "other options"));
+  bl_command_expect("train @sum.onnx" DATA "--epochs 1 --precision bf16 --output @p.onnx --json",
+                    0);
+  cJSON *o = bl_command_json();
+  assert_string_equal(cJSON_GetObjectItem(o, "precision")->valuestring, "bf16");
+  cJSON_Delete(o);
+}
+
 // All that goes on beside the steps at once; what is written is tested again.
 static void beside(void **state) {
   (void)state;
@@ -262,9 +285,9 @@ static int open_all(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(trains),    cmocka_unit_test(speaks), cmocka_unit_test(resumes),
-      cmocka_unit_test(distils),   cmocka_unit_test(beside), cmocka_unit_test(forms),
-      cmocka_unit_test(quantises), cmocka_unit_test(fails),
+      cmocka_unit_test(trains),     cmocka_unit_test(speaks),    cmocka_unit_test(resumes),
+      cmocka_unit_test(precisions), cmocka_unit_test(distils),   cmocka_unit_test(beside),
+      cmocka_unit_test(forms),      cmocka_unit_test(quantises), cmocka_unit_test(fails),
   };
   return cmocka_run_group_tests(tests, open_all, bl_command_close);
 }
