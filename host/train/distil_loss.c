@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "host/base/simd.h"
 #include "host/train/distil.h"
 
 static const double RIDGE = 1e-3;
@@ -79,11 +80,25 @@ static double mapped_hint(const float *s, const float *t, size_t samples, size_t
 }
 
 // 1 / the mean square of the teacher; 1 for zeros.
-static double unit_of(const float *teacher, size_t count) {
+BL_SIMD static double unit_of(const float *teacher, size_t count) {
   double sum = 0;
+#pragma omp simd reduction(+ : sum)
   for (size_t k = 0; k < count; k++)
     sum += (double)teacher[k] * (double)teacher[k];
   return sum > 0 ? (double)count / sum : 1;
+}
+
+// Adds factor * difference to the gradient; returns the sum of squares.
+BL_SIMD static double add_difference(const float *student, const float *teacher, size_t count,
+                                     double factor, float *gradient) {
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (size_t k = 0; k < count; k++) {
+    const double d = (double)student[k] - (double)teacher[k];
+    sum += d * d;
+    gradient[k] += (float)(factor * d);
+  }
+  return sum;
 }
 
 double bl_distil_hint(const float *student, const float *teacher, size_t samples,
@@ -94,12 +109,8 @@ double bl_distil_hint(const float *student, const float *teacher, size_t samples
     return unit * mapped_hint(student, teacher, samples, student_channels, teacher_channels, pixels,
                               unit * weight, gradient);
   const size_t count = samples * student_channels * pixels;
-  double sum = 0;
-  for (size_t k = 0; k < count; k++) {
-    const double d = (double)student[k] - (double)teacher[k];
-    sum += d * d;
-    gradient[k] += (float)(2 * unit * weight * d / (double)count);
-  }
+  const double sum =
+      add_difference(student, teacher, count, 2 * unit * weight / (double)count, gradient);
   return unit * sum / (double)count;
 }
 

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "host/base/simd.h"
+
 enum { BLOCK = 16384, MAX_BLOCKS = 256 };
 
 // Adding and taking away 1.5 * 2^52 rounds to the nearest whole number, halves to even, and unlike
@@ -30,16 +32,24 @@ static inline float whole(const bl_fake_quant *q, float x, double step) {
 }
 
 // Whole activations, in single precision: x / step is then rounded once more, by a part in 2^24.
-static void forward_data(const bl_fake_quant *q, const float *x, size_t count, float step,
-                         float *y) {
-  const float lo = (float)q->lo, hi = (float)q->hi, big = 12582912.0F; // 1.5 * 2^23
-#pragma omp parallel for simd if (count > BLOCK)
+BL_SIMD static void forward_block(float lo, float hi, float step, const float *x, size_t count,
+                                  float *y) {
+  const float big = 12582912.0F; // 1.5 * 2^23
+#pragma omp simd
   for (size_t k = 0; k < count; k++) {
     float v = x[k] / step;
     v = v < lo ? lo : v;
     v = v > hi ? hi : v;
     y[k] = ((v + big) - big) * step;
   }
+}
+
+static void forward_data(const bl_fake_quant *q, const float *x, size_t count, float step,
+                         float *y) {
+#pragma omp parallel for if (count > BLOCK)
+  for (size_t at = 0; at < count; at += BLOCK)
+    forward_block((float)q->lo, (float)q->hi, step, x + at, count - at < BLOCK ? count - at : BLOCK,
+                  y + at);
 }
 
 static double mean_magnitude(const float *x, size_t count, size_t stride) {
@@ -178,8 +188,8 @@ static inline float data_slope(data_form f, float x, float *inside) {
 }
 
 // Returns the sum of dy * dy/dstep, in double.
-static double data_block(const bl_fake_quant *q, const float *x, const float *dy, size_t count,
-                         float step, float *dx) {
+BL_SIMD static double data_block(const bl_fake_quant *q, const float *x, const float *dy,
+                                 size_t count, float step, float *dx) {
   const data_form f = {(float)q->lo, (float)q->hi, (float)q->zero, 1 / step, q->pact ? 0 : 1};
   double sum = 0;
   float inside;
@@ -198,8 +208,8 @@ static double data_block(const bl_fake_quant *q, const float *x, const float *dy
 }
 
 // Signs whose slope is a line or a step, in single precision: at - by * u where u is at most 1.
-static double sign_block(const bl_fake_quant *q, const float *x, const float *dy, size_t count,
-                         float step, float *dx) {
+BL_SIMD static double sign_block(const bl_fake_quant *q, const float *x, const float *dy,
+                                 size_t count, float step, float *dx) {
   const bool line = q->sign == BL_SIGN_POLYNOMIAL && !q->mean_step;
   const float at = line ? 2 : 1, by = line ? 2 : 0, inverse = q->mean_step ? 1 : 1 / step;
   double sum = 0;

@@ -7,13 +7,15 @@
 
 #include "host/train/train_net.h"
 
-// An array in some memory format. Its gradient has the same format.
+// An array in some memory format. Its gradient has the same format. Those of constants have memory
+// from the beginning, the others from bl_net_place on.
 typedef struct bl_slot {
   const bl_value *value; // name and logical shape
   dnnl_memory_desc_t md;
   bool plain;        // row-major without padding
   bool needs_grad;   // somebody before it learns
   bool grad_started; // planning: a later step already writes its gradient
+  uint32_t readers;  // planning: steps that have yet to read it
   float *data, *grad;
   dnnl_memory_t memory, grad_memory;
   struct bl_slot *next_view; // the same array in other formats
@@ -48,6 +50,19 @@ typedef struct {
   size_t count, room;
 } bl_keeper;
 
+// Buffers that a step fills and needs no more behind itself: one memory for all of a kind.
+typedef enum {
+  BL_SCRATCH_OPERAND,
+  BL_SCRATCH_OTHER,
+  BL_SCRATCH_KINDS,
+  BL_SCRATCH_NONE = BL_SCRATCH_KINDS // no scratch: a buffer of its own, that keeps what it has
+} bl_scratch;
+
+typedef struct {
+  bl_keeper memories;
+  size_t size; // of the largest, in bytes
+} bl_scratch_list;
+
 struct bl_train_net {
   const bl_float_graph *graph;
   bl_train_options options;
@@ -55,10 +70,11 @@ struct bl_train_net {
   dnnl_engine_t engine;
   dnnl_stream_t stream;
   bl_keeper primitives, memories; // destroyed at the end
-  bl_slot **slots;                // [value_count] as made, transforms left out
-  bool *transformed;              // [transform_count] it stands in the plan
-  bl_train_kind *kinds;           // [value_count] of constants that learn
-  bool *learns;                   // [value_count]
+  bl_scratch_list scratch[BL_SCRATCH_KINDS];
+  bl_slot **slots;      // [value_count] as made, transforms left out
+  bool *transformed;    // [transform_count] it stands in the plan
+  bl_train_kind *kinds; // [value_count] of constants that learn
+  bool *learns;         // [value_count]
   bl_step **steps;
   uint32_t step_count, step_room;
   bl_train_parameter *parameters;
@@ -74,7 +90,7 @@ BL_MUST_USE bl_status bl_net_memory(bl_train_net *net, bl_error *err); // "no me
 bl_status bl_net_node_fail(const bl_node *node, bl_status status, const char *what, bl_error *err);
 // Row-major descriptor of a shape; rank 0 becomes one element.
 dnnl_memory_desc_t bl_net_plain_md(uint32_t rank, const int64_t *dims);
-// A new slot with memory for data and, where needs_grad, gradient.
+// A new slot; that of a constant with memory for data and, where needs_grad, gradient.
 BL_MUST_USE bl_status bl_net_slot(bl_train_net *net, const bl_value *value,
                                   const dnnl_memory_desc_t *md, bool needs_grad, bl_slot **slot,
                                   bl_error *err);
@@ -96,6 +112,9 @@ BL_MUST_USE bl_status bl_net_plain_input(bl_train_net *net, const bl_node *node,
 BL_MUST_USE bl_status bl_net_output(bl_train_net *net, const bl_kernel *kernel, const bl_node *node,
                                     bl_slot *const *inputs, uint32_t count,
                                     const dnnl_memory_desc_t *md, void *state, bl_error *err);
+// Behind the last step: where steps write gradients, and memory for everything. What nobody needs
+// at the same time shares it: gradients, scratch, and all data of a frozen net.
+BL_MUST_USE bl_status bl_net_place(bl_train_net *net, bl_error *err);
 // No padding in its format: element-wise work may run over it in storage order.
 bool bl_slot_dense(const bl_slot *slot);
 
@@ -108,6 +127,9 @@ bool bl_dnn_memory(bl_train_net *net, const dnnl_memory_desc_t *md, float *data,
                    dnnl_memory_t *memory);
 // A memory with an array of its own.
 bool bl_dnn_buffer(bl_train_net *net, const dnnl_memory_desc_t *md, dnnl_memory_t *memory);
+// A memory that gets its array with bl_net_place.
+bool bl_dnn_scratch(bl_train_net *net, const dnnl_memory_desc_t *md, bl_scratch kind,
+                    dnnl_memory_t *memory);
 bool bl_dnn_reorder(bl_train_net *net, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
                     dnnl_primitive_t *primitive);
 const dnnl_memory_desc_t *bl_dnn_query(const_dnnl_primitive_desc_t pd, dnnl_query_t what);

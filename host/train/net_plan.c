@@ -46,10 +46,12 @@ bl_status bl_net_slot(bl_train_net *net, const bl_value *value, const dnnl_memor
   s->md = *md;
   s->plain = dnnl_memory_desc_equal(md, &plain) != 0;
   s->needs_grad = needs_grad;
-  s->data = bl_arena_alloc(net->arena, size, 1);
-  if (needs_grad) s->grad = bl_arena_alloc(net->arena, size, 1);
-  if (s->data == NULL || (needs_grad && s->grad == NULL) ||
-      !bl_dnn_memory(net, md, s->data, &s->memory) ||
+  if (bl_value_constant(value)) {
+    s->data = bl_arena_alloc(net->arena, size, 1);
+    if (needs_grad) s->grad = bl_arena_alloc(net->arena, size, 1);
+    if (s->data == NULL || (needs_grad && s->grad == NULL)) return bl_net_memory(net, err);
+  }
+  if (!bl_dnn_memory(net, md, s->data, &s->memory) ||
       (needs_grad && !bl_dnn_memory(net, md, s->grad, &s->grad_memory)))
     return bl_net_memory(net, err);
   return BL_OK;

@@ -48,6 +48,14 @@ bool bl_dnn_buffer(bl_train_net *net, const dnnl_memory_desc_t *md, dnnl_memory_
   return data != NULL && bl_dnn_memory(net, md, data, memory);
 }
 
+bool bl_dnn_scratch(bl_train_net *net, const dnnl_memory_desc_t *md, bl_scratch kind,
+                    dnnl_memory_t *memory) {
+  bl_scratch_list *list = &net->scratch[kind];
+  const size_t size = dnnl_memory_desc_get_size(md);
+  if (size > list->size) list->size = size;
+  return bl_dnn_memory(net, md, DNNL_MEMORY_NONE, memory) && keep(&list->memories, *memory);
+}
+
 bool bl_dnn_reorder(bl_train_net *net, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
                     dnnl_primitive_t *primitive) {
   dnnl_primitive_desc_t made;

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/base/simd.h"
 #include "host/float/eval_internal.h"
 #include "host/train/net_internal.h"
 
@@ -45,15 +46,24 @@ static inline float slope_b(bl_float_op op, float a, float b) {
 
 // ---- One shape, one format
 
+enum { BLOCK = 16384 };
+
+// y may be a.
+BL_SIMD static void add_block(const float *a, const float *b, size_t count, float *y) {
+#pragma omp simd
+  for (size_t k = 0; k < count; k++)
+    y[k] = a[k] + b[k];
+}
+
 static void same_forward(bl_float_op op, const float *restrict a, const float *restrict b,
                          float *restrict y, size_t count) {
   if (op == BL_FLOAT_ADD) {
-#pragma omp parallel for simd if (count > 16384)
-    for (size_t k = 0; k < count; k++)
-      y[k] = a[k] + b[k];
+#pragma omp parallel for if (count > BLOCK)
+    for (size_t at = 0; at < count; at += BLOCK)
+      add_block(a + at, b + at, count - at < BLOCK ? count - at : BLOCK, y + at);
     return;
   }
-#pragma omp parallel for if (count > 16384)
+#pragma omp parallel for if (count > BLOCK)
   for (size_t k = 0; k < count; k++)
     y[k] = bl_eval_pair(op, a[k], b[k]);
 }
@@ -64,15 +74,15 @@ static void same_backward(bl_float_op op, bool second, const float *a, const flo
     memcpy(d, dy, count * sizeof *d);
     return;
   }
-#pragma omp parallel for if (count > 16384)
+#pragma omp parallel for if (count > BLOCK)
   for (size_t k = 0; k < count; k++)
     d[k] = dy[k] * (second ? slope_b(op, a[k], b[k]) : slope_a(op, a[k], b[k]));
 }
 
 void bl_array_add(float *to, const float *from, size_t count) {
-#pragma omp parallel for simd if (count > 16384)
-  for (size_t k = 0; k < count; k++)
-    to[k] += from[k];
+#pragma omp parallel for if (count > BLOCK)
+  for (size_t at = 0; at < count; at += BLOCK)
+    add_block(to + at, from + at, count - at < BLOCK ? count - at : BLOCK, to + at);
 }
 
 // ---- Broadcast

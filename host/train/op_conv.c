@@ -78,11 +78,13 @@ static bool make_forward(bl_train_net *net, const shape *s, bool learning, convo
          bl_dnn_primitive(net, &desc, NULL, &c->forward, pd);
 }
 
-// Fits an array in format `have` to a primitive that takes, or with `result` gives, `want`.
+// Fits an array in format `have` to a primitive that takes, or with `result` gives, `want`. `kind`
+// BL_SCRATCH_NONE: it stays there.
 static bool fit(bl_train_net *net, const dnnl_memory_desc_t *have, const dnnl_memory_desc_t *want,
-                bool result, fitted *f) {
+                bool result, bl_scratch kind, fitted *f) {
   if (dnnl_memory_desc_equal(have, want) != 0) return true;
-  return bl_dnn_buffer(net, want, &f->memory) &&
+  return (kind == BL_SCRATCH_NONE ? bl_dnn_buffer(net, want, &f->memory)
+                                  : bl_dnn_scratch(net, want, kind, &f->memory)) &&
          bl_dnn_reorder(net, result ? want : have, result ? have : want, &f->reorder);
 }
 
@@ -106,10 +108,12 @@ static bool make_data(bl_train_net *net, const shape *s, const_dnnl_primitive_de
              &desc, dnnl_convolution_direct, &s->sum.src, &s->factor.w, &s->factor.dst, s->stride,
              s->dilation, s->begin, s->end) == dnnl_success &&
          bl_dnn_primitive(net, &desc, hint, &c->data, &pd) &&
-         fit(net, &s->w, bl_dnn_query(pd, dnnl_query_weights_md), false, &c->w_data) &&
+         fit(net, &s->w, bl_dnn_query(pd, dnnl_query_weights_md), false, BL_SCRATCH_NONE,
+             &c->w_data) &&
          fit(net, bl_dnn_query(hint, dnnl_query_dst_md), bl_dnn_query(pd, dnnl_query_diff_dst_md),
-             false, &c->dy_data) &&
-         fit(net, &in->md, bl_dnn_query(pd, dnnl_query_diff_src_md), true, &c->dx);
+             false, BL_SCRATCH_OPERAND, &c->dy_data) &&
+         fit(net, &in->md, bl_dnn_query(pd, dnnl_query_diff_src_md), true, BL_SCRATCH_OTHER,
+             &c->dx);
 }
 
 // The gradient of the output for the weights: the one that the data take, where that is the same.
@@ -118,7 +122,7 @@ static bool fit_dy(bl_train_net *net, const dnnl_memory_desc_t *have,
   const dnnl_memory_desc_t *other = NULL;
   if (c->dy_data.reorder != NULL) (void)dnnl_memory_get_memory_desc(c->dy_data.memory, &other);
   c->dy_shared = other != NULL && dnnl_memory_desc_equal(other, want) != 0;
-  if (!c->dy_shared) return fit(net, have, want, false, &c->dy);
+  if (!c->dy_shared) return fit(net, have, want, false, BL_SCRATCH_OPERAND, &c->dy);
   c->dy = c->dy_data;
   return true;
 }
@@ -133,9 +137,10 @@ static bool make_weights(bl_train_net *net, const shape *s, const_dnnl_primitive
              s->end) == dnnl_success &&
          bl_dnn_primitive(net, &desc, hint, &c->weights, &pd) &&
          bl_dnn_memory(net, &s->w, gradient, &c->dw_plain) &&
-         fit(net, &s->w, bl_dnn_query(pd, dnnl_query_diff_weights_md), true, &c->dw) &&
+         fit(net, &s->w, bl_dnn_query(pd, dnnl_query_diff_weights_md), true, BL_SCRATCH_NONE,
+             &c->dw) &&
          fit(net, bl_dnn_query(hint, dnnl_query_src_md), bl_dnn_query(pd, dnnl_query_src_md), false,
-             &c->src) &&
+             BL_SCRATCH_OTHER, &c->src) &&
          fit_dy(net, bl_dnn_query(hint, dnnl_query_dst_md),
                 bl_dnn_query(pd, dnnl_query_diff_dst_md), c);
 }
@@ -216,11 +221,14 @@ static bl_status make(bl_train_net *net, const bl_node *node, dnnl_data_type_t t
   BL_TRY(describe(net, node, type, &s, err));
   if (!make_forward(net, &s, learning, c, &pd) ||
       !bl_dnn_memory(net, &s.w, inputs[1]->data, &c->w_plain) ||
-      !fit(net, &s.w, bl_dnn_query(pd, dnnl_query_weights_md), false, &c->w_forward))
+      !fit(net, &s.w, bl_dnn_query(pd, dnnl_query_weights_md), false, BL_SCRATCH_NONE,
+           &c->w_forward))
     return bl_net_node_fail(node, BL_ERR_UNSUPPORTED, "oneDNN has no such convolution", err);
   const dnnl_memory_desc_t *src = bl_dnn_query(pd, dnnl_query_src_md);
   if (type == dnnl_f32) BL_TRY(bl_net_view(net, inputs[0], src, &inputs[0], err));
-  if (!fit(net, &inputs[0]->md, src, false, &c->x)) return bl_net_memory(net, err);
+  if (!fit(net, &inputs[0]->md, src, false,
+           net->options.frozen ? BL_SCRATCH_OPERAND : BL_SCRATCH_NONE, &c->x))
+    return bl_net_memory(net, err);
   *dst = *bl_dnn_query(pd, dnnl_query_dst_md);
   return make_backward(net, node, inputs, &s, pd, c, err);
 }

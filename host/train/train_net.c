@@ -219,27 +219,6 @@ static bl_status plan_nodes(bl_train_net *net, bl_error *err) {
   return BL_OK;
 }
 
-// The last step that reads a slot writes its gradient, the ones before it add theirs.
-static bl_status plan_edges(bl_train_net *net, bl_error *err) {
-  for (uint32_t n = net->step_count; n-- > 0;) {
-    bl_step *step = net->steps[n];
-    for (uint32_t k = 0; k < step->input_count; k++) {
-      bl_slot *slot = step->inputs[k];
-      bl_edge *edge = &step->edges[k];
-      if (slot == NULL || !slot->needs_grad) continue;
-      edge->add = slot->grad_started;
-      slot->grad_started = true;
-      edge->data = slot->grad;
-      edge->memory = slot->grad_memory;
-      if (!edge->add) continue;
-      edge->data = bl_arena_alloc(net->arena, dnnl_memory_desc_get_size(&slot->md), 1);
-      if (edge->data == NULL || !bl_dnn_memory(net, &slot->md, edge->data, &edge->memory))
-        return bl_net_memory(net, err);
-    }
-  }
-  return BL_OK;
-}
-
 static bl_status check_transforms(const bl_train_net *net, bl_error *err) {
   for (uint32_t t = 0; t < net->options.transform_count; t++)
     if (!net->transformed[t])
@@ -266,7 +245,7 @@ static bl_status plan(bl_train_net *net, bl_error *err) {
   BL_TRY(plan_nodes(net, err));
   BL_TRY(check_transforms(net, err));
   BL_TRY(plan_outputs(net, err));
-  return plan_edges(net, err);
+  return bl_net_place(net, err);
 }
 
 bl_status bl_train_open(const bl_float_graph *graph, const bl_train_options *options,
@@ -294,6 +273,8 @@ void bl_train_close(bl_train_net *net) {
   if (net->engine != NULL) (void)dnnl_engine_destroy(net->engine);
   free(net->primitives.items);
   free(net->memories.items);
+  for (int k = 0; k < BL_SCRATCH_KINDS; k++)
+    free(net->scratch[k].memories.items);
   bl_arena_free(net->arena);
   free(net);
 }
