@@ -205,12 +205,13 @@ static bl_status read_sample(void *context, size_t index, float *out, bl_error *
   return BL_OK;
 }
 
-static double run_quantised(const char *path, const bl_float_graph *graph, bl_train_data *data) {
+static double run_quantised(const char *path, const bl_float_graph *graph, bl_train_data *data,
+                            bool bf16) {
   const bl_onnx_options import = {.batch = 1, .rebatch = true};
   const bl_quant_aware_options bits = {.weight_bits = 4, .activation_bits = 4};
   const bl_calibration calibration = {read_sample, data, BATCH};
-  const bl_train_options frozen = {.frozen = true};
-  bl_train_options options = {.seed = 1};
+  const bl_train_options frozen = {.frozen = true, .bf16 = bf16};
+  bl_train_options options = {.bf16 = bf16, .seed = 1};
   bl_float_graph *one;
   bl_quant_aware *aware;
   bl_train_net *net, *teacher;
@@ -272,15 +273,18 @@ static int measure(const char *root, const workload *w) {
   uint64_t steps = bl_trainer_steps(data.count, BATCH);
   (void)run_bare(&bare_layers, 2);
   double step = run_bare(&bare_layers, BARE_STEPS);
-  double epoch = run_epoch(net, NULL, &data), quantised = run_quantised(path, graph, &data);
+  double epoch = run_epoch(net, NULL, &data), quantised = run_quantised(path, graph, &data, false);
+  double bf16 = bl_train_has_bf16() ? run_quantised(path, graph, &data, true) : 0;
   step = (step + run_bare(&bare_layers, BARE_STEPS)) / 2;
   double whole = step * (double)steps, ratio = epoch / whole;
   bool met = ratio <= RATIO && quantised / whole <= QUANTISED_RATIO;
   printf("%-20s epoch of %zu images at batch %d: %.2f s; bare convolutions %.2f s; ratio %.2f of "
-         "at most %.0f; w4a4 with a teacher %.2f s, %.2f of at most %.2f%s; plan %.0f MiB, process "
-         "%.0f MiB\n",
+         "at most %.0f; w4a4 with a teacher %.2f s, %.2f of at most %.2f%s; the same in bf16 %.2f "
+         "s (0: "
+         "this processor has none); plan %.0f MiB, process %.0f MiB\n",
          w->name, data.count, BATCH, epoch, whole, ratio, RATIO, quantised, quantised / whole,
-         QUANTISED_RATIO, met ? "" : "  MISSED", (double)bl_train_bytes(net) / 1048576, peak_mib());
+         QUANTISED_RATIO, met ? "" : "  MISSED", bf16, (double)bl_train_bytes(net) / 1048576,
+         peak_mib());
   close_bare(&bare_layers);
   bl_train_close(net);
   bl_float_graph_free(graph);

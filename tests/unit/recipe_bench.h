@@ -80,6 +80,19 @@ static inline void close_bench(bench *b) {
   bl_float_graph_free(b->graph);
 }
 
+// Of a group of tests: *state NULL where the data are absent.
+static inline int bench_open_group(void **state, const bench_net *net, size_t skip, size_t count,
+                                   size_t calibration, size_t held_out) {
+  static bench b;
+  *state = open_bench(&b, net, skip, count, calibration, held_out) ? &b : NULL;
+  return 0;
+}
+
+static inline int bench_close_group(void **state) {
+  if (*state != NULL) close_bench(*state);
+  return 0;
+}
+
 typedef struct {
   bl_stage_figures stages[BENCH_STAGES]; // 0: as it came
   uint32_t count;

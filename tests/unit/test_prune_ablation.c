@@ -30,49 +30,31 @@ static double as_many(const bench *b, double zeros) {
   return got;
 }
 
-// Below a part of each layer's largest weight: layers lose what they can do without.
-static void by_threshold(void **state) {
+// Against as many weights of each layer: below a part of each layer's largest weight, so that
+// layers lose what they can do without; of dense layers alone; of all layers together.
+static void ways(void **state) {
+  static const struct {
+    const char *how;
+    double zeros, gain; // at least; gain in points
+  } all[] = {{"threshold: 0.3", 0.9, 15},
+             {"sparsity: 0.9, scope: layer, classes: dense", 0.85, 5},
+             {"sparsity: 0.9, scope: global", 0.85, 20}};
   const bench *b = *state;
   double zeros;
   if (b == NULL) skip();
-  const double got = pruned(b, "threshold: 0.3", &zeros);
-  assert_true(zeros > 0.9);
-  assert_true(got >= as_many(b, zeros) + 15);
-}
-
-// Dense layers alone.
-static void by_class(void **state) {
-  const bench *b = *state;
-  double zeros;
-  if (b == NULL) skip();
-  const double got = pruned(b, "sparsity: 0.9, scope: layer, classes: dense", &zeros);
-  assert_true(zeros > 0.85);
-  assert_true(got >= as_many(b, zeros) + 5);
-}
-
-// Of all layers together.
-static void by_scope(void **state) {
-  const bench *b = *state;
-  double zeros;
-  if (b == NULL) skip();
-  const double got = pruned(b, "sparsity: 0.9, scope: global", &zeros);
-  assert_true(got >= as_many(b, zeros) + 20);
+  for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
+    const double got = pruned(b, all[k].how, &zeros);
+    assert_true(zeros > all[k].zeros);
+    assert_true(got >= as_many(b, zeros) + all[k].gain);
+  }
 }
 
 static int open_group(void **state) {
-  static bench b;
-  *state = open_bench(&b, &LENET5, 50000, DIGITS, 128, HELD_OUT) ? &b : NULL;
-  return 0;
-}
-
-static int close_group(void **state) {
-  if (*state != NULL) close_bench(*state);
-  return 0;
+  return bench_open_group(state, &LENET5, 50000, DIGITS, 128, HELD_OUT);
 }
 
 int main(void) {
   bl_train_threads(1);
-  const struct CMUnitTest tests[] = {cmocka_unit_test(by_threshold), cmocka_unit_test(by_class),
-                                     cmocka_unit_test(by_scope)};
-  return cmocka_run_group_tests(tests, open_group, close_group);
+  const struct CMUnitTest tests[] = {cmocka_unit_test(ways)};
+  return cmocka_run_group_tests(tests, open_group, bench_close_group);
 }

@@ -71,19 +71,12 @@ static void skips(void **state) {
 }
 
 static int open_group(void **state) {
-  static bench b;
-  *state = open_bench(&b, &LENET5, 50000, DIGITS, CALIBRATION, HELD_OUT) ? &b : NULL;
-  return 0;
-}
-
-static int close_group(void **state) {
-  if (*state != NULL) close_bench(*state);
-  return 0;
+  return bench_open_group(state, &LENET5, 50000, DIGITS, CALIBRATION, HELD_OUT);
 }
 
 int main(void) {
   bl_train_threads(1);
   const struct CMUnitTest tests[] = {cmocka_unit_test(steps), cmocka_unit_test(regulariser),
                                      cmocka_unit_test(average), cmocka_unit_test(skips)};
-  return cmocka_run_group_tests(tests, open_group, close_group);
+  return cmocka_run_group_tests(tests, open_group, bench_close_group);
 }
