@@ -210,7 +210,7 @@ static bl_status plan_nodes(bl_train_net *net, bl_error *err) {
     if (needed[n]) mark_node(net, &g->nodes[n]);
   for (uint32_t n = 0; n < g->node_count; n++) {
     const bl_node *node = &g->nodes[n];
-    if (!needed[n]) continue;
+    if (!needed[n] || (node->output_count > 0 && net->slots[node->outputs[0]] != NULL)) continue;
     if (planners[node->op] == NULL)
       return bl_net_node_fail(node, BL_ERR_UNSUPPORTED, "has no backward; it cannot be trained",
                               err);
