@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a goal to a trained network: a search whose candidates are judged by the loss that a short
-// training leaves them; of its front the smallest plan that holds the accuracy is found by halving,
-// each tried by a longer training; it is then trained in full, and where that misses the goal, the
-// next larger one is.
+// From a goal to a trained network: a training with few bits that all start from, a search whose
+// candidates are judged by the loss that a short training leaves them; of its front the smallest
+// plan that holds the accuracy is found by halving, each tried by a longer training; it is then
+// trained in full, and where that misses the goal, the next larger one is.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +21,8 @@ static const bl_recipe_param params[] = {
     {BL_NUMBER("accuracy", "0", 0, 100,
                "in place of max-drop: least accuracy in percent; 0: max-drop counts")},
     {BL_COUNT("epochs", "20", 1, 1e6, "of the full training")},
+    {BL_COUNT("warm-epochs", "2", 0, 1e6,
+              "with the fewest weight-bits and most activation-bits, that all plans start from")},
     {BL_COUNT("probe-samples", "4096", 0, 1e9,
               "twice over which a choice is trained before it is judged; 0: it is not trained")},
     {BL_COUNT("trial-epochs", "4", 1, 1e6, "of the trainings that plans are tried by")},
@@ -67,6 +69,55 @@ static bl_status open_trial(const bl_network *n, bl_network *trial, bl_error *er
     rule->most = n->rules[k].most;
   }
   return BL_OK;
+}
+
+// The fewest weight-bits and the most activation-bits of the call's lists, all of which must be
+// numbers: said before anything is trained.
+static bl_status read_extremes(const bl_call *call, double *fewest, double *most, bl_error *err) {
+  static const char *const lists[] = {"blocks", "ranks", "weight-bits", "activation-bits"};
+  double values[BL_KNOB_MOST_VALUES];
+  uint32_t count;
+  *fewest = INFINITY;
+  *most = 0;
+  for (int k = 0; k < 4; k++) {
+    BL_TRY(bl_searching_values(call, lists[k], values, &count, err));
+    for (uint32_t i = 0; k == 2 && i < count; i++)
+      *fewest = fmin(*fewest, values[i]);
+    for (uint32_t i = 0; k == 3 && i < count; i++)
+      *most = fmax(*most, values[i]);
+  }
+  if (bl_knob_takes(BL_KNOB_WEIGHT_BITS, *fewest) && bl_knob_takes(BL_KNOB_ACTIVATION_BITS, *most))
+    return BL_OK;
+  return bl_fail(err, BL_ERR_USAGE, "weight-bits and activation-bits are whole, from 1 to 8");
+}
+
+// What comes behind starts where the fewest bits of weights work: plans are then told apart by what
+// their bits lose, not by how long weights of few bits need to recover.
+static bl_status warm_up(automatic *a, bl_network *network, const bl_call *call, bl_error *err) {
+  bl_training training = a->training;
+  bl_network trial = {0};
+  bl_float_graph *graph;
+  double fewest, most;
+  char name[48];
+  BL_TRY(read_extremes(call, &fewest, &most, err));
+  training.epochs = bl_call_count(call, "warm-epochs");
+  if (training.epochs == 0) return BL_OK;
+  bl_network_say(network, "warm-up: %llu epochs at w%.0fa%.0f", (unsigned long long)training.epochs,
+                 fewest, most);
+  bl_status status = open_trial(network, &trial, err);
+  (void)snprintf(name, sizeof name, "%s-warm", a->pass);
+  trial.pass = name;
+  trial.quantised = true;
+  trial.quantise = (bl_quantise_options){.weight_bits = (unsigned)fewest,
+                                         .activation_bits = (unsigned)most,
+                                         .range = BL_RANGE_MSE,
+                                         .part_channels = network->device.config->cols};
+  if (status == BL_OK) status = bl_network_train(&trial, &training, err);
+  if (status == BL_OK) status = bl_network_free_weights(&trial, err);
+  if (status == BL_OK) status = bl_float_copy(trial.graph, 0, &graph, err);
+  if (status == BL_OK) bl_network_replace(network, graph);
+  bl_network_close(&trial);
+  return status;
 }
 
 // ---- Plans
@@ -203,26 +254,20 @@ static bl_status train_in_full(automatic *a, uint32_t first, bl_error *err) {
                  100 * a->goal, 100 * highest);
 }
 
-static bl_status find_goal(automatic *a, const bl_call *call, bl_error *err) {
-  const bl_network *n = a->searching.network;
-  const bl_network_data *d = &n->data;
+static bl_status find_goal(automatic *a, const bl_network *n, const bl_call *call, bl_error *err) {
   bl_network whole = *n;
   bl_stage_figures figures = {.pass = ""};
   const double least = bl_call_number(call, "accuracy");
-  if (d->training == NULL || !d->training->has_labels || !d->held_out->has_labels)
-    return bl_fail(err, BL_ERR_USAGE, "needs labelled samples to train on and to judge by");
   whole.quantised = false;
   BL_TRY(bl_network_measure(&whole, &figures, err));
   const double reached = (double)figures.correct / (double)figures.samples;
   a->goal = least > 0 ? least / 100 : reached - bl_call_number(call, "max-drop") / 100;
-  bl_train_threads(1); // as bl_candidates_open has it
   bl_network_say(n, "goal: %.2f %% (float: %.2f %%)", 100 * a->goal, 100 * reached);
   return BL_OK;
 }
 
-static bl_status automate(automatic *a, const bl_call *call, bl_error *err) {
+static bl_status automate(automatic *a, bl_error *err) {
   uint32_t found = 0;
-  BL_TRY(find_goal(a, call, err));
   BL_TRY(make_plans(a, err));
   BL_TRY(find_plan(a, &found, err));
   return train_in_full(a, found, err);
@@ -261,15 +306,19 @@ static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   const bl_judge trained = {judge, &a, settings};
   if (network->pruning != NULL)
     return bl_fail(err, BL_ERR_USAGE, "takes no gradual pruning: prune at once, or train first");
-  if (network->data.training == NULL || !network->data.training->has_labels)
+  const bl_network_data *d = &network->data;
+  if (d->training == NULL || !d->training->has_labels || d->held_out == NULL ||
+      !d->held_out->has_labels)
     return bl_fail(err, BL_ERR_USAGE, "needs labelled samples to train on and to judge by");
   BL_TRY(bl_training_teacher(&a.training, bl_call_text(call, "teacher"), &other, err));
   read_call(&a, call);
   describe(&a, network->seed, settings, sizeof settings);
   bl_status status =
       bl_training_answers(&a.training, network->data.training, &a.training.answers, err);
+  if (status == BL_OK) status = find_goal(&a, network, call, err);
+  if (status == BL_OK) status = warm_up(&a, network, call, err);
   if (status == BL_OK) status = bl_searching_open(network, call, &trained, &a.searching, err);
-  if (status == BL_OK) status = automate(&a, call, err);
+  if (status == BL_OK) status = automate(&a, err);
   bl_searching_close(&a.searching);
   bl_answers_close(a.training.answers);
   bl_float_graph_free(other);

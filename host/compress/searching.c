@@ -12,9 +12,9 @@
 
 enum { SEARCHING_CAP = 256 << 20 };
 
-// "2,3,4" as numbers.
-static bl_status read_list(const char *name, const char *text, double *values, uint32_t *count,
-                           bl_error *err) {
+bl_status bl_searching_values(const bl_call *call, const char *name,
+                              double values[BL_KNOB_MOST_VALUES], uint32_t *count, bl_error *err) {
+  const char *text = bl_call_text(call, name);
   *count = 0;
   for (const char *at = text;; at++) {
     char *end = NULL;
@@ -37,8 +37,7 @@ static bl_status make_space(bl_searching *s, const bl_call *call, bl_error *err)
   bl_search_choices choices;
   for (int kind = 0; kind < BL_KNOB_KINDS; kind++) {
     choices.values[kind] = values[kind];
-    BL_TRY(read_list(names[kind], bl_call_text(call, names[kind]), values[kind],
-                     &choices.counts[kind], err));
+    BL_TRY(bl_searching_values(call, names[kind], values[kind], &choices.counts[kind], err));
   }
   return bl_search_space(s->candidates, &choices, s->arena, &s->space, err);
 }

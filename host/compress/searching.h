@@ -48,6 +48,10 @@ BL_MUST_USE bl_status bl_searching_open(bl_network *network, const bl_call *call
                                         const bl_judge *judge, bl_searching *searching,
                                         bl_error *err);
 void bl_searching_close(bl_searching *searching);
+// A list such as weight-bits "2,3,4" as numbers. Errors: USAGE.
+BL_MUST_USE bl_status bl_searching_values(const bl_call *call, const char *name,
+                                          double values[BL_KNOB_MOST_VALUES], uint32_t *count,
+                                          bl_error *err);
 // Gives a network (the searched one, or a copy) what a plan, or a choice, says: pruned blocks, with
 // the promise to keep them, and bits. Errors: those of pruning, MEMORY.
 BL_MUST_USE bl_status bl_searching_take_plan(const bl_searching *searching,
