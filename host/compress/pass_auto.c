@@ -25,6 +25,8 @@ static const bl_recipe_param params[] = {
               "with the fewest weight-bits and most activation-bits, that all plans start from")},
     {BL_COUNT("probe-samples", "4096", 0, 1e9,
               "twice over which a choice is trained before it is judged; 0: it is not trained")},
+    {BL_COUNT("rounds", "2", 1, 16,
+              "of sensitivities and integer program, each around the best plan of the one before")},
     {BL_COUNT("trial-epochs", "4", 1, 1e6, "of the trainings that plans are tried by")},
     {BL_NUMBER("margin", "0.5", 0, 100, "points that the full training is expected to add")},
     BL_PARAM_BATCH,
@@ -41,6 +43,7 @@ typedef struct {
   bl_searching searching;
   bl_training training;
   uint64_t epochs, trial_epochs, probe;
+  uint32_t rounds;
   double goal, margin;   // 0..1
   const uint8_t **plans; // [count], from the least cycles on
   uint32_t count;
@@ -175,6 +178,7 @@ static bl_status list_plans(automatic *a, bl_error *err) {
 static bl_status make_plans(automatic *a, bl_error *err) {
   bl_searching *s = &a->searching;
   bl_search_outcome outcome;
+  s->options.rounds = a->rounds;
   BL_TRY(bl_search(s->candidates, &s->space, s->pool, &s->options, s->arena, &outcome, err));
   BL_TRY(list_plans(a, err));
   if (a->count > 0) return BL_OK;
@@ -285,6 +289,7 @@ static void read_call(automatic *a, const bl_call *call) {
   a->training.teacher_weight = bl_call_number(call, "teacher-weight");
   a->epochs = bl_call_count(call, "epochs");
   a->trial_epochs = bl_call_count(call, "trial-epochs");
+  a->rounds = (uint32_t)bl_call_count(call, "rounds");
   a->probe = bl_call_count(call, "probe-samples");
   a->margin = bl_call_number(call, "margin") / 100;
 }

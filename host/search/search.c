@@ -167,9 +167,47 @@ static bl_status choose(search *s, bl_error *err) {
       (unsigned)count, 100 * fmax(o->limits.least_accuracy, 0), 100 * highest);
 }
 
+// Proposals from these sensitivities, in place of those before.
+static bl_status solve(search *s, const bl_sensitivity *sensitivity, bl_error *err) {
+  bl_separable_close(s->separable);
+  s->separable = NULL;
+  free(s->proposals);
+  s->proposals = NULL;
+  s->proposal_count = 0;
+  BL_TRY(bl_separable_open(s->candidates, s->space, sensitivity, s->options->workers, &s->separable,
+                           err));
+  return propose_all(s, err);
+}
+
+// The least loss of all that miss the limits by little, as no plan may lie right below them.
+static const uint8_t *least_loss(const search *s) {
+  static const double LITTLE = 0.06;
+  uint32_t count;
+  const bl_pool_entry *entries = bl_pool_entries(s->pool, &count), *least = NULL;
+  for (uint32_t k = 0; k < count; k++)
+    if (bl_search_excess(&entries[k].result, &s->options->limits) <= LITTLE &&
+        (least == NULL || entries[k].result.loss < least->result.loss))
+      least = &entries[k];
+  return least != NULL ? least->choice : NULL;
+}
+
+// Losses around the best of all do not add up far from it: they are measured again around the best
+// plan that was found, and the program is solved with those.
+static bl_status again(search *s, bl_arena *arena, bl_error *err) {
+  bl_sensitivity sensitivity;
+  const uint8_t *found = least_loss(s);
+  if (found == NULL) return BL_OK;
+  uint8_t *rest = bl_arena_alloc(arena, s->space->count, 1);
+  if (rest == NULL) return no_memory(err);
+  memcpy(rest, found, s->space->count);
+  BL_TRY(bl_sensitivity_measure(s->pool, s->space, rest, arena, &sensitivity, err));
+  say(s, "around a plan: %.0f cycles, %.0f bytes, loss %.5f", sensitivity.best.cycles,
+      sensitivity.best.bytes, sensitivity.best.loss);
+  return solve(s, &sensitivity, err);
+}
+
 static bl_status run(search *s, bl_arena *arena, bl_error *err) {
-  const bl_search_options *o = s->options;
-  BL_TRY(bl_sensitivity_measure(s->pool, s->space, arena, &s->outcome->sensitivity, err));
+  BL_TRY(bl_sensitivity_measure(s->pool, s->space, NULL, arena, &s->outcome->sensitivity, err));
   const bl_search_result *best = &s->outcome->sensitivity.best;
   if (best->accuracy >= 0)
     say(s, "sensitivity: best %.0f cycles, %.0f bytes, loss %.5f, accuracy %.2f %%", best->cycles,
@@ -177,10 +215,10 @@ static bl_status run(search *s, bl_arena *arena, bl_error *err) {
   else
     say(s, "sensitivity: best %.0f cycles, %.0f bytes, loss %.5f", best->cycles, best->bytes,
         best->loss);
-  BL_TRY(bl_separable_open(s->candidates, s->space, &s->outcome->sensitivity, o->workers,
-                           &s->separable, err));
-  BL_TRY(propose_all(s, err));
+  BL_TRY(solve(s, &s->outcome->sensitivity, err));
   BL_TRY(try_uniform(s, err));
+  for (uint32_t round = 1; round < s->options->rounds; round++)
+    BL_TRY(again(s, arena, err));
   BL_TRY(evolve(s, err));
   return choose(s, err);
 }

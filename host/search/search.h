@@ -8,9 +8,10 @@
 #include "host/search/sensitivity.h"
 
 typedef struct {
-  uint32_t axis;                    // BL_CYCLES or BL_BYTES: what is traded for accuracy
-  bl_search_limits limits;          // the loss has none
-  uint32_t budgets;                 // of the integer program, 2..256
+  uint32_t axis;           // BL_CYCLES or BL_BYTES: what is traded for accuracy
+  bl_search_limits limits; // the loss has none
+  uint32_t budgets;        // of the integer program, 2..256
+  uint32_t rounds; // that it is solved in, each around what the one before has found; 0: one
   uint32_t population, generations; // of the evolution; 0 generations: none
   uint64_t seed;
   uint32_t workers;                          // for the cycles by layer

@@ -62,8 +62,8 @@ bl_status bl_search_space(const bl_candidates *candidates, const bl_search_choic
   return bl_fail(err, BL_ERR_RANGE, "search: nothing to choose");
 }
 
-bl_status bl_sensitivity_measure(bl_pool *pool, const bl_space *space, bl_arena *arena,
-                                 bl_sensitivity *sensitivity, bl_error *err) {
+bl_status bl_sensitivity_measure(bl_pool *pool, const bl_space *space, const uint8_t *rest,
+                                 bl_arena *arena, bl_sensitivity *sensitivity, bl_error *err) {
   uint32_t count = 1;
   for (uint32_t k = 0; k < space->count; k++)
     count += space->knobs[k].count;
@@ -74,7 +74,8 @@ bl_status bl_sensitivity_measure(bl_pool *pool, const bl_space *space, bl_arena 
   if (choices == NULL || results == NULL || alone == NULL) return no_memory(err);
   for (uint32_t n = 0; n < count; n++)
     for (uint32_t k = 0; k < space->count; k++)
-      choices[(size_t)n * space->count + k] = (uint8_t)(space->knobs[k].count - 1);
+      choices[(size_t)n * space->count + k] =
+          rest != NULL ? rest[k] : (uint8_t)(space->knobs[k].count - 1);
   uint32_t next = 1;
   for (uint32_t k = 0; k < space->count; k++) {
     alone[k] = &results[next];
@@ -84,5 +85,6 @@ bl_status bl_sensitivity_measure(bl_pool *pool, const bl_space *space, bl_arena 
   BL_TRY(bl_pool_evaluate(pool, choices, count, results, err));
   sensitivity->results = alone;
   sensitivity->best = results[0];
+  sensitivity->around_plan = rest != NULL;
   return BL_OK;
 }

@@ -135,7 +135,8 @@ static double loss_of(const bl_separable *s, const bl_sensitivity *sensitivity, 
   const uint32_t knob = s->knob[kind][layer];
   if (knob == NO_KNOB) return 0;
   const bl_search_result *r = &sensitivity->results[knob][choice];
-  return isfinite(r->loss) ? fmax(0, r->loss - sensitivity->best.loss) : 1e6;
+  const double more = r->loss - sensitivity->best.loss;
+  return !isfinite(r->loss) ? 1e6 : sensitivity->around_plan ? more : fmax(0, more);
 }
 
 static bool has_weights(const bl_separable *s, uint32_t l) {

@@ -96,7 +96,7 @@ static void program_knows_the_cycles(void **state) {
   bl_search_result same[2] = {{.loss = 1}, {.loss = 1}}, *results[7];
   for (uint32_t k = 0; k < space.count; k++)
     results[k] = same;
-  const bl_sensitivity sensitivity = {{.loss = 1}, results};
+  const bl_sensitivity sensitivity = {.best = {.loss = 1}, .results = results};
   bl_separable *program;
   if (bl_separable_open(candidates, &space, &sensitivity, 2, &program, &err) != BL_OK)
     fail_msg("%s", err.text);

@@ -219,10 +219,11 @@ static void nothing_without_evaluation(void **state) {
   assert_int_equal(bl_pool_open(&o, &pool, &err), BL_OK);
   evaluations = 0;
   stop_after = 1;
-  assert_int_equal(bl_sensitivity_measure(pool, &space, arena, &sensitivity, &err), BL_ERR_IO);
+  assert_int_equal(bl_sensitivity_measure(pool, &space, NULL, arena, &sensitivity, &err),
+                   BL_ERR_IO);
   assert_null(sensitivity.results);
   stop_after = 0;
-  assert_int_equal(bl_sensitivity_measure(pool, &space, arena, &sensitivity, &err), BL_OK);
+  assert_int_equal(bl_sensitivity_measure(pool, &space, NULL, arena, &sensitivity, &err), BL_OK);
   bl_search_result expected;
   bl_planned planned[LAYERS];
   for (uint32_t k = 0; k < LAYERS; k++)
