@@ -14,6 +14,7 @@
 
 #include "host/cost/cost.h"
 #include "host/onnx/onnx_import.h"
+#include "host/search/search.h"
 #include "host/search/separable.h"
 
 enum { SAMPLES = 8, PIXELS = 64 };
@@ -120,10 +121,70 @@ static void program_knows_the_cycles(void **state) {
   bl_arena_free(arena);
 }
 
+// Real cycles, and losses that do not add up: two bits in a layer's output lose 0.3 alone and 5
+// more for every other output that has them; two bits in weights lose 1.
+static bl_status entangled(void *context, const bl_search_plan *plan, bl_search_result *result,
+                           bl_error *err) {
+  int outputs = 0, weights = 0;
+  BL_TRY(bl_candidate_evaluate(context, plan, result, err));
+  for (uint32_t k = 0; k < plan->count; k++) {
+    outputs += plan->layers[k].value[BL_KNOB_ACTIVATION_BITS] == 2;
+    weights += plan->layers[k].value[BL_KNOB_WEIGHT_BITS] == 2;
+  }
+  result->loss = 0.3 * outputs + 5.0 * outputs * (outputs > 1 ? outputs - 1 : 0) + weights;
+  return BL_OK;
+}
+
+static bl_search_result found_in(uint32_t rounds, double most_cycles, const bl_space *space) {
+  bl_arena *arena = bl_arena_new(1 << 22);
+  const bl_pool_options how = {
+      .space = space, .evaluate = entangled, .context = candidates, .workers = 2};
+  const bl_search_options options = {.axis = BL_CYCLES,
+                                     .limits = {{most_cycles, INFINITY, INFINITY}, -1},
+                                     .budgets = 2,
+                                     .rounds = rounds,
+                                     .workers = 2};
+  bl_search_outcome outcome;
+  bl_pool *pool;
+  bl_error err = {0};
+  if (bl_pool_open(&how, &pool, &err) != BL_OK ||
+      bl_search(candidates, space, pool, &options, arena, &outcome, &err) != BL_OK)
+    fail_msg("%s", err.text);
+  const bl_search_result result = outcome.result;
+  bl_pool_close(pool);
+  bl_arena_free(arena);
+  return result;
+}
+
+// Where losses do not add up, a second round sees it.
+static void rounds(void **state) {
+  (void)state;
+  static const double bits[] = {2, 3, 4};
+  const bl_search_choices choices = {.values = {bits, NULL, NULL, bits}, .counts = {3, 0, 0, 3}};
+  bl_arena *arena = bl_arena_new(1 << 20);
+  bl_search_result whole;
+  bl_error err = {0};
+  bl_space space;
+  assert_int_equal(bl_search_space(candidates, &choices, arena, &space, &err), BL_OK);
+  const bl_search_plan none = {NULL, 0};
+  assert_int_equal(bl_candidate_evaluate(candidates, &none, &whole, &err), BL_OK);
+  double gained = 0;
+  for (int k = 4; k < 7; k++) {
+    const double most = whole.cycles * k / 40;
+    const bl_search_result one = found_in(1, most, &space), two = found_in(2, most, &space);
+    printf("at most %.0f cycles: loss %.1f, in two rounds %.1f\n", most, one.loss, two.loss);
+    assert_true(two.cycles <= most && two.loss <= one.loss);
+    gained += one.loss - two.loss;
+  }
+  assert_true(gained > 1);
+  bl_arena_free(arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(costs_add_up),
       cmocka_unit_test(program_knows_the_cycles),
+      cmocka_unit_test(rounds),
   };
   return cmocka_run_group_tests(tests, open_candidates, close_candidates);
 }
