@@ -42,6 +42,7 @@ static const bl_recipe_param params[] = {
 typedef struct {
   bl_searching searching;
   bl_training training;
+  bl_answers *answers; // of its teacher, for short trainings
   uint64_t epochs, trial_epochs, probe;
   uint32_t rounds;
   double goal, margin;   // 0..1
@@ -51,6 +52,16 @@ typedef struct {
 } automatic;
 
 enum { PROBE_EPOCHS = 2 };
+
+// A training too short to learn its samples by heart: they are flipped only, so that the teacher
+// answers once for all of them.
+static bl_training short_training(const automatic *a, uint64_t epochs) {
+  bl_training training = a->training;
+  training.epochs = epochs;
+  training.augment.shift = 0;
+  training.answers = a->answers;
+  return training;
+}
 
 // ---- Networks that are tried
 
@@ -97,13 +108,12 @@ static bl_status read_extremes(const bl_call *call, double *fewest, double *most
 // What comes behind starts where the fewest bits of weights work: plans are then told apart by what
 // their bits lose, not by how long weights of few bits need to recover.
 static bl_status warm_up(automatic *a, bl_network *network, const bl_call *call, bl_error *err) {
-  bl_training training = a->training;
+  const bl_training training = short_training(a, bl_call_count(call, "warm-epochs"));
   bl_network trial = {0};
   bl_float_graph *graph;
   double fewest, most;
   char name[48];
   BL_TRY(read_extremes(call, &fewest, &most, err));
-  training.epochs = bl_call_count(call, "warm-epochs");
   if (training.epochs == 0) return BL_OK;
   bl_network_say(network, "warm-up: %llu epochs at w%.0fa%.0f", (unsigned long long)training.epochs,
                  fewest, most);
@@ -132,11 +142,10 @@ static bl_status judge(void *context, const bl_search_plan *plan, bl_search_resu
   const bl_network *n = a->searching.network;
   bl_network trial = {0};
   bl_train_data samples = *n->data.training;
-  bl_training training = a->training;
+  bl_training training = short_training(a, PROBE_EPOCHS);
   BL_TRY(bl_candidate_evaluate(a->searching.candidates, plan, result, err));
   if (a->probe == 0 || !isfinite(result->cycles)) return BL_OK;
   if (a->probe < samples.count) samples.count = (size_t)a->probe;
-  training.epochs = PROBE_EPOCHS;
   training.loss_reached = &result->loss;
   bl_status status = open_trial(n, &trial, err);
   trial.folder = NULL;
@@ -296,12 +305,11 @@ static void read_call(automatic *a, const bl_call *call) {
 
 // What the loss of a short training depends on, beside what a search's results do.
 static void describe(const automatic *a, uint64_t seed, char *text, size_t size) {
-  const bl_training *t = &a->training;
-  const uint32_t teacher = t->teacher == NULL ? 0 : bl_float_digest(t->teacher);
-  (void)snprintf(text, size, "%llu %u %d %.17g %d %u %08x %.17g %llu", (unsigned long long)a->probe,
-                 (unsigned)t->batch, t->bf16 && bl_train_has_bf16(), t->rate, t->augment.flip,
-                 (unsigned)t->augment.shift, (unsigned)teacher, t->teacher_weight,
-                 (unsigned long long)seed);
+  const bl_training t = short_training(a, PROBE_EPOCHS);
+  const uint32_t teacher = t.teacher == NULL ? 0 : bl_float_digest(t.teacher);
+  (void)snprintf(text, size, "%llu %u %d %.17g %d %08x %.17g %llu", (unsigned long long)a->probe,
+                 (unsigned)t.batch, t.bf16 && bl_train_has_bf16(), t.rate, t.augment.flip,
+                 (unsigned)teacher, t.teacher_weight, (unsigned long long)seed);
 }
 
 static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
@@ -318,14 +326,14 @@ static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   BL_TRY(bl_training_teacher(&a.training, bl_call_text(call, "teacher"), &other, err));
   read_call(&a, call);
   describe(&a, network->seed, settings, sizeof settings);
-  bl_status status =
-      bl_training_answers(&a.training, network->data.training, &a.training.answers, err);
+  const bl_training brief = short_training(&a, 0);
+  bl_status status = bl_training_answers(&brief, network->data.training, &a.answers, err);
   if (status == BL_OK) status = find_goal(&a, network, call, err);
   if (status == BL_OK) status = warm_up(&a, network, call, err);
   if (status == BL_OK) status = bl_searching_open(network, call, &trained, &a.searching, err);
   if (status == BL_OK) status = automate(&a, err);
   bl_searching_close(&a.searching);
-  bl_answers_close(a.training.answers);
+  bl_answers_close(a.answers);
   bl_float_graph_free(other);
   return status;
 }
