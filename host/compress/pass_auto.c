@@ -271,6 +271,8 @@ static bl_status find_goal(automatic *a, const bl_network *n, const bl_call *cal
   bl_network whole = *n;
   bl_stage_figures figures = {.pass = ""};
   const double least = bl_call_number(call, "accuracy");
+  if (n->data.held_out == NULL || !n->data.held_out->has_labels)
+    return bl_fail(err, BL_ERR_USAGE, "needs labelled samples to train on and to judge by");
   whole.quantised = false;
   BL_TRY(bl_network_measure(&whole, &figures, err));
   const double reached = (double)figures.correct / (double)figures.samples;
@@ -319,9 +321,7 @@ static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   const bl_judge trained = {judge, &a, settings};
   if (network->pruning != NULL)
     return bl_fail(err, BL_ERR_USAGE, "takes no gradual pruning: prune at once, or train first");
-  const bl_network_data *d = &network->data;
-  if (d->training == NULL || !d->training->has_labels || d->held_out == NULL ||
-      !d->held_out->has_labels)
+  if (network->data.training == NULL || !network->data.training->has_labels)
     return bl_fail(err, BL_ERR_USAGE, "needs labelled samples to train on and to judge by");
   BL_TRY(bl_training_teacher(&a.training, bl_call_text(call, "teacher"), &other, err));
   read_call(&a, call);
