@@ -21,7 +21,7 @@ static const bl_recipe_param params[] = {
     {BL_NUMBER("accuracy", "0", 0, 100,
                "in place of max-drop: least accuracy in percent; 0: max-drop counts")},
     {BL_COUNT("epochs", "20", 1, 1e6, "of the full training")},
-    {BL_COUNT("warm-epochs", "2", 0, 1e6,
+    {BL_COUNT("warm-epochs", "0", 0, 1e6,
               "with the fewest weight-bits and most activation-bits, that all plans start from")},
     {BL_COUNT("probe-samples", "4096", 0, 1e9,
               "twice over which a choice is trained before it is judged; 0: it is not trained")},
