@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a goal to a trained network: a training with few bits that all start from, a search whose
+// From a goal to a trained network: where wanted, a training that all start from; a search whose
 // candidates are judged by the loss that a short training leaves them; of its front the smallest
 // plan that holds the accuracy is found by halving, each tried by a longer training; it is then
 // trained in full, and where that misses the goal, the next larger one is.
@@ -328,6 +328,7 @@ static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   describe(&a, network->seed, settings, sizeof settings);
   const bl_training brief = short_training(&a, 0);
   bl_status status = bl_training_answers(&brief, network->data.training, &a.answers, err);
+  if (bl_answers_fit(&a.training.augment)) a.training.answers = a.answers;
   if (status == BL_OK) status = find_goal(&a, network, call, err);
   if (status == BL_OK) status = warm_up(&a, network, call, err);
   if (status == BL_OK) status = bl_searching_open(network, call, &trained, &a.searching, err);

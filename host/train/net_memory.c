@@ -12,7 +12,7 @@ typedef struct {
 
 typedef struct {
   bl_train_net *net;
-  buffer *buffers; // [2 * steps] the newest last
+  buffer *buffers; // the newest last; room for one an array
   uint32_t count;
 } places;
 
