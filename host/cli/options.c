@@ -97,6 +97,8 @@ static const option options[] = {
      "--bits: weights of the first and last layer, and what the last one reads"},
     {"--skip-bits", COUNT, TRA, AT(skip_bits), "N", 1, 8,
      "--bits: values that sums take along beside what products read of them (default: as those)"},
+    {"--skip-bits", COUNT, SEA, AT(skip_bits), "N", 1, 8,
+     "bits of what sums read; --activation-bits are then of what products do (default: as all)"},
     {"--codebook", TEXT, TRA, AT(codebook), "nf4|po2|apot|FILE", 0, 0,
      "--bits: weights of 16 values instead"},
     {"--ternary", FLAG, TRA, AT(ternary), NULL, 0, 0,

@@ -5,12 +5,14 @@
 
 #include "host/cli/network_args.h"
 #include "host/cost/cost.h"
+#include "host/graph/rewrite.h"
 
 enum { JOB_CAP = 256 << 20 };
 
 static bl_quantise_options quantise_options(const bl_cli_args *args, bl_compile_options *device) {
   bl_quantise_options options = bl_cli_quantise_options(args);
   options.weight_bits = options.activation_bits = 8;
+  options.skip_bits = (unsigned)args->skip_bits;
   options.part_channels = device->config->cols;
   options.cycles = bl_cost_graph;
   options.device = device;
@@ -79,9 +81,11 @@ bl_status bl_search_job_open(const bl_cli_args *args, bl_cli_output *output, bl_
                              bl_error *err) {
   *job = (bl_search_job){.args = args, .output = output, .arena = bl_arena_new(JOB_CAP)};
   bl_float_io io;
+  uint32_t copies;
   if (job->arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "search: no memory");
   BL_TRY(bl_cli_open_network(args, &job->graph, &io, &job->preprocess, err));
   BL_TRY(bl_cli_split_open(args, job->graph, &io, &job->preprocess, &job->split, err));
+  if (args->skip_bits > 0) BL_TRY(bl_rewrite_skips(job->graph, &copies, err));
   BL_TRY(open_candidates(job, err));
   if (args->evaluate != NULL) return BL_OK;
   BL_TRY(make_space(job, err));

@@ -12,6 +12,7 @@
 #include "host/compress/searching.h"
 #include "host/compress/training.h"
 #include "host/graph/float_edit.h"
+#include "host/graph/rewrite.h"
 #include "host/train/train_net.h"
 
 static const bl_recipe_param params[] = {
@@ -112,6 +113,7 @@ static bl_status warm_up(automatic *a, bl_network *network, const bl_call *call,
   bl_network trial = {0};
   bl_float_graph *graph;
   double fewest, most;
+  uint32_t copies;
   char name[48];
   BL_TRY(read_extremes(call, &fewest, &most, err));
   if (training.epochs == 0) return BL_OK;
@@ -123,8 +125,11 @@ static bl_status warm_up(automatic *a, bl_network *network, const bl_call *call,
   trial.quantised = true;
   trial.quantise = (bl_quantise_options){.weight_bits = (unsigned)fewest,
                                          .activation_bits = (unsigned)most,
+                                         .skip_bits = (unsigned)bl_call_count(call, "skip-bits"),
                                          .range = BL_RANGE_MSE,
                                          .part_channels = network->device.config->cols};
+  if (status == BL_OK && trial.quantise.skip_bits > 0)
+    status = bl_rewrite_skips(trial.graph, &copies, err);
   if (status == BL_OK) status = bl_network_train(&trial, &training, err);
   if (status == BL_OK) status = bl_network_free_weights(&trial, err);
   if (status == BL_OK) status = bl_float_copy(trial.graph, 0, &graph, err);

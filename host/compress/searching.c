@@ -9,6 +9,7 @@
 
 #include "host/compress/pruning.h"
 #include "host/cost/cost.h"
+#include "host/graph/rewrite.h"
 
 enum { SEARCHING_CAP = 256 << 20 };
 
@@ -55,6 +56,7 @@ static bl_status open_candidates(bl_searching *s, const bl_call *call, bl_error 
   s->quantise = (bl_quantise_options){
       .weight_bits = 8,
       .activation_bits = 8,
+      .skip_bits = (unsigned)bl_call_count(call, "skip-bits"),
       .range = BL_RANGE_MSE,
       .rounding = (bl_rounding)bl_call_choice(call, "rounding"),
       .bias_correction = (bl_bias_correction)bl_call_choice(call, "bias-correction"),
@@ -91,6 +93,7 @@ static bl_status open_pool(bl_searching *s, const bl_judge *judge, bl_error *err
 bl_status bl_searching_open(bl_network *network, const bl_call *call, const bl_judge *judge,
                             bl_searching *s, bl_error *err) {
   const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+  uint32_t copies;
   *s = (bl_searching){.network = network, .arena = bl_arena_new(SEARCHING_CAP)};
   if (s->arena == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a search");
   if (network->data.calibration == NULL || network->data.held_out == NULL)
@@ -113,6 +116,7 @@ bl_status bl_searching_open(bl_network *network, const bl_call *call, const bl_j
                           .say = say,
                           .user = network};
   BL_TRY(bl_network_free_weights(network, err));
+  if (bl_call_count(call, "skip-bits") > 0) BL_TRY(bl_rewrite_skips(network->graph, &copies, err));
   BL_TRY(open_candidates(s, call, err));
   BL_TRY(make_space(s, call, err));
   return open_pool(s, judge, err);

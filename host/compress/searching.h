@@ -22,6 +22,9 @@ typedef struct {
 #define BL_SEARCHING_PARAMS                                                                        \
   {BL_TEXT("weight-bits", "2,3,4,6,8", "bits that a layer's weights may have")},                   \
       {BL_TEXT("activation-bits", "2,3,4,6,8", "bits that a layer's output may have")},            \
+      {BL_COUNT(                                                                                   \
+          "skip-bits", "0", 0, 8,                                                                  \
+          "bits of what sums read; activation-bits are then of what products do; 0: as all")},     \
       {BL_TEXT("blocks", "0", "parts of a layer's blocks that may be pruned")},                    \
       {BL_TEXT("ranks", "1", "parts of a layer's operations that two factors of it may take")},    \
       {BL_CHOICE("rounding", "gptq", "nearest|gptq|adaround", "how weights become integers")},     \

@@ -8,6 +8,7 @@ typedef struct {
   const bl_layer_plan *entry;
   const bl_float_graph *graph;
   bl_lowered *lowered;
+  bool skips; // sums have bits of their own
   bl_error *err;
 } planning;
 
@@ -46,9 +47,10 @@ static bl_status no_layer(const planning *p) {
 
 static bl_status check(const planning *p) {
   const bl_layer_plan *e = p->entry;
-  if (e->weight_bits > 8 || e->activation_bits > 8)
+  const unsigned activation_bits = e->activation_bits | e->product_bits;
+  if (e->weight_bits > 8 || activation_bits > 8)
     return bl_fail(p->err, BL_ERR_USAGE, "plan: layer %s: w%ua%u; bits are 1 to 8", e->layer,
-                   e->weight_bits, e->activation_bits);
+                   e->weight_bits, activation_bits);
   for (uint32_t n = 0; e->channel_bits != NULL && n < e->channels; n++)
     if (e->channel_bits[n] < 2 || e->channel_bits[n] > 8)
       return bl_fail(p->err, BL_ERR_USAGE,
@@ -98,9 +100,49 @@ static bl_status take_weights(const planning *p, const bl_node *node, bl_stage *
   return e->channel_bits == NULL ? BL_OK : take_channels(p, node, s);
 }
 
+// Pixels of a stage as they are, but for what is done to each of them.
+static bool takes_pixels(const bl_stage *s) {
+  return s->unit_weights && s->addend == BL_STAGE_NONE && s->input >= 0 &&
+         s->window.kernel_h == 1 && s->window.kernel_w == 1 && s->function == NULL;
+}
+
+// Copies and maxima: nothing is computed.
+static bool only_moves(const bl_stage *s) {
+  return takes_pixels(s) && s->post_count == 0;
+}
+
+// Does a sum read it, and no product?
+static bool is_carried(const bl_lowered *l, int32_t stage) {
+  bool summed = false;
+  for (uint32_t k = 0; k < l->stage_count && stage >= 0; k++) {
+    const bl_stage *s = &l->stages[k];
+    const bool chooses = s->unit_weights || s->weight_scale != NULL; // ones, or a one in each row
+    if (s->input == stage && !chooses && s->part_count == 0) return false;
+    summed = summed || s->addend == stage ||
+             (s->input == stage && s->part_count == 0 && s->addend != BL_STAGE_NONE);
+  }
+  return summed;
+}
+
+// Who has an entry's product_bits: the copy of a stage that a sum takes (bl_rewrite_skips); NULL:
+// nobody.
+static bl_stage *read_by_products(const planning *p, bl_stage *s) {
+  const int32_t at = (int32_t)(s - p->lowered->stages);
+  if (!p->skips || !is_carried(p->lowered, at)) return s;
+  for (int32_t k = 0; k < (int32_t)p->lowered->stage_count; k++) {
+    bl_stage *copy = &p->lowered->stages[k];
+    if (copy->input == at && copy->part_count == 0 && takes_pixels(copy) &&
+        !is_carried(p->lowered, k))
+      return copy;
+  }
+  return NULL;
+}
+
 static bl_status take_activation(const planning *p, bl_stage *s) {
-  const unsigned bits = p->entry->activation_bits;
-  if (bits == 0) return BL_OK;
+  const unsigned products = p->entry->product_bits;
+  const unsigned bits = products > 0 ? products : p->entry->activation_bits;
+  if (products > 0) s = read_by_products(p, s);
+  if (bits == 0 || s == NULL) return BL_OK;
   if (s->quantised || s->dynamic)
     return bl_fail(p->err, BL_ERR_USAGE, "plan: layer %s: the graph fixes its integers",
                    p->entry->layer);
@@ -116,25 +158,6 @@ static bl_status take_entry(const planning *p) {
   bl_stage *s = &p->lowered->stages[p->lowered->stage_of[node->outputs[0]]];
   BL_TRY(take_weights(p, node, s));
   return take_activation(p, s);
-}
-
-// Copies and maxima: nothing is computed.
-static bool only_moves(const bl_stage *s) {
-  return s->unit_weights && s->post_count == 0 && s->addend == BL_STAGE_NONE && s->input >= 0 &&
-         s->window.kernel_h == 1 && s->window.kernel_w == 1 && s->function == NULL;
-}
-
-// Does a sum read it, and no product?
-static bool is_carried(const bl_lowered *l, int32_t stage) {
-  bool summed = false;
-  for (uint32_t k = 0; k < l->stage_count && stage >= 0; k++) {
-    const bl_stage *s = &l->stages[k];
-    const bool chooses = s->unit_weights || s->weight_scale != NULL; // ones, or a one in each row
-    if (s->input == stage && !chooses && s->part_count == 0) return false;
-    summed = summed || s->addend == stage ||
-             (s->input == stage && s->part_count == 0 && s->addend != BL_STAGE_NONE);
-  }
-  return summed;
 }
 
 // Bits of a stage that no entry names; those in front of it are known.
@@ -169,7 +192,7 @@ bl_status bl_layer_plan_apply(const bl_layer_plan *plan, uint32_t count,
     s->codebook = others->codebook;
   }
   for (uint32_t k = 0; k < count; k++) {
-    const planning p = {&plan[k], graph, lowered, err};
+    const planning p = {&plan[k], graph, lowered, others->skip_bits > 0, err};
     BL_TRY(take_entry(&p));
   }
   for (uint32_t k = 0; k < lowered->stage_count; k++)

@@ -12,6 +12,9 @@ typedef struct {
                             // where weights are meant
   unsigned weight_bits;     // 1..8; 0: as for all
   unsigned activation_bits; // 1..8, of the integers that the node's result becomes; 0: as for all
+  unsigned product_bits;    // 1..8, in place of activation_bits: of what products read of it. With
+                         // skip_bits those are the bits of its copy where a sum reads it, too, and
+                         // nobody's where only sums do
   const uint8_t *channel_bits; // [channels] 2..8: weight bits of each output channel; NULL: one
                                // number for all. The device runs the planes that the widest
                                // channel of a tile (config.cols neighbours) needs

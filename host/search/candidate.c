@@ -84,11 +84,12 @@ static uLong digest_samples(uLong crc, const bl_train_data *data) {
 void bl_candidates_fingerprint(const bl_candidates *c, char text[20]) {
   const bl_quantise_options *q = &c->source.quantise;
   char how[300];
-  (void)snprintf(how, sizeof how, "%08x %u %u %d %.17g %d %d %u %u %u %s %u",
+  (void)snprintf(how, sizeof how, "%08x %u %u %u %d %.17g %d %d %u %u %u %s %u",
                  (unsigned)bl_float_digest(c->source.graph), q->weight_bits, q->activation_bits,
-                 (int)q->range, q->percentage, (int)q->rounding, (int)q->bias_correction,
-                 q->output_bits, (unsigned)q->fuse_adds, (unsigned)q->part_channels,
-                 c->source.device.config->name, (unsigned)c->source.device.batch);
+                 q->skip_bits, (int)q->range, q->percentage, (int)q->rounding,
+                 (int)q->bias_correction, q->output_bits, (unsigned)q->fuse_adds,
+                 (unsigned)q->part_channels, c->source.device.config->name,
+                 (unsigned)c->source.device.batch);
   uLong crc = crc32_z(0, (const Bytef *)how, strlen(how));
   crc = digest_samples(crc, c->source.calibration);
   crc = digest_samples(crc, c->source.held_out);

@@ -188,7 +188,7 @@ bl_status bl_candidate_bits(const bl_search_plan *plan, const bl_float_graph *gr
       (*entries)[(*count)++] =
           (bl_layer_plan){.layer = names[f],
                           .weight_bits = weights < 0 ? 0 : (unsigned)weights,
-                          .activation_bits = activations < 0 ? 0 : (unsigned)activations};
+                          .product_bits = activations < 0 ? 0 : (unsigned)activations};
   }
   return BL_OK;
 }

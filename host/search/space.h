@@ -17,7 +17,7 @@ typedef enum {
   BL_KNOB_BLOCKS,      // part of the blocks that the array skips that are pruned, 0..below 1
   BL_KNOB_RANK, // part of the multiply-accumulates that two factors in place of the layer may take
                 // (singular values), above 0; 1: it stays whole
-  BL_KNOB_ACTIVATION_BITS, // of what the layer gives, whole, 1..8
+  BL_KNOB_ACTIVATION_BITS, // of what products read of the layer's result, whole, 1..8
   BL_KNOB_KINDS
 } bl_knob_kind;
 

@@ -448,6 +448,33 @@ static void device_carries_skips(void **state) {
   bl_float_graph_free(g);
 }
 
+// A plan's bits for products go to copies, and leave alone what only sums read.
+static void plans_spare_skips(void **state) {
+  (void)state;
+  const bl_layer_plan plan[] = {{.layer = "a", .product_bits = 3},
+                                {.layer = "b", .product_bits = 4},
+                                {.layer = "c", .product_bits = 5}};
+  static const unsigned wanted[2][6] = {{3, 2, 4, 2, 5, 2}, {8, 3, 8, 4, 5, 8}};
+  static const char *const behind[] = {"a", "r_copy", "b", "t_copy", "c", "q"};
+  for (unsigned skips = 0; skips < 2; skips++) {
+    bl_float_graph *g = imported(&RESIDUAL, false);
+    const bl_quantise_options options = {.weight_bits = 2,
+                                         .activation_bits = 2,
+                                         .output_bits = 2,
+                                         .skip_bits = 8 * skips,
+                                         .plan = plan,
+                                         .plan_count = 3};
+    bl_error err = {0};
+    uint32_t count;
+    assert_int_equal(bl_rewrite_skips(g, &count, &err), BL_OK);
+    bl_quantised q = on_device(g, &options);
+    for (size_t k = 0; k < 6; k++)
+      assert_int_equal(bits_behind(&q, behind[k]), wanted[skips][k]);
+    bl_arena_free(q.graph->arena);
+    bl_float_graph_free(g);
+  }
+}
+
 static void device_runs_merged_branches(void **state) {
   (void)state;
   static const text_net pointwise = {
@@ -500,6 +527,7 @@ int main(void) {
       cmocka_unit_test(device_chooses_channels),
       cmocka_unit_test(device_runs_merged_branches),
       cmocka_unit_test(device_carries_skips),
+      cmocka_unit_test(plans_spare_skips),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
