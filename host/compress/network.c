@@ -39,12 +39,18 @@ const bl_value *bl_network_weights(const bl_float_graph *graph, const bl_node *n
   return NULL;
 }
 
-const char **bl_network_layers(bl_network *network, uint32_t *count) {
+static bool is_average(const bl_node *node) {
+  return node->op == BL_FLOAT_AVERAGE_POOL || node->op == BL_FLOAT_GLOBAL_AVERAGE_POOL;
+}
+
+const char **bl_network_layers(bl_network *network, bool averages, uint32_t *count) {
   const bl_float_graph *graph = network->graph;
   const char **names = bl_arena_alloc(network->arena, graph->node_count, sizeof *names);
   *count = 0;
   for (uint32_t n = 0; names != NULL && n < graph->node_count; n++) {
-    if (bl_network_weights(graph, &graph->nodes[n]) == NULL) continue;
+    if (bl_network_weights(graph, &graph->nodes[n]) == NULL &&
+        !(averages && is_average(&graph->nodes[n])))
+      continue;
     const char *name = graph->nodes[n].name;
     names[*count] = bl_arena_strndup(network->arena, name, strlen(name));
     if (names[(*count)++] == NULL) return NULL;

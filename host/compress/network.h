@@ -80,9 +80,10 @@ void bl_network_close(bl_network *network);
 // The weights of a layer (Conv, Gemm, MatMul), also those behind a Quant or BipolarQuant node;
 // NULL: the node is no layer with weights of its own.
 const bl_value *bl_network_weights(const bl_float_graph *graph, const bl_node *node);
-// Names of the layers with weights of their own (Conv, Gemm, MatMul), in order of execution, in the
-// arena; NULL: no memory. They are those of the graph as it is now.
-const char **bl_network_layers(bl_network *network, uint32_t *count);
+// Names of the layers with weights of their own (Conv, Gemm, MatMul) and, where asked for, of the
+// average poolings, in order of execution, in the arena; NULL: no memory. They are those of the
+// graph as it is now.
+const char **bl_network_layers(bl_network *network, bool averages, uint32_t *count);
 // The node of that name; NULL: none.
 const bl_node *bl_network_node(const bl_network *network, const char *layer);
 // The constant of that name; NULL: none.

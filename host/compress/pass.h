@@ -70,6 +70,7 @@ struct bl_recipe_pass {
   const char *name;    // the technique's usual name, lower case with hyphens
   const char *summary; // one line
   const char *source;  // paper or textbook
+  bool averages;       // average poolings are layers that patterns may name, too
   const bl_recipe_param *params;
   uint32_t param_count;
   // Errors name what does not apply; recipe, line and pass are put in front by the pipeline.

@@ -156,6 +156,7 @@ static bl_status judge(void *context, const bl_search_plan *plan, bl_search_resu
   trial.folder = NULL;
   trial.threads = 1;
   trial.data.training = &samples;
+  trial.data.calibration = &a->searching.calibration;
   if (status == BL_OK) status = bl_searching_take_plan(&a->searching, plan, &trial, err);
   if (status == BL_OK) status = bl_network_train(&trial, &training, err);
   bl_network_close(&trial);

@@ -229,7 +229,7 @@ static const bl_lowrank_point *chosen_of(const together *t, uint32_t layer) {
 static bl_status take_all(lowering *l, bl_error *err) {
   uint32_t count;
   together t = {0};
-  const char **layers = bl_network_layers(l->network, &count);
+  const char **layers = bl_network_layers(l->network, false, &count);
   if (layers == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for the names of layers");
   l->made->nodes = bl_arena_alloc(l->network->arena, 3 * (size_t)count, sizeof *l->made->nodes);
   l->changed = bl_arena_alloc(l->network->arena, count, sizeof *l->changed);

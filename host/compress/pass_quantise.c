@@ -111,8 +111,10 @@ static bl_status plan_layer(const bl_network *network, const bl_call *call, cons
   const bool own_codes = codes != bl_call_setting(call, NULL, "codebook");
   const bool own_activations = activations != bl_call_setting(call, NULL, "activation-bits");
   *entry = (bl_layer_plan){.layer = layer};
-  *own = own_weights || own_codes || own_activations || own_tiles;
+  *own = own_activations;
   if (own_activations) entry->activation_bits = (unsigned)activations->number;
+  if (bl_network_weights(network->graph, bl_network_node(network, layer)) == NULL) return BL_OK;
+  *own = own_weights || own_codes || own_activations || own_tiles;
   if (own_codes) BL_TRY(open_codebook(network, codes->text, &entry->codebook, err));
   if ((own_weights || own_codes) && entry->codebook == NULL)
     entry->weight_bits = (unsigned)weights->number;
@@ -121,7 +123,7 @@ static bl_status plan_layer(const bl_network *network, const bl_call *call, cons
 
 static bl_status make_plan(bl_network *network, const bl_call *call, bl_error *err) {
   uint32_t count;
-  const char **layers = bl_network_layers(network, &count);
+  const char **layers = bl_network_layers(network, true, &count);
   bl_layer_plan *plan = bl_arena_alloc(network->arena, count + 1u, sizeof *plan);
   if (layers == NULL || plan == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for a plan");
   for (uint32_t k = 0; k < count; k++) {
@@ -189,6 +191,7 @@ const bl_recipe_pass BL_PASS_QUANTISE = {
     .summary = "integers of so many bits, with ranges from calibration data",
     .source = "Krishnamoorthi 2018, Quantizing deep convolutional networks",
     .params = params,
+    .averages = true,
     .param_count = sizeof params / sizeof params[0],
     .run = run,
 };

@@ -63,7 +63,7 @@ static bl_status run(bl_network *network, const bl_call *call, bl_error *err) {
   uint32_t count;
   unsigned most = 0;
   BL_TRY(bl_network_free_weights(network, err));
-  const char **layers = bl_network_layers(network, &count);
+  const char **layers = bl_network_layers(network, false, &count);
   if (layers == NULL) return bl_fail(err, BL_ERR_MEMORY, "no memory for the names of layers");
   for (uint32_t k = 0; k < count; k++)
     BL_TRY(share_layer(network, layers[k], call, &most, err));

@@ -28,13 +28,15 @@ static bl_status located(const running *r, const bl_call *call, bl_status status
 // A pattern that names no layer is a mistake in the recipe.
 static bl_status check_layers(running *r, bl_call *call) {
   uint32_t count;
-  const char **layers = bl_network_layers(r->network, &count);
+  const char **layers = bl_network_layers(r->network, false, &count);
   if (layers == NULL) return bl_fail(r->err, BL_ERR_MEMORY, "no memory for the layers' names");
   if (count == 0)
     return bl_fail(r->err, BL_ERR_UNSUPPORTED, "%s:%u: %s: the network has no layer with weights",
                    r->recipe->name, (unsigned)call->line, call->pass->name);
   call->first = layers[0];
   call->last = layers[count - 1];
+  if (call->pass->averages) layers = bl_network_layers(r->network, true, &count);
+  if (layers == NULL) return bl_fail(r->err, BL_ERR_MEMORY, "no memory for the layers' names");
   for (uint32_t k = 0; k < call->layer_count; k++) {
     bool named = false;
     for (uint32_t n = 0; n < count; n++)

@@ -201,16 +201,16 @@ static void saves_planes(void **state) {
   bl_float_graph_free(graph);
 }
 
-static bl_status by_recipe(const bl_float_graph *graph, const bl_config *config, const char *list,
-                           bl_quantised *made, bl_error *err) {
+// With the parameters of quantise.
+static bl_status by_recipe(const bl_float_graph *graph, const bl_config *config,
+                           const char *parameters, bl_quantised *made, bl_error *err) {
   char text[160];
   bl_float_graph *copy;
   bl_network network;
   bl_recipe *recipe;
   bl_train_data data = {
       .values = samples[0], .count = SAMPLES, .elements = INPUTS, .shape = {2, 6, 6}};
-  (void)snprintf(text, sizeof text,
-                 "passes:\n  - quantise: {layers: {second: {tile-bits: \"%s\"}}}\n", list);
+  (void)snprintf(text, sizeof text, "passes:\n  - quantise: {%s}\n", parameters);
   assert_int_equal(bl_recipe_parse("r", text, strlen(text), &recipe, err), BL_OK);
   assert_int_equal(bl_float_copy(graph, 0, &copy, err), BL_OK);
   assert_int_equal(bl_network_open(copy, graph, &network, err), BL_OK);
@@ -221,6 +221,13 @@ static bl_status by_recipe(const bl_float_graph *graph, const bl_config *config,
   bl_network_close(&network);
   bl_recipe_free(recipe);
   return status;
+}
+
+static bl_status by_tiles(const bl_float_graph *graph, const bl_config *config, const char *list,
+                          bl_quantised *made, bl_error *err) {
+  char text[80];
+  (void)snprintf(text, sizeof text, "layers: {second: {tile-bits: \"%s\"}}", list);
+  return by_recipe(graph, config, text, made, err);
 }
 
 // What a recipe says by tile are the bits of its channels; the last is that of all tiles left.
@@ -246,7 +253,7 @@ static void by_tile(void **state) {
                                                    .range = BL_RANGE_MSE,
                                                    .plan = &plan,
                                                    .plan_count = 1});
-    if (by_recipe(graph, config, lists[k], &got, &err) != BL_OK) fail_msg("%s", err.text);
+    if (by_tiles(graph, config, lists[k], &got, &err) != BL_OK) fail_msg("%s", err.text);
     assert_memory_equal(layer_of(&got, "second")->weights, layer_of(&want, "second")->weights,
                         COUNT);
     bl_arena_free(want.graph->arena);
@@ -259,12 +266,39 @@ static void by_tile(void **state) {
                    "r:2: quantise: tile-bits of layer second: %s: expected numbers from 2 to 8, "
                    "as 8,4,2",
                    wrong[k]);
-    assert_int_equal(by_recipe(graph, config, wrong[k], &got, &err), BL_ERR_USAGE);
+    assert_int_equal(by_tiles(graph, config, wrong[k], &got, &err), BL_ERR_USAGE);
     assert_string_equal(err.text, text);
   }
-  assert_int_equal(by_recipe(graph, config, "5,2,3", &got, &err), BL_ERR_USAGE);
+  assert_int_equal(by_tiles(graph, config, "5,2,3", &got, &err), BL_ERR_USAGE);
   assert_string_equal(err.text, "r:2: quantise: tile-bits of layer second: 5,2,3: it has 2 tiles "
                                 "of 8 channels");
+  bl_float_graph_free(graph);
+}
+
+// Averages have bits of what they give, and are passed over where weights are meant.
+static void averages(void **state) {
+  (void)state;
+  static const char *const parameters[] = {
+      "activation-bits: 2, layers: {mean: {activation-bits: 7}}",
+      "activation-bits: 2, layers: {\"*\": {weight-bits: 3, activation-bits: 5}, last: "
+      "{weight-bits: 4}}"};
+  random_samples();
+  bl_float_graph *graph = chain();
+  bl_quantised got;
+  bl_error err = {0};
+  for (int k = 0; k < 2; k++) {
+    if (by_recipe(graph, &BL_CONFIGS[BL_CONFIG_DEFAULT], parameters[k], &got, &err) != BL_OK)
+      fail_msg("%s", err.text);
+    assert_int_equal(output_of(&got, "mean")->format.bits, k == 0 ? 7 : 5);
+    assert_int_equal(output_of(&got, "second")->format.bits, k == 0 ? 2 : 5);
+    assert_int_equal(layer_of(&got, "second")->weight_format.bits, k == 0 ? 8 : 3);
+    assert_int_equal(layer_of(&got, "fc")->weight_format.bits, k == 0 ? 8 : 4);
+    bl_arena_free(got.graph->arena);
+  }
+  assert_int_equal(by_recipe(graph, &BL_CONFIGS[BL_CONFIG_DEFAULT],
+                             "layers: {relu: {activation-bits: 7}}", &got, &err),
+                   BL_ERR_USAGE);
+  assert_string_equal(err.text, "r:2: quantise: no layer relu; `bitloom import` lists them");
   bl_float_graph_free(graph);
 }
 
@@ -371,7 +405,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(by_layer),      cmocka_unit_test(codebooks),    cmocka_unit_test(by_channel),
       cmocka_unit_test(by_tile),       cmocka_unit_test(saves_planes), cmocka_unit_test(addition),
-      cmocka_unit_test(concatenation), cmocka_unit_test(bad_plans),
+      cmocka_unit_test(concatenation), cmocka_unit_test(bad_plans),    cmocka_unit_test(averages),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
