@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/compress/shared_plan.h"
+#include "host/float/session.h"
 #include "host/graph/float_edit.h"
 
 enum { ARENA_BYTES = 1 << 28 };
@@ -110,12 +111,37 @@ bl_status bl_network_keep(bl_network *network, const bl_keep *keep, bl_error *er
   return BL_OK;
 }
 
+static bool fixes(const bl_node *node) {
+  return node->op == BL_FLOAT_QUANT || node->op == BL_FLOAT_BIPOLAR_QUANT;
+}
+
+// Constants in front of such nodes become what these make of them: what a training has left in
+// front of its rounding, beyond clips and between steps, is no network.
+static bl_status keep_rounded(bl_float_graph *graph, bl_error *err) {
+  bl_float_session *session;
+  BL_TRY(bl_float_session_open(graph, &session, err));
+  const bl_status status = bl_float_session_run(session, err);
+  for (uint32_t n = 0; n < graph->node_count && status == BL_OK; n++) {
+    const bl_node *node = &graph->nodes[n];
+    bl_value *v = fixes(node) ? &graph->values[node->inputs[0]] : NULL;
+    if (v == NULL || !bl_value_constant(v) || bl_float_readers(graph, node->inputs[0]) != 1)
+      continue;
+    const bl_value *rounded = bl_float_session_value(session, node->outputs[0]);
+    memcpy(v->f, rounded->f, v->count * sizeof *v->f);
+  }
+  bl_float_session_close(session);
+  return status;
+}
+
 bl_status bl_network_free_weights(bl_network *network, bl_error *err) {
   bl_float_graph *graph = network->graph;
+  bool any = false;
+  for (uint32_t n = 0; n < graph->node_count; n++)
+    any = any || fixes(&graph->nodes[n]);
+  if (any) BL_TRY(keep_rounded(graph, err));
   for (uint32_t n = 0; n < graph->node_count; n++) {
     const bl_node *node = &graph->nodes[n];
-    if (node->op == BL_FLOAT_QUANT || node->op == BL_FLOAT_BIPOLAR_QUANT)
-      bl_float_redirect(graph, node->outputs[0], node->inputs[0]);
+    if (fixes(node)) bl_float_redirect(graph, node->outputs[0], node->inputs[0]);
   }
   return bl_float_sweep(graph, err);
 }

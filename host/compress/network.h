@@ -95,8 +95,9 @@ BL_MUST_USE bl_status bl_network_rule(bl_network *network, const char *value, bl
 const bl_weight_rule *bl_network_find_rule(const bl_network *network, const char *value);
 // Makes a promise, in the name of the pass that runs. Errors: RANGE beyond BL_NETWORK_MAX_KEEPS.
 BL_MUST_USE bl_status bl_network_keep(bl_network *network, const bl_keep *keep, bl_error *err);
-// Takes out the Quant nodes that an earlier training has left: what reads them reads the float
-// values in front, from which bits are chosen anew. Errors: MEMORY.
+// Takes out the Quant nodes that an earlier training has left: weights become the values that they
+// were rounded to, other readers read what lies in front; bits are chosen anew from there. Errors:
+// MEMORY, those of bl_float_session_run.
 BL_MUST_USE bl_status bl_network_free_weights(bl_network *network, bl_error *err);
 // The graph is `graph` from now on; the old one is freed.
 void bl_network_replace(bl_network *network, bl_float_graph *graph);

@@ -471,6 +471,48 @@ static void train_what_is_left(void **state) {
   close_fixture(&f);
 }
 
+static uint32_t different(const bl_value *v) {
+  uint32_t count = 0;
+  for (size_t k = 0; k < v->count; k++) {
+    size_t before = 0;
+    while (before < k && v->f[before] != v->f[k])
+      before++;
+    count += before == k;
+  }
+  return count;
+}
+
+// What a training with two bits leaves are the values that weights were rounded to, four a channel,
+// so that the float network behind it answers next to the same.
+static void rounded_weights_stay(void **state) {
+  (void)state;
+  fixture f;
+  bl_error err = {0};
+  seed = 5;
+  open_fixture(&f);
+  label_by_itself(&f);
+  bl_recipe *recipe = parse("passes:\n"
+                            "  - quantise: {weight-bits: 2}\n"
+                            "  - train: {epochs: 30, lr: 0.01, batch: 20}\n",
+                            &err);
+  if (recipe == NULL) fail_msg("%s", err.text);
+  corrects got = {.count = 0};
+  bl_stage_figures freed = {0};
+  if (bl_recipe_run(recipe, &f.network, count_correct, &got, &err) != BL_OK)
+    fail_msg("%s", err.text);
+  assert_int_equal(bl_network_free_weights(&f.network, &err), BL_OK);
+  f.network.quantised = false;
+  assert_int_equal(bl_network_measure(&f.network, &freed, &err), BL_OK);
+  const uint32_t w1 = different(bl_network_value(&f.network, "w1")),
+                 w2 = different(bl_network_value(&f.network, "w2"));
+  printf("2 bits %llu, trained %llu, in float %llu of %d; %u and %u values\n", got.correct[1],
+         got.correct[2], (unsigned long long)freed.correct, SAMPLES, w1, w2);
+  assert_true(w1 <= 4 * HIDDEN && w2 <= 4 * OUT);
+  assert_true(freed.correct + 4 >= got.correct[2]);
+  bl_recipe_free(recipe);
+  close_fixture(&f);
+}
+
 // A run that ends after the first of two trainings' check-points and one that goes on from them
 // give the weights of one that never stopped.
 static void go_on(void **state) {
@@ -601,8 +643,9 @@ int main(void) {
       cmocka_unit_test(patterns),     cmocka_unit_test(promises),
       cmocka_unit_test(failures),     cmocka_unit_test(figures),
       cmocka_unit_test(interval),     cmocka_unit_test(train_what_is_left),
-      cmocka_unit_test(go_on),        cmocka_unit_test(cannot_train),
-      cmocka_unit_test(cannot_judge), cmocka_unit_test(auto_keeps),
+      cmocka_unit_test(go_on),        cmocka_unit_test(rounded_weights_stay),
+      cmocka_unit_test(cannot_train), cmocka_unit_test(cannot_judge),
+      cmocka_unit_test(auto_keeps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
