@@ -75,8 +75,8 @@ typedef struct {
       teacher_weight; // lr 0: not given
   bool nesterov, fixed_statistics, resume, relative_rate;
   const char *edge_bits;
-  uint64_t skip_bits;
-  int sign, distil; // indices of the choices; -1: not given
+  uint64_t skip_bits, ratio_bits; // 0: not given
+  int sign, distil;               // indices of the choices; -1: not given
   const char *distil_layers, *peer;
   double freeze_statistics;
   double distil_weight, average; // average 0: not given

@@ -99,6 +99,8 @@ static const option options[] = {
      "--bits: values that sums take along beside what products read of them (default: as those)"},
     {"--skip-bits", COUNT, SEA, AT(skip_bits), "N", 1, 8,
      "bits of what sums read; --activation-bits are then of what products do (default: as all)"},
+    {"--ratio-bits", COUNT, TRA, AT(ratio_bits), "N", 1, 8,
+     "--bits: of the ratio of a sum's two scales (default 1: a power of two, which stays)"},
     {"--codebook", TEXT, TRA, AT(codebook), "nf4|po2|apot|FILE", 0, 0,
      "--bits: weights of 16 values instead"},
     {"--ternary", FLAG, TRA, AT(ternary), NULL, 0, 0,

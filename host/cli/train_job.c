@@ -149,6 +149,7 @@ static bl_status read_aware(const bl_cli_args *args, bl_train_job *job,
       .weights_from = args->weights_from,
       .freeze_from = args->freeze_steps,
       .skip_bits = (unsigned)args->skip_bits,
+      .ratio_bits = (unsigned)args->ratio_bits,
   };
   BL_TRY(bl_cli_bits(args->bits, &options->weight_bits, &options->activation_bits, err));
   BL_TRY(bl_cli_bits(args->edge_bits, &options->edge_weight_bits, &options->edge_activation_bits,

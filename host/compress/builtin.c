@@ -30,7 +30,7 @@ const bl_builtin_recipe BL_RECIPES[] = {
            "        first: {weight-bits: 8}\n"
            "        last: {weight-bits: 8}\n"
            "  - train: {epochs: 60, relative-rate: true, lr: 6e-3, warm-up: 0.5, clip: 1,\n"
-           "            temperature: 2}\n"),
+           "            temperature: 2, ratio-bits: 4}\n"),
     PASSES("w1a1", "1-bit weights and activations, first and last layer 8-bit weights, trained",
            "  - quantise:\n"
            "      weight-bits: 1\n"

@@ -36,6 +36,8 @@ static const bl_recipe_param params[] = {
     {BL_NUMBER("smoothing", "0", 0, 0.9, "of labels")},
     {BL_NUMBER("slimming", "0", 0, 1,
                "pull batch norms' gammas to 0, for prune-channels by gamma")},
+    {BL_COUNT("ratio-bits", "1", 1, 8,
+              "of the ratio of a sum's two scales; 1: a power of two, which stays")},
     {BL_CHOICE("sign", "clip", "clip|polynomial|tanh",
                "slope of 1-bit numbers; tanh gets steeper with time")},
     {BL_FLAG("ternary", "false", "2-bit weights by thresholds (TWN) instead of learned steps")},
@@ -86,7 +88,8 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
   t.freeze_statistics = bl_call_number(call, "freeze-statistics");
   t.smoothing = bl_call_number(call, "smoothing");
   t.slimming = bl_call_number(call, "slimming");
-  t.aware = (bl_quant_aware_options){.sign = (bl_sign_slope)bl_call_choice(call, "sign"),
+  t.aware = (bl_quant_aware_options){.ratio_bits = (unsigned)bl_call_count(call, "ratio-bits"),
+                                     .sign = (bl_sign_slope)bl_call_choice(call, "sign"),
                                      .ternary = bl_call_flag(call, "ternary"),
                                      .clip_decay = bl_call_number(call, "pact"),
                                      .regulariser = bl_call_number(call, "regulariser"),

@@ -275,23 +275,25 @@ static bool set_ratio(bl_addition *a, uint32_t n, double d) {
   return true;
 }
 
-// Are all ratios powers of two, but for the rounding of scales that are floats in their file?
-static bool are_powers(const bl_addition *a) {
+// Are all ratios whole when raised by so much, but for scales that are floats in their file?
+static bool are_whole(const bl_addition *a, int raise) {
   for (uint32_t n = 0; n < a->channels; n++) {
-    const double exact = fabs(fixed_unit(a, n));
-    if (fabs(exact / exp2(rint(log2(exact))) - 1) > FLOAT_NOISE) return false;
+    const double exact = ldexp(fabs(1 / fixed_unit(a, n)), raise);
+    if (!(fabs(rint(exact) / exact - 1) <= FLOAT_NOISE)) return false;
   }
   return true;
 }
 
-// Powers of two need no more bits than they have.
+// Ratios of few bits, such as powers of two, need no more than they have.
 static bl_status round_ratios(bl_addition *a, bl_addition_cost *cost, bl_error *err) {
   double least = INFINITY;
   for (uint32_t n = 0; n < a->channels; n++)
     least = fmin(least, fabs(1 / fixed_unit(a, n)));
-  double raise =
-      fmax(0, are_powers(a) ? -rint(log2(least)) : LEAST_RATIO_BITS - floor(log2(least)));
-  a->raise = (uint8_t)fmin(raise, MAX_RAISE);
+  const int most = (int)fmax(0, fmin(LEAST_RATIO_BITS - floor(log2(least)), MAX_RAISE));
+  int raise = 0;
+  while (raise < most && !are_whole(a, raise))
+    raise++;
+  a->raise = (uint8_t)raise;
   for (uint32_t n = 0; n < a->channels; n++) {
     const double exact = ldexp(1 / fixed_unit(a, n), a->raise), d = rint(exact);
     if (!set_ratio(a, n, d))

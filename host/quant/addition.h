@@ -43,8 +43,8 @@ typedef struct {
 // one plane; a channel whose unit is negative gets negated weights. Each channel begins with the
 // power of the least noise; then, in groups of eight channels, which a device works on together,
 // powers are left as long as the noise of all weights stays within 1 dB of that, the cheapest
-// first. Where they are fixed the sum is raised until d has nine bits or more, and d is rounded; or
-// until it is whole, where all ratios are powers of two.
+// first. Where they are fixed the sum is raised until all d are whole, at most until the least has
+// nine bits, and they are rounded.
 // Errors: UNSUPPORTED (a unit of 0), RANGE (scales too far apart), MEMORY.
 BL_MUST_USE bl_status bl_addition_fit(bl_addition *addition, bl_addition_cost *cost, bl_error *err);
 

@@ -12,6 +12,8 @@
 static const size_t AWARE_CAP = (size_t)1 << 30;
 // A learned step stays above this part of its first value.
 static const float LEAST_STEP = 1.0F / 1024;
+// Beyond these a sum's one operand does not reach the other's first bit.
+static const double LEAST_RATIO = 1.0 / 256, MOST_RATIO = 4096;
 
 bl_status bl_quant_no_memory(bl_error *err) {
   return bl_fail(err, BL_ERR_MEMORY, "--bits: no memory for what is quantised");
@@ -30,11 +32,23 @@ static float learned_step(const bl_quant_point *p, size_t n) {
   return p->learned[n] > LEAST_STEP * p->first[n] ? p->learned[n] : LEAST_STEP * p->first[n];
 }
 
+// The nearest number of so many significant bits within the bounds of a ratio.
+static double rounded_ratio(double ratio, unsigned bits) {
+  int exponent;
+  const double part = frexp(fmin(fmax(ratio, LEAST_RATIO), MOST_RATIO), &exponent); // 0.5 .. 1
+  return ldexp(rint(ldexp(part, (int)bits)), exponent - (int)bits);
+}
+
 static float tied_step(const bl_quant_point *p, size_t n) {
-  double unit = (double)learned_step(p->in, 0) * p->ratio[n];
+  const double addend = (double)learned_step(p->addend, 0);
+  double unit = (double)learned_step(p->in, 0);
   for (uint32_t k = 0; k < p->factor_count; k++)
     unit *= factor_of(&p->factors[k], n);
-  const float step = (float)fabs((double)learned_step(p->addend, 0) / unit);
+  const double ratio = p->ratio != NULL
+                           ? p->ratio[n]
+                           : rounded_ratio(fabs(addend / (unit * (double)learned_step(p, n))),
+                                           p->aware->options.ratio_bits);
+  const float step = (float)fabs(addend / (unit * ratio));
   return step > 0 && isfinite(step) ? step : p->first[n];
 }
 
@@ -184,6 +198,8 @@ static bl_status check_options(const bl_quant_aware_options *o, bl_error *err) {
   if (o->edge_weight_bits > 8 || o->edge_activation_bits > 8)
     return bl_fail(err, BL_ERR_USAGE, "--edge-bits: w%ua%u; bits are 1 to 8", o->edge_weight_bits,
                    o->edge_activation_bits);
+  if (o->ratio_bits > 8)
+    return bl_fail(err, BL_ERR_USAGE, "--ratio-bits %u; they are 1 to 8", o->ratio_bits);
   if (o->ternary && (o->codebook != NULL || o->weight_bits != 2))
     return bl_fail(err, BL_ERR_USAGE, "--ternary: weights of %s; they have 2 bits",
                    o->codebook != NULL ? "a codebook" : "other bits");

@@ -9,10 +9,11 @@
 // the output of each future layer, one step a tensor, unsigned where calibration sees nothing
 // negative, else symmetric; not the network's output, whose accumulators leave as they are. Steps
 // are learned (LSQ). The network's input has 8 bits and a fixed range, as have the indices of
-// tables. Where a sum is taken inside a layer's accumulators, the steps of that layer's weights
-// follow from those of its two operands, so that the ratio of scales stays the power of two that
-// post-training quantisation would choose, and no gradient flows through them; not for 1-bit
-// weights, whose ratio is rounded to nine bits when the graph is compressed.
+// tables. Where a sum is taken inside a layer's accumulators, the ratio of its operands' scales has
+// ratio_bits significant bits. With one it stays the power of two that post-training quantisation
+// would choose: the steps of that layer's weights follow from those of the two operands, and no
+// gradient flows through them. With more they are learned, and used as the nearest ones that give
+// such a ratio. 1-bit weights are left alone; `compress` rounds their ratio to nine bits.
 #ifndef BITLOOM_HOST_TRAIN_QUANT_AWARE_H
 #define BITLOOM_HOST_TRAIN_QUANT_AWARE_H
 
@@ -28,6 +29,7 @@ typedef struct {
   unsigned edge_weight_bits;             // weights of the first and the last layer; 0: as all
   unsigned edge_activation_bits;         // what the last layer reads; 0: as all
   unsigned skip_bits;                    // what sums read and products do not; 0: as all
+  unsigned ratio_bits;                   // of a sum's two scales, 1..8; 0: 1
   const bl_codebook *codebook;           // of weights that nothing else is said of; NULL: none
   const bl_layer_plan *plan;             // [plan_count] layers that have something else
   uint32_t plan_count;

@@ -35,7 +35,7 @@ typedef struct bl_quant_point {
   const bl_codebook *codebook;
   // Weights in front of a sum: step[n] = addend / (in * product of factors * ratio[n]).
   const struct bl_quant_point *in, *addend; // NULL: not tied
-  double *ratio;
+  double *ratio; // NULL: of ratio_bits, nearest to what the learned steps give
   bl_quant_factor factors[BL_QUANT_MAX_FACTORS];
   uint32_t factor_count;
 } bl_quant_point;

@@ -52,9 +52,9 @@ static bl_status before(void *user, bl_train_net *net, uint64_t step, uint64_t s
 bl_train_hook bl_quant_aware_hook(bl_quant_aware *aware) {
   const bl_quant_aware_options *o = &aware->options;
   const double numbers[] = {
-      o->edge_weight_bits, o->edge_activation_bits, o->ternary,      o->sign,
-      o->clip_decay,       o->regulariser,          o->weights_from, o->freeze_from};
-  uint64_t key = 4;
+      o->edge_weight_bits, o->edge_activation_bits, o->ternary,     o->sign,      o->clip_decay,
+      o->regulariser,      o->weights_from,         o->freeze_from, o->ratio_bits};
+  uint64_t key = 5;
   for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
     key = bl_random_key(key, (uint64_t)llround(numbers[k] * 1e9));
   for (uint32_t k = 0; k < aware->point_count; k++)

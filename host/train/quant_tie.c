@@ -114,21 +114,28 @@ static bl_status fit(const bl_quant_finding *f, const bl_stage *s, bl_quant_poin
   return BL_OK;
 }
 
+// The ratio stays the power of two that it begins with.
+static bl_status fix_ratio(const bl_quant_finding *f, const bl_stage *stage, bl_quant_point *point,
+                           double *unit) {
+  point->ratio = bl_arena_alloc(f->aware->arena, stage->out_c, sizeof *point->ratio);
+  if (point->ratio == NULL) return bl_quant_no_memory(f->err);
+  BL_TRY(fit(f, stage, point, unit, f->err));
+  point->learns = false;
+  for (uint32_t n = 0; n < stage->out_c; n++) // where a factor becomes 0
+    point->first[n] = (float)fabs(1 / (unit[n] * point->ratio[n]));
+  return BL_OK;
+}
+
 bl_status bl_quant_tie(const bl_quant_finding *f, const bl_stage *stage, bl_quant_point *point,
                        const bl_quant_point *in, const bl_quant_point *addend) {
   double *unit = bl_arena_alloc(f->scratch, stage->out_c, sizeof *unit);
-  point->ratio = bl_arena_alloc(f->aware->arena, stage->out_c, sizeof *point->ratio);
-  if (unit == NULL || point->ratio == NULL) return bl_quant_no_memory(f->err);
+  if (unit == NULL) return bl_quant_no_memory(f->err);
   if (stage->out_c != point->quant.channels || !find_factors(f->aware->graph, point)) return BL_OK;
   for (uint32_t n = 0; n < stage->out_c; n++) {
     unit[n] = (double)in->first[0] * fold(stage, n) / (double)addend->first[0];
     if (unit[n] == 0) return BL_OK;
   }
-  BL_TRY(fit(f, stage, point, unit, f->err));
   point->in = in;
   point->addend = addend;
-  point->learns = false;
-  for (uint32_t n = 0; n < stage->out_c; n++) // where a factor becomes 0
-    point->first[n] = (float)fabs(1 / (unit[n] * point->ratio[n]));
-  return BL_OK;
+  return f->aware->options.ratio_bits > 1 ? BL_OK : fix_ratio(f, stage, point, unit);
 }

@@ -23,7 +23,8 @@ typedef struct {
   bl_quant_aware *aware;
   bl_train_net *net;
   bl_train_data data;
-  unsigned skip_bits; // above 0: sums read values of so many bits, products copies of them
+  unsigned skip_bits;  // above 0: sums read values of so many bits, products copies of them
+  unsigned ratio_bits; // of a sum's two scales
 } model;
 
 static inline bl_float_graph *import_batch(const message *file, int64_t batch) {
@@ -69,8 +70,10 @@ static inline bl_status open_aware_as(model *m, const bl_quant_aware_options *bi
 
 static inline bl_status open_aware(model *m, unsigned weights, unsigned activations,
                                    const int32_t *outputs, uint32_t output_count, bl_error *err) {
-  const bl_quant_aware_options bits = {
-      .weight_bits = weights, .activation_bits = activations, .skip_bits = m->skip_bits};
+  const bl_quant_aware_options bits = {.weight_bits = weights,
+                                       .activation_bits = activations,
+                                       .skip_bits = m->skip_bits,
+                                       .ratio_bits = m->ratio_bits};
   return open_aware_as(m, &bits, outputs, output_count, err);
 }
 

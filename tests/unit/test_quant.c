@@ -166,8 +166,8 @@ static void projections(void **state) {
   }
 }
 
-// Fixed integers: powers of two stay, from scales that are floats too; others are rounded to nine
-// bits or more. A factor of 0 is refused.
+// Fixed integers: powers of two stay, from scales that are floats too, as do other ratios of few
+// bits; the others are rounded to nine bits or more. A factor of 0 is refused.
 static void fixed_ratios(bl_addition *a, double *unit) {
   bl_addition_cost cost;
   bl_error err = {0};
@@ -182,6 +182,13 @@ static void fixed_ratios(bl_addition *a, double *unit) {
     assert_true(fabs(a->scale[n] * unit[n] * a->ratio[n] / ldexp(1, a->raise) - 1) < 1e-6);
   }
   assert_true(least == 1 || a->raise == 0);
+  const int32_t power = a->ratio[2];
+  const unsigned raise = a->raise;
+  a->scale[2] /= 1.625; // the ratio is 13 eighths of that
+  assert_int_equal(bl_addition_fit(a, &cost, &err), BL_OK);
+  assert_in_range(a->raise, raise, raise + 3);
+  assert_int_equal(a->ratio[2], 13 * power * (1 << (a->raise - raise)) / 8);
+  assert_true(cost.ratio_error < 1e-6);
   a->scale[2] *= 1.1;
   assert_int_equal(bl_addition_fit(a, &cost, &err), BL_OK);
   for (uint32_t n = 0; n < a->channels; n++) {

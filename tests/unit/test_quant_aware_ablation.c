@@ -53,21 +53,29 @@ static void average(void **state) {
   assert_true(mean >= last + 0.5);
 }
 
-// The sums of a residual network with more bits than what is multiplied.
+// The sums of a residual network: with more bits than what is multiplied, and with a ratio of their
+// scales that learns.
 static void skips(void **state) {
   (void)state;
-  static const char train[] = "  - train: {epochs: 1, batch: 32, lr: 5e-3, relative-rate: true, "
-                              "clip: 1, temperature: 4}\n";
+  static const char passes[] = "  - quantise: {weight-bits: 2, activation-bits: 2, skip-bits: %d}\n"
+                               "  - train: {epochs: 1, batch: 32, lr: 5e-3, relative-rate: true, "
+                               "clip: 1, temperature: 4, ratio-bits: %d}\n";
+  static const struct {
+    const char *name;
+    int skip_bits, ratio_bits;
+  } ways[] = {{"ResNet-20, w2a2", 0, 1},
+              {"ResNet-20, w2a2, sums of 8 bits", 8, 1},
+              {"ResNet-20, w2a2, sums of 8 bits, ratios of 4", 8, 4}};
   bench b;
-  char passes[2][400];
+  double right[3];
   if (!open_bench(&b, &RESNET20, 0, PHOTOS, CALIBRATION / 4, PHOTOS_HELD_OUT)) skip();
-  for (int k = 0; k < 2; k++)
-    (void)snprintf(passes[k], sizeof passes[k], "  - quantise: {%s, skip-bits: %d}\n%s", TWO, 8 * k,
-                   train);
-  const double two = bench_last(&b, "ResNet-20, w2a2", passes[0]);
-  const double eight = bench_last(&b, "ResNet-20, w2a2, sums of 8 bits", passes[1]);
+  for (int k = 0; k < 3; k++) {
+    char text[400];
+    (void)snprintf(text, sizeof text, passes, ways[k].skip_bits, ways[k].ratio_bits);
+    right[k] = bench_last(&b, ways[k].name, text);
+  }
   close_bench(&b);
-  assert_true(eight >= two + 10);
+  assert_true(right[1] >= right[0] + 10 && right[2] >= right[1] + 3);
 }
 
 static int open_group(void **state) {
