@@ -18,7 +18,7 @@ typedef struct {
   size_t field;           // offset in bl_cli_args
   const char *value;      // how help names the value; the choices of a CHOICE
   double lowest, highest; // of COUNT, INDEX and REAL
-  const char *help;
+  const char *help;       // "--bits: ..." is refused where --bits is not given
 } option;
 
 typedef struct {
@@ -90,7 +90,7 @@ static const option options[] = {
     {"--recipe", TEXT, COM, AT(recipe), "NAME|FILE", 0, 0,
      "passes to run, in place of --bits and what goes with it; see docs/reference/recipes.md"},
     {"--work", TEXT, COM, AT(work), "FOLDER", 0, 0,
-     "where a recipe keeps check-points, to go on from when it is run again"},
+     "--recipe: where it keeps check-points, to go on from when it is run again"},
     {"--hold-out", COUNT, COM | SEA, AT(hold_out), "N", 1, 1e9,
      "last samples of --data, which a recipe measures on (default 1000, at most a fifth)"},
     {"--edge-bits", TEXT, TRA, AT(edge_bits), "wNaM", 0, 0,
@@ -126,7 +126,7 @@ static const option options[] = {
     {"--calib-limit", COUNT, COM | SEA, AT(calib_limit), "N", 1, 1e9,
      "calibrate on the first N samples (default 512)"},
     {"--calib-limit", COUNT, TRA, AT(calib_limit), "N", 1, 1e9,
-     "first ranges of --bits from the first N samples (default 512)"},
+     "--bits: first ranges from the first N samples (default 512)"},
     {"--range", CHOICE, COM | SEA, AT(range), "minmax|mse|percentile|entropy|average", 0, 0,
      "how activation ranges follow from calibration (default mse)"},
     {"--percentile", REAL, COM | SEA, AT(percentile), "P", 50, 100,
@@ -221,10 +221,10 @@ static const option options[] = {
      "evaluate by a command that takes plans, a line each, and prints what --evaluate prints"},
     {"--test", TEXT, TRA, AT(test), "FILE", 0, 0, "data to test on after every epoch"},
     {"--test-array", TEXT, TRA, AT(test_array), "NAME", 0, 0,
-     "array of an NPZ --test file (default: its first)"},
-    {"--test-labels", TEXT, TRA, AT(test_labels), "FILE", 0, 0, "labels of the test data"},
+     "--test: array of an NPZ file (default: its first)"},
+    {"--test-labels", TEXT, TRA, AT(test_labels), "FILE", 0, 0, "--test: its labels"},
     {"--test-label-array", TEXT, TRA, AT(test_label_array), "NAME", 0, 0,
-     "array of an NPZ --test-labels file (default: its first)"},
+     "--test-labels: array of an NPZ file (default: its first)"},
     {"--epochs", COUNT, TRA, AT(epochs), "N", 1, 1e6, "times over the data (default 10)"},
     {"--batch", COUNT, TRA, AT(batch), "N", 1, 4096, "samples of a step (default 64)"},
     {"--loss", CHOICE, TRA, AT(loss), "cross-entropy|squared|binary", 0, 0,
@@ -250,14 +250,14 @@ static const option options[] = {
      "of labels for cross entropy (default 0)"},
     {"--teacher", TEXT, TRA, AT(teacher), "FILE.onnx", 0, 0, "distil from this network"},
     {"--temperature", REAL, TRA, AT(temperature), "T", 0.01, 1000,
-     "of the soft labels (default 4)"},
+     "--teacher: of the soft labels (default 4)"},
     {"--teacher-weight", REAL, TRA, AT(teacher_weight), "W", 0, 1,
-     "of the teacher's part in the loss (default 0.9)"},
+     "--teacher: its part in the loss (default 0.9)"},
     {"--distil", CHOICE, TRA, AT(distil), "hint|attention|relation", 0, 0,
-     "learn the teacher's inner values, too"},
-    {"--distil-weight", REAL, TRA, AT(distil_weight), "W", 0, 1e9, "of that (default 1)"},
+     "--teacher: learn its inner values, too"},
+    {"--distil-weight", REAL, TRA, AT(distil_weight), "W", 0, 1e9, "--distil: of those in the loss (default 1)"},
     {"--distil-layers", TEXT, TRA, AT(distil_layers), "S:T,S:T", 0, 0,
-     "layers of student and teacher that are compared (default: of equal image sizes)"},
+     "--distil: layers of student and teacher to compare (default: of equal image sizes)"},
     {"--peer", TEXT, TRA, AT(peer), "FILE.onnx", 0, 0,
      "a network that learns at the same time, each from the other"},
     {"--average", REAL, TRA, AT(average), "D", 0, 0.999999,
@@ -269,19 +269,19 @@ static const option options[] = {
     {"--freeze-statistics", REAL, TRA, AT(freeze_statistics), "P", 0, 1,
      "batch norms keep their statistics from this part of the training on (default 0: never)"},
     {"--relative-rate", FLAG, TRA, AT(relative_rate), NULL, 0, 0,
-     "--lr is for numbers of size 1: each layer's rate is that times their root mean square"},
+     "each layer's rate is --lr times the root mean square of its numbers"},
     {"--fixed-statistics", FLAG, TRA, AT(fixed_statistics), NULL, 0, 0,
      "batch norms keep the statistics of the file"},
     {"--checkpoint", TEXT, TRA, AT(checkpoint), "FILE", 0, 0,
      "write a check-point after every epoch"},
     {"--checkpoint-steps", COUNT, TRA, AT(checkpoint_steps), "N", 1, 1e9,
-     "and after every N steps of an epoch"},
+     "--checkpoint: after every N steps of an epoch, too"},
     {"--resume", FLAG, TRA, AT(resume), NULL, 0, 0,
-     "go on from --checkpoint, where it is there, else start"},
+     "--checkpoint: go on from it, where it is there, else start"},
     {"--seed", COUNT, TRA, AT(seed), "S", 0, 9007199254740991.0,
      "of fresh weights, order, augmentation, dropout (default 1)"},
     {"--threads", COUNT, COM, AT(threads), "N", 1, 256,
-     "threads of a recipe's trainings (default 1), processes of its searches (default: all)"},
+     "--recipe: threads of its trainings (default 1), processes of its searches (default: all)"},
     {"--threads", COUNT, TRA, AT(threads), "N", 1, 256,
      "threads (default: OMP_NUM_THREADS or all processors)"},
     {"--json", FLAG, ALL, AT(json), NULL, 0, 0,
@@ -410,8 +410,24 @@ static const option *find_option(bl_cli_command command, const char *text) {
   return NULL;
 }
 
+// Options that go with another one, "--bits: ..." in their help, would do nothing without it.
+static bl_status check_companions(bl_cli_command command, const bool *given, bl_error *err) {
+  for (size_t i = 0; i < OPTION_COUNT; i++) {
+    const char *help = options[i].help;
+    if (!given[i] || strncmp(help, "--", 2) != 0) continue;
+    const int length = (int)strcspn(help, " :");
+    char companion[32];
+    (void)snprintf(companion, sizeof companion, "%.*s", length, help);
+    const option *row = find_option(command, companion);
+    if (row != NULL && !given[row - options])
+      return bl_fail(err, BL_ERR_USAGE, "%s goes with %s, which is missing", options[i].name,
+                     companion);
+  }
+  return BL_OK;
+}
+
 static bl_status take_option(bl_cli_command command, int argc, char **argv, int *at,
-                             bl_cli_args *args, bl_error *err) {
+                             bl_cli_args *args, bool *given, bl_error *err) {
   const char *text = argv[*at], *name = bl_cli_command_name(command);
   const option *row =
       strcmp(text, "-h") == 0 ? find_option(command, "--help") : find_option(command, text);
@@ -427,6 +443,7 @@ static bl_status take_option(bl_cli_command command, int argc, char **argv, int 
     value = argv[++*at];
   if (row->kind != FLAG && value == NULL)
     return bl_fail(err, BL_ERR_USAGE, "%s needs a value: %s", row->name, row->value);
+  given[row - options] = true;
   return store(row, value, args, err);
 }
 
@@ -457,9 +474,10 @@ bl_status bl_cli_parse(bl_cli_command command, int argc, char **argv, bl_cli_arg
                         .clock_mhz = 100.0,
                         .seed = 1};
   const command_row *row = row_of(command);
+  bool given[OPTION_COUNT] = {false};
   for (int i = 0; i < argc; i++) {
     if (argv[i][0] == '-' && argv[i][1] != '\0') {
-      BL_TRY(take_option(command, argc, argv, &i, args, err));
+      BL_TRY(take_option(command, argc, argv, &i, args, given, err));
       continue;
     }
     if (row->positional == NULL || args->model != NULL)
@@ -470,7 +488,7 @@ bl_status bl_cli_parse(bl_cli_command command, int argc, char **argv, bl_cli_arg
   if (!args->help && row->positional != NULL && row->positional[0] != '[' && args->model == NULL)
     return bl_fail(err, BL_ERR_USAGE, "%s needs %s; see bitloom %s --help", row->name,
                    row->positional, row->name);
-  return BL_OK;
+  return check_companions(command, given, err);
 }
 
 void bl_cli_help(void) {

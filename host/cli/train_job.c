@@ -123,8 +123,6 @@ static void read_schedule(const bl_cli_args *args, bl_train_job *job) {
 static bl_status check_args(const bl_cli_args *args, bl_error *err) {
   if (args->output == NULL) return bl_fail(err, BL_ERR_USAGE, "train needs --output FILE");
   if (args->data == NULL) return bl_fail(err, BL_ERR_USAGE, "train needs --data FILE");
-  if (args->resume && args->checkpoint == NULL)
-    return bl_fail(err, BL_ERR_USAGE, "--resume goes on from --checkpoint FILE, which is missing");
   return BL_OK;
 }
 
@@ -199,8 +197,8 @@ static bl_status open_student(const bl_cli_args *args, bl_train_job *job, bl_err
 static bl_status open_teacher(const bl_cli_args *args, uint64_t batch, bl_train_job *job,
                               bl_error *err) {
   const bl_train_options frozen = {.frozen = true, .bf16 = args->precision == BL_CLI_BF16};
-  if (args->distil >= 0 && (args->teacher == NULL || job->options.loss == BL_LOSS_SQUARED))
-    return bl_fail(err, BL_ERR_USAGE, "--distil needs --teacher FILE, and another --loss");
+  if (args->distil >= 0 && job->options.loss == BL_LOSS_SQUARED)
+    return bl_fail(err, BL_ERR_USAGE, "--distil needs another --loss");
   if (args->teacher == NULL) return BL_OK;
   BL_TRY(import(args->teacher, batch, &job->teacher_graph, err));
   if (args->distil >= 0) {

@@ -56,6 +56,10 @@ static void good_lines(void **state) {
   assert_int_equal(a.seed, 7);
   assert_int_equal(a.trace_layer, 3);
   assert_int_equal(a.limit, 10);
+  // What goes with another option, in either order; without it where it stands alone.
+  assert_int_equal(parse(BL_CMD_TRAIN, "m --skip-bits 8 --bits w2a2 --relative-rate", &a, &err),
+                   BL_OK);
+  assert_int_equal(parse(BL_CMD_SEARCH, "m --skip-bits 8", &a, &err), BL_OK);
   assert_int_equal(parse(BL_CMD_DEVICE, "--help", &a, &err), BL_OK);
   assert_true(a.help);
   assert_int_equal(parse(BL_CMD_RUN, "-h", &a, &err), BL_OK); // help needs no model
@@ -90,6 +94,12 @@ static void bad_lines(void **state) {
       {BL_CMD_RUN, "a --mean 1,2,", "expected A[,B,C]"},
       {BL_CMD_RUN, "a --mean inf", "expected A[,B,C]"},
       {BL_CMD_RUN, "a --mean 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "more than 16"},
+      {BL_CMD_TRAIN, "a --skip-bits 8", "--skip-bits goes with --bits, which is missing"},
+      {BL_CMD_TRAIN, "a --ternary", "--ternary goes with --bits"},
+      {BL_CMD_TRAIN, "a --distil hint", "--distil goes with --teacher"},
+      {BL_CMD_TRAIN, "a --teacher t --distil-weight 2", "--distil-weight goes with --distil,"},
+      {BL_CMD_TRAIN, "a --test-labels l", "--test-labels goes with --test,"},
+      {BL_CMD_TRAIN, "a --resume", "--resume goes with --checkpoint"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     bl_cli_args a;
