@@ -36,6 +36,7 @@ static const bl_recipe_param params[] = {
                "learning rate relative to each layer's weights, falling as a cosine")},
     BL_PARAM_FLIP,
     BL_PARAM_SHIFT,
+    BL_PARAM_FREEZE_STATISTICS,
     BL_PARAM_TEACHER,
     {BL_NUMBER("teacher-weight", "0.9", 0, 1, "of the teacher's part in the loss")},
 };
@@ -60,6 +61,7 @@ static bl_training short_training(const automatic *a, uint64_t epochs) {
   bl_training training = a->training;
   training.epochs = epochs;
   training.augment.shift = 0;
+  training.freeze_statistics = 0;
   training.answers = a->answers;
   return training;
 }
@@ -303,6 +305,7 @@ static void read_call(automatic *a, const bl_call *call) {
   a->training.temperature = 2;
   a->training.augment = (bl_augment){.flip = bl_call_flag(call, "flip"),
                                      .shift = (uint32_t)bl_call_count(call, "shift")};
+  a->training.freeze_statistics = bl_call_number(call, "freeze-statistics");
   a->training.teacher_weight = bl_call_number(call, "teacher-weight");
   a->epochs = bl_call_count(call, "epochs");
   a->trial_epochs = bl_call_count(call, "trial-epochs");

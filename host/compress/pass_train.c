@@ -53,8 +53,7 @@ static const bl_recipe_param params[] = {
                "take the parameters' average of this decay in the end; 0: the last ones")},
     {BL_COUNT("reestimate", "0", 0, 1e9,
               "batches that batch norms' statistics come from in the end; 0: as they are")},
-    {BL_NUMBER("freeze-statistics", "0", 0, 1,
-               "batch norms keep their statistics from this part of the training on; 0: never")},
+    BL_PARAM_FREEZE_STATISTICS,
     {BL_FLAG("fixed-statistics", "false", "batch norms keep their statistics")},
 };
 

@@ -24,6 +24,11 @@ extern const bl_recipe_pass BL_PASS_SVD, BL_PASS_SPATIAL_SVD, BL_PASS_TUCKER, BL
   { BL_FLAG("flip", "false", "flip half of the images left to right") }
 #define BL_PARAM_SHIFT                                                                             \
   { BL_COUNT("shift", "0", 0, 64, "shift images by up to so many pixels") }
+#define BL_PARAM_FREEZE_STATISTICS                                                                 \
+  {                                                                                                \
+    BL_NUMBER("freeze-statistics", "0", 0, 1,                                                      \
+              "batch norms keep their statistics from this part of the training on; 0: never")     \
+  }
 #define BL_PARAM_TEACHER                                                                           \
   { BL_TEXT("teacher", "original", "original (the network as it came), none, or an ONNX file") }
 

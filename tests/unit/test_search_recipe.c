@@ -57,6 +57,11 @@ static void automatic(void **state) {
   write_recipe(AUTOMATIC "32}\n");
   bl_command_expect(RECIPE "--work @. --json", 2);
   assert_non_null(strstr(bl_command_errors, "other choices"));
+  // Statistics are frozen in the longer trainings only: theirs are the check-points that do not
+  // fit.
+  write_recipe(AUTOMATIC "64, freeze-statistics: 0.5}\n");
+  bl_command_expect(RECIPE "--work @. --json", 2);
+  assert_non_null(strstr(bl_command_errors, ".ckpt: made with other options"));
 }
 
 static void wrong_recipe(const char *passes, int status, const char *words) {
