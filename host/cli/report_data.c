@@ -7,6 +7,7 @@
 
 #include "host/base/file.h"
 #include "host/cli/storage_output.h"
+#include "host/graph/class_of.h"
 #include "host/onnx/qdq_affine.h"
 #include "host/ref/reference.h"
 #include "host/report/page.h"
@@ -236,15 +237,14 @@ static void add_counts(const bl_report_facts *f, cJSON *data) {
 static void add_confusion(const bl_report_facts *f, cJSON *data) {
   const bl_int_graph *g = f->job->bloom.graph;
   const bl_dataset *set = f->job->runner.dataset;
-  const size_t classes = bl_int_elements(&g->tensors[g->output]);
+  const size_t outputs = bl_int_elements(&g->tensors[g->output]);
+  const size_t classes = bl_class_count(outputs);
+  const float border = f->job->bloom.info.suffix == BL_SUFFIX_SIGMOID ? 0.5F : 0;
   double counts[MOST_CLASSES * MOST_CLASSES] = {0};
   if (set == NULL || !set->has_labels || classes < 2 || classes > MOST_CLASSES) return;
   for (size_t k = 0; k < f->job->runner.samples; k++) {
-    const float *y = f->outputs + k * classes;
     const int64_t label = bl_dataset_label(set, k);
-    size_t answer = 0;
-    for (size_t n = 1; n < classes; n++)
-      if (y[n] > y[answer]) answer = n;
+    const size_t answer = bl_class_of(f->outputs + k * outputs, outputs, border);
     if (label >= 0 && label < (int64_t)classes) counts[(size_t)label * classes + answer]++;
   }
   cJSON *rows = cJSON_AddArrayToObject(data, "confusion");

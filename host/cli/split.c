@@ -7,14 +7,14 @@
 enum { CALIBRATION_SAMPLES = 512, HELD_OUT_SAMPLES = 1000 };
 
 bl_status bl_cli_load_samples(const bl_cli_args *args, const bl_dataset_source *source,
-                              bl_float_io io, const bl_preprocess *preprocess, size_t classes,
+                              bl_float_io io, const bl_preprocess *preprocess, size_t outputs,
                               bl_train_data *data, bl_error *err) {
   bl_dataset dataset;
   BL_TRY(bl_dataset_open(source, &dataset, err));
   bl_status status = bl_cli_check_layout(args, &dataset, err);
   if (status == BL_OK) status = bl_float_fits(&dataset, preprocess, &io, err);
   if (status == BL_OK)
-    status = bl_train_data_load(&dataset, preprocess, io.order, classes, data, err);
+    status = bl_train_data_load(&dataset, preprocess, io.order, outputs, data, err);
   bl_dataset_free(&dataset);
   return status;
 }
@@ -35,7 +35,7 @@ bl_status bl_cli_split_open(const bl_cli_args *args, const bl_float_graph *graph
   const size_t wanted = args->calib_limit != 0 ? args->calib_limit : CALIBRATION_SAMPLES;
   const bl_dataset_source calib = {
       .images = args->calib, .image_array = args->calib_array, .limit = wanted};
-  const size_t classes = graph->values[bl_train_logits(graph)].count;
+  const size_t outputs = graph->values[bl_train_logits(graph)].count;
   *split = (bl_cli_split){0};
   if (args->calib != NULL) {
     BL_TRY(bl_cli_load_samples(args, &calib, *io, preprocess, 0, &split->calibration, err));
@@ -43,7 +43,7 @@ bl_status bl_cli_split_open(const bl_cli_args *args, const bl_float_graph *graph
     split->samples.calibration = &split->calibration;
   }
   if (args->data == NULL) return BL_OK;
-  BL_TRY(bl_cli_load_samples(args, &data, *io, preprocess, classes, &split->all, err));
+  BL_TRY(bl_cli_load_samples(args, &data, *io, preprocess, outputs, &split->all, err));
   const size_t count = split->all.count;
   size_t held = args->hold_out != 0 ? args->hold_out : HELD_OUT_SAMPLES;
   if (args->hold_out == 0 && held > count / 5) held = count / 5;

@@ -15,11 +15,11 @@ typedef struct {
   bl_network_data samples; // NULL where there are none
 } bl_cli_split;
 
-// All samples of a source; labels, where there are any, must be below `classes` (0: any). Errors:
-// those of the data.
+// All samples of a source; labels, where there are any, must be classes of `outputs` (0: any).
+// Errors: those of the data.
 BL_MUST_USE bl_status bl_cli_load_samples(const bl_cli_args *args, const bl_dataset_source *source,
                                           bl_float_io io, const bl_preprocess *preprocess,
-                                          size_t classes, bl_train_data *data, bl_error *err);
+                                          size_t outputs, bl_train_data *data, bl_error *err);
 
 // The last samples of --data are held out; the first ones calibrate where --calib is not given.
 // `split` must not move while open; it is to be closed also on failure. Errors: USAGE, those of the

@@ -80,16 +80,15 @@ static bl_status load_data(const bl_cli_args *args, bl_train_job *job, bl_error 
   bl_float_io io;
   BL_TRY(bl_cli_preprocess(args, &preprocess, err));
   BL_TRY(bl_float_describe(job->graph, &io, err));
-  bool classes = job->options.loss == BL_LOSS_CROSS_ENTROPY || args->teacher != NULL;
-  size_t outputs = outputs_of(job->graph);
+  bool classes = job->options.loss != BL_LOSS_SQUARED || args->teacher != NULL;
+  size_t outputs = classes ? outputs_of(job->graph) : 0;
   bl_dataset_source train = {args->data,        args->array, args->labels,
                              args->label_array, args->skip,  args->limit};
   bl_dataset_source test = {
       args->test, args->test_array, args->test_labels, args->test_label_array, 0, 0};
-  BL_TRY(
-      bl_cli_load_samples(args, &train, io, &preprocess, classes ? outputs : 0, &job->data, err));
+  BL_TRY(bl_cli_load_samples(args, &train, io, &preprocess, outputs, &job->data, err));
   if (args->test == NULL) return BL_OK;
-  BL_TRY(bl_cli_load_samples(args, &test, io, &preprocess, classes ? outputs : 0, &job->test, err));
+  BL_TRY(bl_cli_load_samples(args, &test, io, &preprocess, outputs, &job->test, err));
   job->has_test = true;
   if (!job->test.has_labels && job->options.loss != BL_LOSS_SQUARED)
     return bl_fail(err, BL_ERR_USAGE, "--test %s has no labels; say --test-labels", args->test);

@@ -31,7 +31,7 @@ typedef struct {
 static void count_answer(void *user, size_t index, const int32_t *output) {
   const counting *c = user;
   c->figures->samples++;
-  c->figures->correct += (int64_t)bl_output_argmax(c->graph, output) == c->labels[index];
+  c->figures->correct += (int64_t)bl_output_class(c->graph, output) == c->labels[index];
 }
 
 static bl_status measure_device(const bl_quantised *made, const bl_compile_options *device,

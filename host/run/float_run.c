@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "host/float/inference.h"
+#include "host/graph/class_of.h"
 #include "host/run/input.h"
 
 static bool passes_axes(bl_float_op op) {
@@ -107,19 +108,13 @@ typedef struct {
   const bl_preprocess *preprocess;
   bl_float_inference *inference;
   double *scratch;
+  float border; // of a single output
 } state;
 
 static double now(void) {
   struct timespec t;
   (void)clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static size_t argmax(const float *values, size_t count) {
-  size_t best = 0;
-  for (size_t i = 1; i < count; i++)
-    if (values[i] > values[best]) best = i;
-  return best;
 }
 
 // Images beyond the data set's end repeat the last one; their outputs are not used.
@@ -139,7 +134,7 @@ static bl_status run_batch(const state *s, size_t first, size_t images, float *o
   result->samples += images;
   if (!s->dataset->has_labels) return BL_OK;
   for (size_t i = 0; i < images; i++) {
-    size_t answer = argmax(out + i * io->out_elements, io->out_elements);
+    size_t answer = bl_class_of(out + i * io->out_elements, io->out_elements, s->border);
     result->labelled++;
     if ((int64_t)answer == bl_dataset_label(s->dataset, first + i)) result->correct++;
   }
@@ -161,7 +156,10 @@ bl_status bl_float_run(const bl_float_graph *graph, const bl_float_io *io,
                        const bl_dataset *dataset, const bl_preprocess *preprocess, float *outputs,
                        bl_progress progress, bl_float_result *result, bl_error *err) {
   *result = (bl_float_result){0};
-  state s = {io, dataset, preprocess, NULL, NULL};
+  state s = {.io = io,
+             .dataset = dataset,
+             .preprocess = preprocess,
+             .border = bl_class_border(graph, graph->outputs[0])};
   BL_TRY(bl_float_inference_open(graph, &s.inference, err));
   s.scratch = calloc(io->in_elements, sizeof *s.scratch);
   bl_status status = s.scratch == NULL ? bl_fail(err, BL_ERR_MEMORY, "no memory for a sample")

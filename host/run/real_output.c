@@ -36,9 +36,10 @@ void bl_output_floats(const bl_int_graph *graph, bl_suffix suffix, const int32_t
     softmax(values + i, tensor->c);
 }
 
-size_t bl_output_argmax(const bl_int_graph *graph, const int32_t *out) {
+size_t bl_output_class(const bl_int_graph *graph, const int32_t *out) {
   size_t best = 0, elements = bl_int_elements(&graph->tensors[graph->output]);
   double most = bl_output_real(graph, out, 0);
+  if (elements == 1) return most > 0;
   for (size_t i = 1; i < elements; i++) {
     double value = bl_output_real(graph, out, i);
     if (value > most) {

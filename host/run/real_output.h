@@ -11,7 +11,8 @@ double bl_output_real(const bl_int_graph *graph, const int32_t *out, size_t inde
 // softmax over the channels of each pixel, or the logistic function.
 void bl_output_floats(const bl_int_graph *graph, bl_suffix suffix, const int32_t *out,
                       float *values);
-// Index of the largest real output, the lowest among equals.
-size_t bl_output_argmax(const bl_int_graph *graph, const int32_t *out);
+// The class that the outputs say: the index of the largest real one, the lowest among equals; of a
+// single one, a logit in front of the suffix, 1 where it is above 0, else 0.
+size_t bl_output_class(const bl_int_graph *graph, const int32_t *out);
 
 #endif

@@ -75,7 +75,7 @@ static void count_labels(const run_state *s, size_t first, size_t images, bl_run
   if (dataset == NULL || !dataset->has_labels) return;
   size_t elements = bl_int_elements(&graph->tensors[graph->output]);
   for (size_t i = 0; i < images; i++) {
-    size_t answer = bl_output_argmax(graph, s->out + i * elements);
+    size_t answer = bl_output_class(graph, s->out + i * elements);
     r->labelled++;
     if ((int64_t)answer == bl_dataset_label(dataset, first + i)) r->correct++;
   }

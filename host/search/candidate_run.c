@@ -117,7 +117,7 @@ static void judge(void *user, size_t index, const int32_t *out) {
     if (r->expected[k] > 0)
       r->divergence += r->expected[k] * log(r->expected[k] / fmax(r->seen[k], 1e-30));
   const bl_train_data *data = r->c->source.held_out;
-  if (data->has_labels) r->correct += bl_output_argmax(g, out) == (size_t)data->labels[index];
+  if (data->has_labels) r->correct += bl_output_class(g, out) == (size_t)data->labels[index];
 }
 
 static bl_status run_samples(running *r, bl_arena *arena, bl_error *err) {
@@ -145,7 +145,8 @@ static bl_status measure(const bl_candidates *c, const bl_made *made, bl_search_
   if (status != BL_OK) return status;
   const bl_train_data *data = c->source.held_out;
   const double samples = (double)data->count, ratio = r.noise / fmax(r.signal, 1e-300);
-  const bool classes = data->has_labels && made->quantised.suffix != BL_LOWER_SIGMOID;
+  const bool classes =
+      data->has_labels && c->out_elements > 1 && made->quantised.suffix != BL_LOWER_SIGMOID;
   result->loss = classes ? r.divergence / samples : ratio;
   result->accuracy = data->has_labels ? (double)r.correct / samples : -1;
   result->sqnr = fmin(HIGHEST_SQNR, -10 * log10(fmax(ratio, 1e-300)));

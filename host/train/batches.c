@@ -5,14 +5,16 @@
 #include <string.h>
 
 #include "host/base/random.h"
+#include "host/graph/class_of.h"
 
 static const size_t DATA_CAP = (size_t)2 << 30;
 
 enum { KEY_ORDER = 1, KEY_FLIP, KEY_ROWS, KEY_COLUMNS, KEY_CENTRE, KEY_MIX };
 
 static bl_status read_all(const bl_dataset *dataset, const bl_preprocess *preprocess,
-                          bl_layout order, size_t classes, bl_train_data *data, double *scratch,
+                          bl_layout order, size_t outputs, bl_train_data *data, double *scratch,
                           bl_error *err) {
+  const size_t classes = bl_class_count(outputs);
   for (size_t s = 0; s < data->count; s++) {
     BL_TRY(bl_dataset_read(dataset, s, preprocess, order, scratch, err));
     for (size_t k = 0; k < data->elements; k++)
@@ -20,14 +22,14 @@ static bl_status read_all(const bl_dataset *dataset, const bl_preprocess *prepro
     if (!data->has_labels) continue;
     data->labels[s] = bl_dataset_label(dataset, s);
     if (classes > 0 && data->labels[s] >= (int64_t)classes)
-      return bl_fail(err, BL_ERR_RANGE, "data: sample %zu has label %lld, the network %zu outputs",
+      return bl_fail(err, BL_ERR_RANGE, "data: sample %zu has label %lld, the network %zu classes",
                      s, (long long)data->labels[s], classes);
   }
   return BL_OK;
 }
 
 bl_status bl_train_data_load(const bl_dataset *dataset, const bl_preprocess *preprocess,
-                             bl_layout order, size_t classes, bl_train_data *data, bl_error *err) {
+                             bl_layout order, size_t outputs, bl_train_data *data, bl_error *err) {
   *data = (bl_train_data){.count = dataset->count,
                           .elements = dataset->elements,
                           .has_labels = dataset->has_labels,
@@ -45,7 +47,7 @@ bl_status bl_train_data_load(const bl_dataset *dataset, const bl_preprocess *pre
   bl_status status =
       data->values == NULL || data->labels == NULL || scratch == NULL
           ? bl_fail(err, BL_ERR_MEMORY, "data: no memory for %zu samples", data->count)
-          : read_all(dataset, preprocess, order, classes, data, scratch, err);
+          : read_all(dataset, preprocess, order, outputs, data, scratch, err);
   free(scratch);
   if (status != BL_OK) bl_train_data_free(data);
   return status;

@@ -25,10 +25,11 @@ typedef struct {
   uint32_t shift, cutout; // pixels; 0: none
 } bl_augment;
 
-// Reads a whole data set. `order`: the network's (NCHW or NHWC); classes: labels must be below, 0
-// for any. Errors: MEMORY beyond 2 GiB, RANGE for labels and for values that are not finite.
+// Reads a whole data set. `order`: the network's (NCHW or NHWC); outputs: the network's, whose
+// classes labels must be of; 0: any. Errors: MEMORY beyond 2 GiB, RANGE for labels and for values
+// that are not finite.
 BL_MUST_USE bl_status bl_train_data_load(const bl_dataset *dataset, const bl_preprocess *preprocess,
-                                         bl_layout order, size_t classes, bl_train_data *data,
+                                         bl_layout order, size_t outputs, bl_train_data *data,
                                          bl_error *err);
 void bl_train_data_free(bl_train_data *data);
 // The order of an epoch: order[count].

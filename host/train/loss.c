@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "host/graph/class_of.h"
+
 // log of the sum of exp(x / temperature), by the largest so that nothing overflows.
 static double log_sum(const float *x, size_t count, double temperature) {
   double top = (double)x[0];
@@ -14,21 +16,32 @@ static double log_sum(const float *x, size_t count, double temperature) {
   return top / temperature + log(sum);
 }
 
+// Of one sample; its gradient divided by `samples` is written.
+static double entropy(const float *x, int64_t label, size_t classes, double smoothing,
+                      double samples, float *gradient) {
+  const double part = smoothing / (double)classes, all = log_sum(x, classes, 1);
+  double loss = (1 - smoothing) * (all - (double)x[label]);
+  for (size_t c = 0; smoothing > 0 && c < classes; c++)
+    loss += part * (all - (double)x[c]);
+  for (size_t c = 0; gradient != NULL && c < classes; c++) {
+    double p = exp((double)x[c] - all), wanted = part + ((int64_t)c == label ? 1 - smoothing : 0);
+    gradient[c] = (float)((p - wanted) / samples);
+  }
+  return loss;
+}
+
 double bl_loss_cross_entropy(const float *logits, const int64_t *labels, size_t samples,
                              size_t classes, double smoothing, float *gradient) {
-  const double part = smoothing / (double)classes;
   double loss = 0;
   for (size_t s = 0; s < samples; s++) {
-    const float *x = logits + s * classes;
-    double all = log_sum(x, classes, 1);
-    loss += (1 - smoothing) * (all - (double)x[labels[s]]);
-    for (size_t c = 0; smoothing > 0 && c < classes; c++)
-      loss += part * (all - (double)x[c]);
-    for (size_t c = 0; gradient != NULL && c < classes; c++) {
-      double p = exp((double)x[c] - all);
-      double wanted = part + ((int64_t)c == labels[s] ? 1 - smoothing : 0);
-      gradient[s * classes + c] = (float)((p - wanted) / (double)samples);
+    const float *x = logits + s * classes, pair[2] = {0, x[0]};
+    float *g = gradient != NULL ? gradient + s * classes : NULL, both[2];
+    if (classes > 1) {
+      loss += entropy(x, labels[s], classes, smoothing, (double)samples, g);
+      continue;
     }
+    loss += entropy(pair, labels[s], 2, smoothing, (double)samples, both);
+    if (g != NULL) g[0] = both[1];
   }
   return loss / (double)samples;
 }
@@ -79,21 +92,25 @@ double bl_loss_distillation(const float *logits, const float *teacher, const int
     hard = bl_loss_cross_entropy(logits, labels, samples, classes, smoothing, gradient);
   for (size_t k = 0; gradient != NULL && k < samples * classes; k++)
     gradient[k] = labels != NULL ? gradient[k] * (float)(1 - weight) : 0;
-  for (size_t s = 0; s < samples; s++)
-    soft += divergence(logits + s * classes, teacher + s * classes, classes, temperature,
-                       weight * square / (double)samples,
-                       gradient != NULL ? gradient + s * classes : NULL);
+  const double scale = weight * square / (double)samples;
+  for (size_t s = 0; s < samples; s++) {
+    const float *x = logits + s * classes, *t = teacher + s * classes;
+    const float pair[2] = {0, x[0]}, wanted[2] = {0, t[0]};
+    float *g = gradient != NULL ? gradient + s * classes : NULL, both[2] = {0};
+    if (classes > 1) {
+      soft += divergence(x, t, classes, temperature, scale, g);
+      continue;
+    }
+    soft += divergence(pair, wanted, 2, temperature, scale, both);
+    if (g != NULL) g[0] += both[1];
+  }
   return (1 - weight) * hard + weight * square * soft / (double)samples;
 }
 
-size_t bl_loss_correct(const float *logits, const int64_t *labels, size_t samples, size_t classes) {
+size_t bl_loss_correct(const float *outputs, const int64_t *labels, size_t samples, size_t classes,
+                       float border) {
   size_t correct = 0;
-  for (size_t s = 0; s < samples; s++) {
-    const float *x = logits + s * classes;
-    size_t best = 0;
-    for (size_t c = 1; c < classes; c++)
-      if (x[c] > x[best]) best = c;
-    correct += (int64_t)best == labels[s];
-  }
+  for (size_t s = 0; s < samples; s++)
+    correct += (int64_t)bl_class_of(outputs + s * classes, classes, border) == labels[s];
   return correct;
 }

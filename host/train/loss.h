@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Losses. Each returns the mean over the batch and writes its gradient with respect to what the
+// Losses. Where a loss is about classes, a single output z stands for two, with the logits 0 and z.
+// Each returns the mean over the batch and writes its gradient with respect to what the
 // network gives (logits, where there is a distribution). Sums in double.
 #ifndef BITLOOM_HOST_TRAIN_LOSS_H
 #define BITLOOM_HOST_TRAIN_LOSS_H
@@ -25,7 +26,8 @@ double bl_loss_binary(const float *logits, const float *target, size_t samples, 
 double bl_loss_distillation(const float *logits, const float *teacher, const int64_t *labels,
                             size_t samples, size_t classes, double temperature, double weight,
                             double smoothing, float *gradient);
-// How many samples have their largest logit, ties to the lowest index, at their label.
-size_t bl_loss_correct(const float *logits, const int64_t *labels, size_t samples, size_t classes);
+// How many samples are of the class that bl_class_of says.
+size_t bl_loss_correct(const float *outputs, const int64_t *labels, size_t samples, size_t classes,
+                       float border);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "host/graph/class_of.h"
 #include "host/train/loss.h"
 #include "host/train/trainer_internal.h"
 
@@ -43,13 +44,13 @@ static double plain_loss(bl_loss_kind kind, const float *y, const bl_train_batch
   return bl_loss_binary(y, target, batch->count, outputs, gradient);
 }
 
-static size_t count_correct(const float *y, const bl_train_batch *batch, size_t outputs) {
+// `squared` reads what the network gives, the others what a final Softmax or Sigmoid reads.
+static size_t count_correct(const bl_train_net *net, bl_loss_kind loss, const bl_train_batch *batch,
+                            size_t outputs) {
+  const bl_float_graph *graph = bl_train_graph(net);
+  const float border = loss == BL_LOSS_SQUARED ? bl_class_border(graph, graph->outputs[0]) : 0;
   if (batch->labels == NULL) return 0;
-  if (outputs > 1) return bl_loss_correct(y, batch->labels, batch->count, outputs);
-  size_t correct = 0;
-  for (size_t s = 0; s < batch->count; s++)
-    correct += (y[s] > 0) == (batch->labels[s] != 0);
-  return correct;
+  return bl_loss_correct(bl_train_output(net, 0), batch->labels, batch->count, outputs, border);
 }
 
 static double loss_of(bl_trainer *t, const bl_train_batch *batch, float *gradient) {
@@ -75,7 +76,7 @@ static void batch_loss(bl_trainer *t, const bl_train_batch *batch, double *loss,
           (float)(batch->part * (double)gradient[k] + (1 - batch->part) * (double)t->gradient[k]);
     if (batch->part < 0.5) met.labels = batch->mixed;
   }
-  *correct = count_correct(bl_train_output(t->net, 0), &met, t->outputs);
+  *correct = count_correct(t->net, t->options.loss, &met, t->outputs);
 }
 
 // ---- Evaluation
@@ -93,9 +94,8 @@ static bl_status evaluate_all(bl_train_net *net, const bl_train_data *data, bl_l
     BL_TRY(bl_train_forward(net, false, 0, err));
     bl_train_batch b = {
         .samples = in, .labels = data->has_labels ? data->labels + first : NULL, .count = count};
-    const float *y = bl_train_output(net, 0);
-    sum += (double)count * plain_loss(loss, y, &b, outputs, 0, target, NULL);
-    correct += count_correct(y, &b, outputs);
+    sum += (double)count * plain_loss(loss, bl_train_output(net, 0), &b, outputs, 0, target, NULL);
+    correct += count_correct(net, loss, &b, outputs);
   }
   *mean = sum / (double)data->count;
   *accuracy = data->has_labels ? (double)correct / (double)data->count : -1;

@@ -378,7 +378,7 @@ static uint64_t integer_correct(const fixture *f, const bl_quantised *made) {
           bl_input_quantise(&graph->tensors[0],
                             (double)f->data.values[n * IN + k] * made->input_mul + made->input_add);
     assert_int_equal(reference.run(reference.self, in, 1, out, NULL, NULL, &err), BL_OK);
-    correct += (int64_t)bl_output_argmax(graph, out) == f->data.labels[n];
+    correct += (int64_t)bl_output_class(graph, out) == f->data.labels[n];
   }
   bl_executor_close(&reference);
   return correct;

@@ -206,11 +206,15 @@ static void argmax_ties(void **state) {
                               {.h = 1, .w = 1, .c = 3, .format = {BL_FORMAT_ACC, 32}}};
   bl_int_layer layer = {.output = 1, .out_scale = scale, .out_bias = bias};
   bl_int_graph graph = {.tensors = tensors, .layers = &layer, .layer_count = 1, .output = 0};
-  assert_int_equal(bl_output_argmax(&graph, (const int32_t[]){-3, 7, 7}), 1);
-  assert_int_equal(bl_output_argmax(&graph, (const int32_t[]){-3, -3, -3}), 0);
+  assert_int_equal(bl_output_class(&graph, (const int32_t[]){-3, 7, 7}), 1);
+  assert_int_equal(bl_output_class(&graph, (const int32_t[]){-3, -3, -3}), 0);
   graph.output = 1; // 3, 3, 3 and then 3, 3, 3.5
-  assert_int_equal(bl_output_argmax(&graph, (const int32_t[]){3, 1, 2}), 0);
-  assert_int_equal(bl_output_argmax(&graph, (const int32_t[]){3, 1, 3}), 2);
+  assert_int_equal(bl_output_class(&graph, (const int32_t[]){3, 1, 2}), 0);
+  assert_int_equal(bl_output_class(&graph, (const int32_t[]){3, 1, 3}), 2);
+  tensors[1].c = 1; // one output is the logit of class 1
+  bias[0] = -2;
+  assert_int_equal(bl_output_class(&graph, (const int32_t[]){2}), 0);
+  assert_int_equal(bl_output_class(&graph, (const int32_t[]){3}), 1);
 }
 
 int main(void) {

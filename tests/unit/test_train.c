@@ -22,6 +22,29 @@ static void all_near(const float *got, const double *expected, size_t count) {
     near((double)got[k], expected[k], 1e-6);
 }
 
+// One output tells two classes: probabilities 1/2 and 3/4 of class 1.
+static void losses_of_one_output(void **state) {
+  (void)state;
+  const double ln2 = 0.69314718056, ln3 = 1.09861228867;
+  const float z[2] = {0, (float)ln3}, teacher[1] = {(float)(2 * ln3)};
+  const int64_t labels[2] = {1, 0};
+  float g[2];
+  near(bl_loss_cross_entropy(z, labels, 2, 1, 0, g), 1.5 * ln2, 1e-7);
+  all_near(g, (double[]){-0.25, 0.375}, 2);
+  // smoothed: 0.9 and 0.1 are wanted of the right class and the other
+  near(bl_loss_cross_entropy(z, labels, 2, 1, 0.2, g),
+       0.5 * (ln2 + 0.9 * 2 * ln2 + 0.1 * (2 * ln2 - ln3)), 1e-7);
+  all_near(g, (double[]){0.5 * (0.5 - 0.9), 0.5 * (0.75 - 0.1)}, 2);
+  near(bl_loss_distillation(z, teacher, NULL, 1, 1, 2, 1, 0, g), 4 * 0.130812036, 1e-6);
+  all_near(g, (double[]){-0.5}, 1);
+  near(bl_loss_distillation(z, teacher, labels, 1, 1, 2, 0.25, 0, g),
+       0.75 * ln2 + 0.25 * 4 * 0.130812036, 1e-6);
+  all_near(g, (double[]){-0.75 * 0.5 - 0.25 * 0.5}, 1);
+  assert_int_equal(bl_loss_correct(z, labels, 2, 1, 0), 0);
+  assert_int_equal(bl_loss_correct(z, (int64_t[]){0, 1}, 2, 1, 0), 2);
+  assert_int_equal(bl_loss_correct((float[]){0.4F, 0.6F}, (int64_t[]){0, 1}, 2, 1, 0.5F), 2);
+}
+
 static void losses(void **state) {
   (void)state;
   const double ln2 = 0.69314718056, ln3 = 1.09861228867;
@@ -40,8 +63,8 @@ static void losses(void **state) {
   near(bl_loss_distillation(even, teacher, (int64_t[]){1}, 1, 2, 2, 0.25, 0, g),
        0.75 * ln2 + 0.25 * 4 * 0.130812036, 1e-6);
   all_near(g, (double[]){0.75 * 0.5 - 0.25 * 0.5, 0.25 * 0.5 - 0.75 * 0.5}, 2);
-  assert_int_equal(bl_loss_correct(two, (int64_t[]){1, 1}, 2, 2), 1);
-  assert_int_equal(bl_loss_correct(even, (int64_t[]){0}, 1, 2), 1);
+  assert_int_equal(bl_loss_correct(two, (int64_t[]){1, 1}, 2, 2, 0), 1);
+  assert_int_equal(bl_loss_correct(even, (int64_t[]){0}, 1, 2, 0), 1);
 }
 
 typedef struct {
@@ -787,6 +810,7 @@ int main(void) {
   if (mkdtemp(folder) == NULL) return 1;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(losses),
+      cmocka_unit_test(losses_of_one_output),
       cmocka_unit_test(optimisers),
       cmocka_unit_test(clipping_and_masks),
       cmocka_unit_test(schedules),

@@ -53,8 +53,10 @@ static void write_models(void) {
        "Conv x w b > h;Relu h > r;Conv r u d > i;Add i r > s;Relu s > t;Flatten t > f;"
        "Gemm f v c > l;Softmax l > y",
        13},
+      {"one", "x 1 2", "w 2 16;b 16;v 16 1;c 1", NULL,
+       "Gemm x w b > h;Relu h > r;Gemm r v c > l;Sigmoid l > y", 13},
   };
-  for (int k = 0; k < 4; k++) {
+  for (size_t k = 0; k < sizeof nets / sizeof nets[0]; k++) {
     char name[32];
     message m = text_model(&nets[k], 1);
     (void)snprintf(name, sizeof name, "%s.onnx", nets[k].name);
@@ -236,6 +238,55 @@ static void quantises(void **state) {
   cJSON_Delete(o);
 }
 
+static double accuracy_of(const char *line) {
+  bl_command_expect(line, 0);
+  cJSON *o = bl_command_json();
+  const double accuracy = bl_command_number(o, "accuracy");
+  cJSON_Delete(o);
+  return accuracy;
+}
+
+// A single output tells two classes, wherever answers are counted.
+static void one_output(void **state) {
+  (void)state;
+#define TESTED DATA "--test @x.npy --test-labels @l.npy --optimizer adamw "
+  bl_command_expect("train @one.onnx" TESTED "--epochs 60 --lr 0.03 --fresh he --output @f.onnx "
+                    "--json",
+                    0);
+  cJSON *o = bl_command_json();
+  const double trained = bl_command_number(o, "test_accuracy");
+  cJSON_Delete(o);
+  assert_true(trained >= 0.95);
+  double seen = accuracy_of("run @f.onnx --device float --data @x.npy --labels @l.npy --json");
+  assert_true(fabs(seen - trained) < 1e-12);
+
+  bl_command_expect("train @f.onnx" TESTED "--epochs 10 --lr 0.01 --bits w3a3 --teacher @f.onnx "
+                    "--output @o.onnx --json",
+                    0);
+  o = bl_command_json();
+  const double rounded = bl_command_number(o, "test_accuracy");
+  cJSON_Delete(o);
+  assert_true(rounded >= 0.9);
+  bl_command_expect("compress @o.onnx --output @o.bloom", 0);
+  seen = accuracy_of("run @o.bloom --data @x.npy --labels @l.npy --json");
+  assert_true(fabs(seen - rounded) < 1e-12);
+
+  bl_command_expect("report @o.bloom --data @x.npy --labels @l.npy --device functional "
+                    "--output @o.html",
+                    0);
+  uint8_t *text;
+  const size_t size = file_bytes("o.json", &text);
+  o = cJSON_ParseWithLength((const char *)text, size);
+  free(text);
+  const cJSON *rows = cJSON_GetObjectItem(o, "confusion");
+  assert_int_equal(cJSON_GetArraySize(rows), 2);
+  double right = 0;
+  for (int k = 0; k < 2; k++)
+    right += cJSON_GetArrayItem(cJSON_GetArrayItem(rows, k), k)->valuedouble;
+  assert_true(right == rint(rounded * SAMPLES));
+  cJSON_Delete(o);
+}
+
 static void fails(void **state) {
   (void)state;
   static const struct {
@@ -260,6 +311,8 @@ static void fails(void **state) {
       {"train @net.onnx" DATA "--output @q.onnx --peer @three.onnx", 2, "peer"},
       {"train @net.onnx" DATA "--output @q.onnx --augment cutout=x", 2, "cutout"},
       {"train @net.onnx --data @x.npy --labels @wrong.npy --output @q.onnx", 1, "label 9"},
+      {"train @one.onnx --data @x.npy --labels @wrong.npy --loss binary --output @q.onnx", 1,
+       "label 9, the network 2 classes"},
       {"train @sign.onnx" DATA "--output @q.onnx", 1, "(Sign)"},
       {"train @net.onnx" DATA "--output @q.onnx --lr 1e6 --epochs 50", 1, "not finite"},
       {"train @net.onnx" DATA "--output @q.onnx --checkpoint @x.npy --resume", 1,
@@ -287,7 +340,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(trains),     cmocka_unit_test(speaks),    cmocka_unit_test(resumes),
       cmocka_unit_test(precisions), cmocka_unit_test(distils),   cmocka_unit_test(beside),
-      cmocka_unit_test(forms),      cmocka_unit_test(quantises), cmocka_unit_test(fails),
+      cmocka_unit_test(forms),      cmocka_unit_test(quantises), cmocka_unit_test(one_output),
+      cmocka_unit_test(fails),
   };
   return cmocka_run_group_tests(tests, open_all, bl_command_close);
 }
