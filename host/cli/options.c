@@ -282,7 +282,7 @@ static const option options[] = {
     {"--seed", COUNT, TRA, AT(seed), "S", 0, 9007199254740991.0,
      "of fresh weights, order, augmentation, dropout (default 1)"},
     {"--threads", COUNT, COM, AT(threads), "N", 1, 256,
-     "--recipe: threads of its trainings (default 1), processes of its searches (default: all)"},
+     "threads of a recipe's trainings (default 1), processes of its searches (default: all)"},
     {"--threads", COUNT, TRA, AT(threads), "N", 1, 256,
      "threads (default: OMP_NUM_THREADS or all processors)"},
     {"--json", FLAG, ALL, AT(json), NULL, 0, 0,
