@@ -81,7 +81,7 @@ typedef struct {
   double freeze_statistics;
   double distil_weight, average; // average 0: not given
   uint64_t reestimate;
-  double smoothing, pact, regulariser, weights_from, freeze_steps;
+  double smoothing, pact, regulariser, weights_from, freeze_steps, freeze_oscillating;
   bool ternary;
 } bl_cli_args;
 

@@ -115,6 +115,8 @@ static const option options[] = {
      "--bits: quantise weights behind this part of the training only (default 0)"},
     {"--freeze-steps", REAL, TRA, AT(freeze_steps), "P", 0, 1,
      "--bits: steps stay from this part of the training on (default 0: they learn)"},
+    {"--freeze-oscillating", REAL, TRA, AT(freeze_oscillating), "F", 0, 1,
+     "--bits: weights that flip back in more than F of the steps stay (default 0: none)"},
     {"--codebook", TEXT, COM, AT(codebook), "nf4|po2|apot|FILE", 0, 0, "weights of 16 values"},
     {"--output-bits", COUNT, COM | SEA, AT(output_bits), "N", 1, 8,
      "bits of the network's outputs (default: int32, each of whose bytes the last layer runs for)"},

@@ -145,6 +145,7 @@ static bl_status read_aware(const bl_cli_args *args, bl_train_job *job,
       .regulariser = args->regulariser,
       .weights_from = args->weights_from,
       .freeze_from = args->freeze_steps,
+      .freeze_oscillating = args->freeze_oscillating,
       .skip_bits = (unsigned)args->skip_bits,
       .ratio_bits = (unsigned)args->ratio_bits,
   };

@@ -49,6 +49,8 @@ static const bl_recipe_param params[] = {
                "quantise weights behind this part of the training only")},
     {BL_NUMBER("freeze-steps", "0", 0, 1,
                "steps stay from this part of the training on; 0: they learn")},
+    {BL_NUMBER("freeze-oscillating", "0", 0, 1,
+               "weights that flip back in more than this part of the steps stay; 0: none")},
     {BL_NUMBER("average", "0", 0, 0.999999,
                "take the parameters' average of this decay in the end; 0: the last ones")},
     {BL_COUNT("reestimate", "0", 0, 1e9,
@@ -87,13 +89,15 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
   t.freeze_statistics = bl_call_number(call, "freeze-statistics");
   t.smoothing = bl_call_number(call, "smoothing");
   t.slimming = bl_call_number(call, "slimming");
-  t.aware = (bl_quant_aware_options){.ratio_bits = (unsigned)bl_call_count(call, "ratio-bits"),
-                                     .sign = (bl_sign_slope)bl_call_choice(call, "sign"),
-                                     .ternary = bl_call_flag(call, "ternary"),
-                                     .clip_decay = bl_call_number(call, "pact"),
-                                     .regulariser = bl_call_number(call, "regulariser"),
-                                     .weights_from = bl_call_number(call, "weights-from"),
-                                     .freeze_from = bl_call_number(call, "freeze-steps")};
+  t.aware =
+      (bl_quant_aware_options){.ratio_bits = (unsigned)bl_call_count(call, "ratio-bits"),
+                               .sign = (bl_sign_slope)bl_call_choice(call, "sign"),
+                               .ternary = bl_call_flag(call, "ternary"),
+                               .clip_decay = bl_call_number(call, "pact"),
+                               .regulariser = bl_call_number(call, "regulariser"),
+                               .weights_from = bl_call_number(call, "weights-from"),
+                               .freeze_from = bl_call_number(call, "freeze-steps"),
+                               .freeze_oscillating = bl_call_number(call, "freeze-oscillating")};
   t.fixed_statistics = bl_call_flag(call, "fixed-statistics");
   return t;
 }

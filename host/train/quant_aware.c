@@ -181,6 +181,8 @@ static bl_status open_points(bl_quant_aware *aware, bl_float_graph *one,
   bl_status status = f.scratch == NULL ? bl_quant_no_memory(err) : find(&f);
   bl_float_session_close(f.session);
   if (status == BL_OK) status = make_transforms(aware, err);
+  if (status == BL_OK && aware->options.freeze_oscillating > 0)
+    status = bl_quant_watch_open(aware, err);
   if (status == BL_OK) status = bl_quant_aware_store(aware, one, err);
   if (status == BL_OK) status = check_graph(&f);
   bl_arena_free(f.scratch);
@@ -204,9 +206,10 @@ static bl_status check_options(const bl_quant_aware_options *o, bl_error *err) {
     return bl_fail(err, BL_ERR_USAGE, "--ternary: weights of %s; they have 2 bits",
                    o->codebook != NULL ? "a codebook" : "other bits");
   if (!(o->clip_decay >= 0) || !(o->regulariser >= 0) || !(o->weights_from >= 0) ||
-      !(o->weights_from < 1) || !(o->freeze_from >= 0))
+      !(o->weights_from < 1) || !(o->freeze_from >= 0) || !(o->freeze_oscillating >= 0))
     return bl_fail(err, BL_ERR_USAGE,
-                   "--bits: decay and regulariser are 0 or more, times 0 to 1 of the training");
+                   "--bits: decay, regulariser and frequency are 0 or more, times 0 to 1 of the "
+                   "training");
   return BL_OK;
 }
 

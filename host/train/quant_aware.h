@@ -33,12 +33,13 @@ typedef struct {
   const bl_codebook *codebook;           // of weights that nothing else is said of; NULL: none
   const bl_layer_plan *plan;             // [plan_count] layers that have something else
   uint32_t plan_count;
-  bool ternary;        // weights of 2 bits: TWN instead of learned steps
-  bl_sign_slope sign;  // of 1 bit
-  double clip_decay;   // above 0: PACT for activations of 2 bits and more, with that decay
-  double regulariser;  // pulls weights to their integers, rising from 0 to this
-  double weights_from; // before this time weights stay as they are: activations learn first
-  double freeze_from;  // from this time on steps stay as they are; 0: they always learn
+  bool ternary;              // weights of 2 bits: TWN instead of learned steps
+  bl_sign_slope sign;        // of 1 bit
+  double clip_decay;         // above 0: PACT for activations of 2 bits and more, with that decay
+  double regulariser;        // pulls weights to their integers, rising from 0 to this
+  double weights_from;       // before this time weights stay as they are: activations learn first
+  double freeze_from;        // from this time on steps stay as they are; 0: they always learn
+  double freeze_oscillating; // weights that flip back in more than this part of the steps; 0: none
 } bl_quant_aware_options;
 
 // `graph` is the one to be trained; `one` is the same file imported with a batch of 1, and ends as

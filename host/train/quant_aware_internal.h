@@ -18,6 +18,11 @@ typedef struct {
 
 enum { BL_QUANT_MAX_FACTORS = BL_LOWER_MAX_POSTS };
 
+// What is remembered of a weight's flips, for check-points: its integer behind the last step (NAN
+// before the first), the sign of its last change, running means of the integer and of changes in
+// the other direction. The frequency is infinite where the weight stays at its integer.
+enum { BL_QUANT_INTEGER, BL_QUANT_DIRECTION, BL_QUANT_MEAN, BL_QUANT_FREQUENCY, BL_QUANT_MEMORIES };
+
 // A quantised tensor.
 typedef struct bl_quant_point {
   bl_fake_quant quant;
@@ -31,7 +36,9 @@ typedef struct bl_quant_point {
   float *first;  // [channels] steps at the start
   float *steps;  // [channels] steps of the last forward
   float *learned;
-  const float *weights; // the net's, of a weight
+  const float *weights;             // the net's, of a weight
+  float *memory[BL_QUANT_MEMORIES]; // [elements] each, of a weight; NULL: flips are not followed
+  float *rounded;                   // [elements]
   const bl_codebook *codebook;
   // Weights in front of a sum: step[n] = addend / (in * product of factors * ratio[n]).
   const struct bl_quant_point *in, *addend; // NULL: not tied
@@ -76,5 +83,10 @@ BL_MUST_USE bl_status bl_quant_find(bl_quant_finding *finding);
 BL_MUST_USE bl_status bl_quant_tie(const bl_quant_finding *finding, const bl_stage *stage,
                                    bl_quant_point *point, const bl_quant_point *in,
                                    const bl_quant_point *addend);
+// quant_oscillation.c: memory of the points' weights.
+BL_MUST_USE bl_status bl_quant_watch_open(bl_quant_aware *aware, bl_error *err);
+// Behind an optimiser's step at this part of the training: weights that oscillate are frozen, those
+// that are get the value of their integer.
+void bl_quant_watch(bl_quant_aware *aware, bl_train_net *net, double part);
 
 #endif

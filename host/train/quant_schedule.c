@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What changes in quantisation-aware training with time: the sharpness of signs, the pull towards
-// integers, when weights begin to be quantised, when steps stay.
+// integers, when weights begin to be quantised, when steps and weights stay.
 #include <math.h>
 
 #include "host/base/random.h"
@@ -49,16 +49,42 @@ static bl_status before(void *user, bl_train_net *net, uint64_t step, uint64_t s
   return began ? begin_weights(a, err) : BL_OK;
 }
 
+static bl_status after(void *user, bl_train_net *net, uint64_t step, uint64_t steps,
+                       bl_error *err) {
+  bl_quant_aware *a = user;
+  (void)err;
+  if (!a->weights_pass) bl_quant_watch(a, net, (double)step / (double)steps);
+  return BL_OK;
+}
+
+static float *state(void *user, uint32_t k, size_t *count) {
+  const bl_quant_aware *a = user;
+  for (uint32_t i = 0; i < a->point_count; i++) {
+    const bl_quant_point *p = &a->points[i];
+    if (!p->weight) continue;
+    *count = a->graph->values[p->index].count;
+    if (k < BL_QUANT_MEMORIES) return p->memory[k];
+    k -= BL_QUANT_MEMORIES;
+  }
+  return NULL;
+}
+
 bl_train_hook bl_quant_aware_hook(bl_quant_aware *aware) {
   const bl_quant_aware_options *o = &aware->options;
   const double numbers[] = {
-      o->edge_weight_bits, o->edge_activation_bits, o->ternary,     o->sign,      o->clip_decay,
-      o->regulariser,      o->weights_from,         o->freeze_from, o->ratio_bits};
-  uint64_t key = 5;
+      o->edge_weight_bits, o->edge_activation_bits, o->ternary,      o->sign,
+      o->clip_decay,       o->regulariser,          o->weights_from, o->freeze_from,
+      o->ratio_bits,       o->freeze_oscillating};
+  uint64_t key = 7;
   for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
     key = bl_random_key(key, (uint64_t)llround(numbers[k] * 1e9));
   for (uint32_t k = 0; k < aware->point_count; k++)
     for (size_t i = 0; aware->points[k].codebook != NULL && i < BL_INT_CODES; i++)
       key = bl_random_key(key, (uint64_t)(int64_t)aware->points[k].codebook->values[i]);
-  return (bl_train_hook){.user = aware, .before = before, .key = key};
+  const bool follows = o->freeze_oscillating > 0;
+  return (bl_train_hook){.user = aware,
+                         .before = before,
+                         .after = follows ? after : NULL,
+                         .state = follows ? state : NULL,
+                         .key = key};
 }

@@ -44,13 +44,16 @@ static void regulariser(void **state) {
   assert_true(pulled >= plain + 2);
 }
 
-// The rate is too large for the last step to be a good one.
-static void average(void **state) {
+// The rate is too large for the last step to be a good one: weights flip to the end.
+static void unsteady_ends(void **state) {
   const bench *b = *state;
   if (b == NULL) skip();
   const double last = trained(b, "w2a2 at a large rate", TWO, "lr: 3e-3, schedule: constant");
   const double mean = trained(b, "averaged", TWO, "lr: 3e-3, schedule: constant, average: 0.98");
+  const double frozen = trained(b, "oscillating weights frozen", TWO,
+                                "lr: 3e-3, schedule: constant, freeze-oscillating: 0.005");
   assert_true(mean >= last + 0.5);
+  assert_true(frozen >= last + 1.5);
 }
 
 // The sums of a residual network: with more bits than what is multiplied, and with a ratio of their
@@ -85,6 +88,6 @@ static int open_group(void **state) {
 int main(void) {
   bl_train_threads(1);
   const struct CMUnitTest tests[] = {cmocka_unit_test(steps), cmocka_unit_test(regulariser),
-                                     cmocka_unit_test(average), cmocka_unit_test(skips)};
+                                     cmocka_unit_test(unsteady_ends), cmocka_unit_test(skips)};
   return cmocka_run_group_tests(tests, open_group, bench_close_group);
 }

@@ -268,21 +268,66 @@ static void times(void **state) {
   close_model(&m);
 }
 
+// Weight `k` of w3 (channel k % 5, step 1) after each step, as the optimiser would leave it; the
+// last is frozen, or is not. Frequencies move by a hundredth; a flip back counts, a flip does not.
+static void oscillations(void **state) {
+  (void)state;
+  static const struct {
+    float values[8]; // up to 99
+    double part;     // of the training: thresholds 0.02 at 0, 0.0125 at 0.5
+    float left;      // what is left of the last value
+  } ways[] = {
+      // flips back: 1/100, 1.99/100, 2.9701/100 > 0.02. The mean of 0 1 0 1 0 is near 0.
+      {{0.4F, 0.6F, 0.4F, 0.6F, 0.4F, 99}, 0, 0},
+      {{0.4F, 0.6F, 0.4F, 0.6F, 99}, 0, 0.6F},     // one fewer
+      {{0.4F, 0.6F, 0.4F, 0.6F, 99}, 0.5, 0},      // 0.0199 > 0.0125, the mean near 0 at the 1
+      {{0.9F, 0.4F, 0.6F, 0.4F, 99}, 0.5, 1},      // and near 1 at the 0
+      {{-2.2F, -1, 0, 0.7F, 0.2F, 99}, 0.5, 0.2F}, // back once
+      {{-2.2F, -1.6F, -3, -1.9F, -2.4F, 99}, 0.5, -2.4F}, // no flip within the clip
+      {{-1.6F, -1.4F, -3, -1.4F, 99}, 0.5, -2},           // over the edge of the clip
+  };
+  const bl_quant_aware_options options = {
+      .weight_bits = 2, .activation_bits = 4, .freeze_oscillating = 0.005};
+  for (size_t n = 0; n < sizeof ways / sizeof ways[0]; n++) {
+    model m = {.file = text_model(&NET, seed), .data = noise(64, 128, false)};
+    bl_error err = {0};
+    if (open_aware_as(&m, &options, NULL, 0, &err) != BL_OK) fail_msg("%s", err.text);
+    const bl_train_hook hook = bl_quant_aware_hook(m.aware);
+    uint32_t count;
+    bl_train_parameter *p = bl_train_parameters(m.net, &count), *weights = NULL, *steps = NULL;
+    for (uint32_t k = 0; k < count; k++) {
+      if (strcmp(p[k].name, "w3") == 0) weights = &p[k];
+      if (strncmp(p[k].name, "w3:", 3) == 0) steps = &p[k];
+    }
+    assert_true(weights != NULL && steps != NULL);
+    const size_t at = 7 + n, channel = at % 5;
+    const float other = weights->data[at + 1];
+    steps->data[channel] = 1;
+    for (const float *v = ways[n].values; *v < 99; v++) {
+      weights->data[at] = *v;
+      const uint64_t step = (uint64_t)lround(100 * ways[n].part);
+      assert_int_equal(hook.after(hook.user, m.net, step, 100, &err), BL_OK);
+    }
+    near((double)weights->data[at], (double)ways[n].left, 0);
+    assert_true(weights->data[at + 1] == other);
+    if (ways[n].left == rintf(ways[n].left)) { // goes with its step from now on, whatever comes
+      weights->data[at] = 0.9F;
+      steps->data[channel] = 0.75F;
+      assert_int_equal(hook.after(hook.user, m.net, 100, 100, &err), BL_OK);
+      near((double)weights->data[at], 0.75 * (double)ways[n].left, 0);
+    }
+    close_model(&m);
+  }
+}
+
 // Part 0 ends in the first epoch, part 1 in the second.
 static bool stop_at(void *user, const bl_train_progress *p) {
   const uint64_t *part = user;
   return p->epoch != *part || p->step != 5;
 }
 
-// All that changes with time, stopped once before and once behind the beginning of the weights.
-static void resumes_between_times(void **state) {
-  (void)state;
-  const bl_quant_aware_options options = {.weight_bits = 2,
-                                          .activation_bits = 1,
-                                          .sign = BL_SIGN_TANH,
-                                          .weights_from = 0.4,
-                                          .freeze_from = 0.7,
-                                          .regulariser = 0.01};
+// Stopped in the first and in the second of three epochs, and whole: the same bits.
+static void resumes_alike(const bl_quant_aware_options *options, double rate) {
   char path[] = "/tmp/bitloom-forms-XXXXXX";
   model m[2];
   uint32_t count;
@@ -291,13 +336,13 @@ static void resumes_between_times(void **state) {
   for (int k = 0; k < 2; k++) {
     for (uint64_t part = k == 0 ? 2 : 0; part < 3; part++) { // whole, or in three parts
       m[k] = (model){.file = text_model(&NET, seed), .data = noise(64, 128, false)};
-      if (open_aware_as(&m[k], &options, NULL, 0, &err) != BL_OK) fail_msg("%s", err.text);
+      if (open_aware_as(&m[k], options, NULL, 0, &err) != BL_OK) fail_msg("%s", err.text);
       const bl_train_hook hook = bl_quant_aware_hook(m[k].aware);
       bl_trainer_options o = {.epochs = 3, .seed = seed, .hooks = &hook, .hook_count = 1};
       bl_trainer *t;
       o.checkpoint = k == 0 ? NULL : path;
       o.optimiser = bl_optimiser_defaults(BL_OPTIMISER_ADAMW);
-      o.schedule = (bl_schedule){BL_SCHEDULE_CONSTANT, 0.003, 0, 1, 0, 1, 1};
+      o.schedule = (bl_schedule){BL_SCHEDULE_CONSTANT, rate, 0, 1, 0, 1, 1};
       if (bl_trainer_open(m[k].net, &m[k].data, NULL, &o, &t, &err) != BL_OK ||
           (k == 1 && part > 0 && bl_trainer_resume(t, path, &err) != BL_OK) ||
           bl_trainer_run(t, part < 2 ? stop_at : NULL, &part, &err) != BL_OK)
@@ -313,6 +358,22 @@ static void resumes_between_times(void **state) {
   close_model(&m[0]);
   close_model(&m[1]);
   assert_int_equal(unlink(path), 0);
+}
+
+// All that changes with time, stopped once before and once behind the beginning of the weights; and
+// what is remembered of flips.
+static void resumes(void **state) {
+  (void)state;
+  const bl_quant_aware_options times = {.weight_bits = 2,
+                                        .activation_bits = 1,
+                                        .sign = BL_SIGN_TANH,
+                                        .weights_from = 0.4,
+                                        .freeze_from = 0.7,
+                                        .regulariser = 0.01};
+  const bl_quant_aware_options flips = {
+      .weight_bits = 2, .activation_bits = 2, .freeze_oscillating = 0.002};
+  resumes_alike(&times, 0.003);
+  resumes_alike(&flips, 0.03);
 }
 
 // How unlike the magnitudes of w2 are in each channel: their variance over the square of the mean.
@@ -383,8 +444,9 @@ int main(void) {
       cmocka_unit_test(planned),
       cmocka_unit_test(written_values),
       cmocka_unit_test(times),
+      cmocka_unit_test(oscillations),
       cmocka_unit_test(pulled),
-      cmocka_unit_test(resumes_between_times),
+      cmocka_unit_test(resumes),
       cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
