@@ -85,7 +85,7 @@ static void describe_output(const bl_region *out, const bl_mapping *m, const bl_
 
 static void describe_clamp(const bl_mapping *m, uint32_t table, bl_descriptor *d) {
   if (m->acc_bytes > 0) return;
-  if (m->out->format.kind == BL_FORMAT_B1) { // bit = (product >= 0)
+  if (m->out->format.kind == BL_FORMAT_B) { // bit = (product >= 0)
     d->out_lo = -1;
     d->out_hi = 0;
     d->out_offset = 1;

@@ -5,7 +5,7 @@
 bl_status bl_map_check_fields(const bl_mapping *m, bl_error *err) {
   const bl_int_layer *l = m->layer;
   const int64_t zp = m->out->zero_point;
-  const bool clamps = m->acc_bytes == 0 && m->out->format.kind != BL_FORMAT_B1;
+  const bool clamps = m->acc_bytes == 0 && m->out->format.kind != BL_FORMAT_B;
   const struct {
     const char *what;
     int64_t value, least, most;

@@ -83,7 +83,7 @@ typedef struct {
   uint32_t res_down, res_across;  // its rows and pixels from one of the output to the next
   uint32_t out_planes, out_words; // out_words: words of one pixel, all planes
   uint32_t acc_bytes;             // 0: requantised; 1..4: int32 bytes
-  bool weights_bipolar;           // carried as one plane of -1 and 1
+  uint32_t bipolar_planes;        // weights are carried in so many planes of -2^j and 2^j; 0: not
   bool codes;                     // weights travel as codes
   uint32_t place;                 // of plane pair (0, 0): bipolar operands of a word, and raise
   uint32_t tile0, tile1;          // channel tiles of the layer

@@ -66,7 +66,7 @@ uint32_t bl_tile_terms(const bl_mapping *m, uint32_t tile, bl_term terms[BL_MAX_
   }
   if (m->addend == NULL || !m->first) return 0;
   const uint32_t first = m->addend->parent_channel;
-  terms[0] = (bl_term){.place = m->addend->format.kind == BL_FORMAT_B1 ? 1 : 0,
+  terms[0] = (bl_term){.place = m->addend->format.kind == BL_FORMAT_B ? 1 : 0,
                        .is_signed = m->addend->format.kind == BL_FORMAT_S};
   if (m->layer->project_h > 0) {
     terms[0].words = m->res_words;

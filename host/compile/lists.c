@@ -42,7 +42,7 @@ static void add_main(const bl_mapping *m, const bl_tile_plan *tile, uint32_t str
                        .count = (uint16_t)tile->words,
                        .plane = (uint8_t)i,
                        .neg = minus_a != ((int)j == tile->sign_plane),
-                       .sum = m->weights_bipolar});
+                       .sum = m->bipolar_planes > 0});
   }
 }
 

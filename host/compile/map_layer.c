@@ -59,7 +59,8 @@ static uint32_t total_words(const bl_mapping *m) {
 static bool row_sum_fits(const bl_mapping *m) {
   const bool alone = m->addend == NULL && bl_window_ids(m) * m->in_planes <= m->config->row_depth;
   const int64_t lo = bl_format_min(m->in->format), hi = bl_format_max(m->in->format);
-  const int64_t largest = m->in_bipolar ? 1 : -lo > hi ? -lo : hi; // of an input, as it is stored
+  const int64_t input = m->in_bipolar ? 1 : -lo > hi ? -lo : hi; // the largest, as it is stored
+  const int64_t largest = input * bl_format_max(m->layer->weight_format);
   const uint32_t place = (m->in_bipolar ? 2u : 1u) + m->layer->raise;
   return alone ||
          ((int64_t)m->taps * m->group_in * largest << place) < (int64_t)1 << (m->config->acc_w - 1);
@@ -68,15 +69,16 @@ static bool row_sum_fits(const bl_mapping *m) {
 static void map_formats(bl_mapping *m) {
   bl_format in = m->in->format;
   m->in_planes = in.bits;
-  m->in_bipolar = in.kind == BL_FORMAT_B1;
+  m->in_bipolar = in.kind == BL_FORMAT_B;
   m->in_signed = in.kind == BL_FORMAT_S;
   // The row sum is shared by all columns and counts all lanes, so bipolar weights stay bipolar only
   // where all columns reduce over the same inputs and no other tensor's, and where that sum fits;
-  // elsewhere they are s2.
+  // elsewhere they are two's complement, of one bit more.
   bool alone = m->in->parent == 0 || m->host_windows;
-  m->weights_bipolar =
-      m->layer->weight_format.kind == BL_FORMAT_B1 && m->groups == 1 && alone && row_sum_fits(m);
-  m->place = (m->in_bipolar ? 1u : 0u) + (m->weights_bipolar ? 1u : 0u) + m->layer->raise;
+  const bl_format weights = m->layer->weight_format;
+  const bool bipolar = weights.kind == BL_FORMAT_B && m->groups == 1 && alone && row_sum_fits(m);
+  m->bipolar_planes = bipolar ? weights.bits : 0;
+  m->place = (m->in_bipolar ? 1u : 0u) + (bipolar ? 1u : 0u) + m->layer->raise;
 }
 
 static bool codebook_has_zero(const bl_int_layer *l) {

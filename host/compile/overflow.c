@@ -78,7 +78,7 @@ static range sum_range(const bl_mapping *m, uint32_t n, int64_t plus, int64_t mi
 
 static int64_t constant_of(const bl_mapping *m, uint32_t n, int64_t weights) {
   int64_t constant = m->in_bipolar ? -weights * ((int64_t)1 << m->layer->raise) : 0;
-  if (m->addend == NULL || m->addend->format.kind != BL_FORMAT_B1) return constant;
+  if (m->addend == NULL || m->addend->format.kind != BL_FORMAT_B) return constant;
   for (uint32_t k = 0; k < m->addend_fan; k++)
     constant -= m->layer->addend_weight[(size_t)n * m->addend_fan + k];
   return constant;

@@ -44,7 +44,7 @@ static bl_status check_values(const bl_int_graph *graph, const int32_t *in, size
                               bl_error *err) {
   const bl_format format = graph->tensors[0].format;
   const int32_t lo = bl_format_min(format), hi = bl_format_max(format);
-  const bool bipolar = format.kind == BL_FORMAT_B1;
+  const bool bipolar = format.kind == BL_FORMAT_B;
   for (size_t i = 0; i < count; i++)
     if (in[i] < lo || in[i] > hi || (bipolar && in[i] == 0))
       return bl_fail(err, BL_ERR_RANGE, "input integer %zu is %d, not in %s", i, in[i],
@@ -86,7 +86,7 @@ static void put_codes(const packer *p, size_t word, uint32_t first, uint64_t cod
 // Codes of an image into the middle of the padded one.
 static void fill_codes(const packer *p, const bl_int_tensor *t, const int32_t *image) {
   const bl_input_packing *in = &p->program->input;
-  const bool bipolar = t->format.kind == BL_FORMAT_B1;
+  const bool bipolar = t->format.kind == BL_FORMAT_B;
   memset(p->codes, bipolar ? in->pad_value > 0 : in->pad_value & 0xFF, p->size);
   size_t rows = p->size / (p->w * p->c), columns = p->w < in->pad_left ? 0 : p->w - in->pad_left;
   if (columns > t->w) columns = t->w;
@@ -183,7 +183,7 @@ static int32_t get_value(const bl_program *p, const bl_region *r, bl_format form
     return sign_extend(value, 8 * r->acc_bytes);
   }
   uint32_t code = get_code(r, lanes, bytes, word, r->first_lane + channel);
-  if (format.kind == BL_FORMAT_B1) return code != 0 ? 1 : -1;
+  if (format.kind == BL_FORMAT_B) return code != 0 ? 1 : -1;
   return format.kind == BL_FORMAT_S ? sign_extend(code, r->planes) : (int32_t)code;
 }
 

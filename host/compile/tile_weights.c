@@ -28,8 +28,8 @@ static bool word_is_empty(const bl_mapping *m, uint32_t t, uint32_t id, span_of_
 
 static void choose_planes(const bl_mapping *m, const span_of_values *s, bl_tile_plan *tile) {
   tile->sign_plane = -1;
-  tile->plane_mask = m->weights_bipolar ? 1 : s->any;
-  if (m->weights_bipolar || s->lo == 0) return;
+  tile->plane_mask = m->bipolar_planes > 0 ? (1u << m->bipolar_planes) - 1 : s->any;
+  if (m->bipolar_planes > 0 || s->lo == 0) return;
   int width = 1;
   while (s->lo < -(1 << (width - 1)) || s->hi >= 1 << (width - 1))
     width++;
@@ -102,14 +102,19 @@ static void set_bit(uint8_t *word, uint32_t lane) {
   word[lane / 8] |= (uint8_t)(1 << lane % 8);
 }
 
+// The planes of a weight: all of a bipolar one count, a bit of 0 as -1; what is no weight is 0.
+static uint32_t code_bits(const bl_mapping *m, int8_t weight) {
+  if (m->bipolar_planes == 0) return (uint8_t)weight;
+  return weight == 0 ? 0 : (uint32_t)(weight + (1 << m->bipolar_planes) - 1) / 2;
+}
+
 static void emit_main(const bl_mapping *m, uint32_t t, uint8_t *bytes) {
   const bl_tile_plan *tile = bl_tile_at(m, t);
   const uint32_t cols = m->config->cols, lanes = m->config->lanes, word_bytes = cols * lanes / 8;
   for (uint32_t w = 0; w < tile->words; w++)
     for (uint32_t c = 0; c < cols; c++)
       for (uint32_t lane = 0; lane < lanes; lane++) {
-        int8_t value = bl_lane_weight(m, t * cols + c, tile->ids[w], lane);
-        uint32_t code = m->weights_bipolar ? value > 0 : (uint8_t)value;
+        uint32_t code = code_bits(m, bl_lane_weight(m, t * cols + c, tile->ids[w], lane));
         uint8_t *at = bytes + (size_t)w * word_bytes + c * lanes / 8;
         for (uint32_t mask = tile->plane_mask; code != 0 && mask != 0; mask &= mask - 1) {
           if (code >> __builtin_ctz(mask) & 1) set_bit(at, lane);

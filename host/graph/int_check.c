@@ -14,8 +14,8 @@ static bool format_ok(bl_format format) {
     return format.bits >= 1 && format.bits <= 8;
   case BL_FORMAT_S:
     return format.bits >= 2 && format.bits <= 8;
-  case BL_FORMAT_B1:
-    return format.bits == 1;
+  case BL_FORMAT_B:
+    return format.bits >= 1 && format.bits <= 7;
   case BL_FORMAT_ACC:
     return format.bits == 32;
   }
@@ -29,7 +29,7 @@ static bl_status check_tensor(const bl_int_tensor *tensor, uint32_t index, bl_er
       (uint64_t)tensor->h * tensor->w > BL_INT_MAX_ELEMENTS / tensor->c)
     return bl_fail(err, BL_ERR_RANGE, "tensor %u (%s): %u x %u x %u is empty or too large", index,
                    name, tensor->h, tensor->w, tensor->c);
-  if (!format_ok(tensor->format))
+  if (!format_ok(tensor->format) || (tensor->format.kind == BL_FORMAT_B && tensor->format.bits > 1))
     return bl_fail(err, BL_ERR_FORMAT, "tensor %u (%s): no such format", index, name);
   if (!isfinite(tensor->scale))
     return bl_fail(err, BL_ERR_FORMAT, "tensor %u (%s): its scale is not finite", index, name);
@@ -109,15 +109,15 @@ static bl_status check_weights(const bl_int_graph *graph, const bl_int_layer *la
     return bl_fail(err, BL_ERR_FORMAT, "layer %s: channels, groups and kernel do not fit together",
                    layer->name);
   bl_format_kind kind = layer->weight_format.kind;
-  if (!format_ok(layer->weight_format) || (kind != BL_FORMAT_S && kind != BL_FORMAT_B1))
-    return bl_fail(err, BL_ERR_FORMAT, "layer %s: weights are %s, not b1 or s2..s8", layer->name,
-                   bl_format_name(layer->weight_format));
+  if (!format_ok(layer->weight_format) || (kind != BL_FORMAT_S && kind != BL_FORMAT_B))
+    return bl_fail(err, BL_ERR_FORMAT, "layer %s: weights are %s, not b1..b7 or s2..s8",
+                   layer->name, bl_format_name(layer->weight_format));
   if (layer->weights == NULL)
     return bl_fail(err, BL_ERR_FORMAT, "layer %s: no weights", layer->name);
   int32_t lo = bl_format_min(layer->weight_format), hi = bl_format_max(layer->weight_format);
   for (uint64_t i = 0; i < count; i++) {
     int32_t w = layer->weights[i];
-    if (w < lo || w > hi || (kind == BL_FORMAT_B1 && w == 0))
+    if (w < lo || w > hi || (kind == BL_FORMAT_B && w % 2 == 0))
       return bl_fail(err, BL_ERR_RANGE, "layer %s: weight %llu is %d, not in %s", layer->name,
                      (unsigned long long)i, w, bl_format_name(layer->weight_format));
   }
@@ -161,7 +161,7 @@ static bl_status check_addend(const bl_int_graph *graph, const bl_int_layer *lay
 
 // The clamp of a layer with a table gives an index: any s8 or any u8.
 static bl_status check_table(const bl_int_tensor *out, const bl_int_layer *layer, bl_error *err) {
-  if (out->format.kind == BL_FORMAT_B1)
+  if (out->format.kind == BL_FORMAT_B)
     return bl_fail(err, BL_ERR_FORMAT, "layer %s: a table for b1", layer->name);
   if (layer->lo > layer->hi || layer->lo < INT8_MIN || layer->hi > UINT8_MAX ||
       (layer->lo < 0 && layer->hi > INT8_MAX))
@@ -190,7 +190,7 @@ static bl_status check_requant(const bl_int_graph *graph, const bl_int_layer *la
                      layer->name, n, layer->mult[n], (long long)layer->bias[n], layer->shift[n]);
   }
   if (layer->table != NULL) return check_table(out, layer, err);
-  if (out->format.kind == BL_FORMAT_B1) return BL_OK;
+  if (out->format.kind == BL_FORMAT_B) return BL_OK;
   if (layer->lo > layer->hi || layer->lo < bl_format_min(out->format) ||
       layer->hi > bl_format_max(out->format))
     return bl_fail(err, BL_ERR_RANGE, "layer %s: clamp %d..%d does not lie in %s", layer->name,
@@ -224,7 +224,7 @@ static bl_status check_layer(const bl_int_graph *graph, uint32_t index, bl_error
   bl_format in = graph->tensors[layer->input].format;
   bool padded = layer->pad_top || layer->pad_left || layer->pad_bottom || layer->pad_right;
   if (layer->pad_value < bl_format_min(in) || layer->pad_value > bl_format_max(in) ||
-      (in.kind == BL_FORMAT_B1 && padded && layer->pad_value == 0))
+      (in.kind == BL_FORMAT_B && padded && layer->pad_value == 0))
     return bl_fail(err, BL_ERR_RANGE, "layer %s: padding value %d is not in %s", layer->name,
                    layer->pad_value, bl_format_name(in));
   BL_TRY(check_window(graph, layer, err));

@@ -7,8 +7,8 @@ int32_t bl_format_min(bl_format format) {
     return 0;
   case BL_FORMAT_S:
     return -(1 << (format.bits - 1));
-  case BL_FORMAT_B1:
-    return -1;
+  case BL_FORMAT_B:
+    return 1 - (1 << format.bits);
   default:
     return INT32_MIN;
   }
@@ -17,11 +17,10 @@ int32_t bl_format_min(bl_format format) {
 int32_t bl_format_max(bl_format format) {
   switch (format.kind) {
   case BL_FORMAT_U:
+  case BL_FORMAT_B:
     return (1 << format.bits) - 1;
   case BL_FORMAT_S:
     return (1 << (format.bits - 1)) - 1;
-  case BL_FORMAT_B1:
-    return 1;
   default:
     return INT32_MAX;
   }
@@ -34,7 +33,7 @@ const char *bl_format_name(bl_format format) {
       {"b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8"},
   };
   if (format.kind == BL_FORMAT_ACC) return "acc";
-  return format.kind <= BL_FORMAT_B1 && format.bits <= 8 ? names[format.kind][format.bits] : "?";
+  return format.kind <= BL_FORMAT_B && format.bits <= 8 ? names[format.kind][format.bits] : "?";
 }
 
 uint32_t bl_int_addend_fan(const bl_int_graph *graph, const bl_int_layer *layer) {

@@ -5,7 +5,7 @@
 //
 // A tensor is H x W x C for each image, channels innermost (index (y*w + x)*c + channel); a vector
 // is 1 x 1 x C. Values are kept as plain integers: u formats 0..2^bits-1, s formats
-// -2^(bits-1)..2^(bits-1)-1, b1 the two values -1 and +1, acc any int32.
+// -2^(bits-1)..2^(bits-1)-1, b formats the 2^bits odd numbers -(2^bits-1)..2^bits-1, acc any int32.
 #ifndef BITLOOM_HOST_GRAPH_INT_GRAPH_H
 #define BITLOOM_HOST_GRAPH_INT_GRAPH_H
 
@@ -31,7 +31,7 @@ enum {
 typedef enum {
   BL_FORMAT_U,  // unsigned, bits 1..8
   BL_FORMAT_S,  // two's complement, bits 2..8
-  BL_FORMAT_B1, // bipolar: stored bit 0 means -1, 1 means +1; bits is 1
+  BL_FORMAT_B,  // bipolar: a stored bit 0 of place j means -2^j, 1 means 2^j; bits 1, weights 1..7
   BL_FORMAT_ACC // int32 accumulators of a last layer; bits is 32
 } bl_format_kind;
 
@@ -83,8 +83,8 @@ typedef struct {
   uint32_t dilation_h, dilation_w;
   uint32_t pad_top, pad_left, pad_bottom, pad_right;
   int32_t pad_value;       // integer that positions outside the input have; b1: -1 or +1
-  bl_format weight_format; // U is not used for weights; b1 or s2..s8 (s2 also carries ternary)
-  int8_t *weights;         // [output channel][ky][kx][input channel of the group]; b1: -1 or +1
+  bl_format weight_format; // b1..b7 or s2..s8 (s2 also carries ternary)
+  int8_t *weights;         // [output channel][ky][kx][input channel of the group]
   int8_t *codebook;        // [16] the only values that weights has, so that 4-bit codes carry them;
                            // NULL: none. Weights are s2..s8 then, the codebook's values too
   bool upsample;           // the input is seen twice as high and wide
@@ -142,7 +142,8 @@ uint64_t bl_int_weights(const bl_int_graph *graph, const bl_int_layer *layer);
 uint64_t bl_int_weight_bits(const bl_int_graph *graph);
 // Elements of one image of a tensor.
 size_t bl_int_elements(const bl_int_tensor *tensor);
-// Smallest and largest integer of a format (b1: -1 and 1; acc: INT32_MIN and INT32_MAX).
+// Smallest and largest integer of a format (b1: -1 and 1; b2: -3 and 3; acc: INT32_MIN and
+// INT32_MAX).
 int32_t bl_format_min(bl_format format);
 int32_t bl_format_max(bl_format format);
 // "u8", "s4", "b1", "acc".

@@ -39,7 +39,7 @@ static line rounded(const bl_int_layer *layer, uint32_t n) {
 static line line_of(const bl_int_graph *graph, const bl_int_layer *layer, uint32_t n) {
   const bl_int_tensor *out = &graph->tensors[layer->output];
   if (out->format.kind == BL_FORMAT_ACC) return (line){layer->out_scale[n], layer->out_bias[n]};
-  if (out->format.kind == BL_FORMAT_B1) return bipolar(layer, n);
+  if (out->format.kind == BL_FORMAT_B) return bipolar(layer, n);
   line l = rounded(layer, n);
   if (layer->table != NULL) l.offset += out->zero_point;
   return l;

@@ -97,7 +97,7 @@ static void write_input(bl_qdq_export *ex) {
   if (o->input_mul != 1) x = bl_qdq_node(b, BL_FLOAT_MUL, x, bl_qdq_number(b, o->input_mul), -1);
   if (o->input_add != 0) x = bl_qdq_node(b, BL_FLOAT_ADD, x, bl_qdq_number(b, o->input_add), -1);
   const bl_qdq_carrier c = bl_qdq_tensor_carrier(t);
-  if (t->format.kind == BL_FORMAT_B1) x = sign(ex, x, c.scale);
+  if (t->format.kind == BL_FORMAT_B) x = sign(ex, x, c.scale);
   ex->real[0] = bl_qdq_dequantise(
       ex, bl_qdq_quantise(ex, x, &c, bl_format_min(t->format), bl_format_max(t->format)), &c);
 }

@@ -48,7 +48,7 @@ static bool is_copy(const bl_int_graph *graph, const bl_int_layer *l) {
   if (l->groups != in->c || in->c != out->c || l->kernel_h != 1 || l->kernel_w != 1 ||
       l->stride_h != 1 || l->stride_w != 1 || l->upsample || l->addend_weight != NULL ||
       l->pad_top + l->pad_left + l->pad_bottom + l->pad_right != 0 ||
-      in->format.kind == BL_FORMAT_B1 || out->format.kind == BL_FORMAT_B1 ||
+      in->format.kind == BL_FORMAT_B || out->format.kind == BL_FORMAT_B ||
       out->format.kind == BL_FORMAT_ACC || l->table != NULL ||
       bl_qdq_scale(in) != bl_qdq_scale(out) || in->zero_point != out->zero_point)
     return false;
@@ -257,7 +257,7 @@ static int32_t finish(bl_qdq_export *ex, const bl_int_layer *l, int32_t x, bool 
   }
   if (out->format.kind == BL_FORMAT_ACC) return x;
   const bl_qdq_carrier c = bl_qdq_tensor_carrier(out);
-  const bool own = out->format.kind == BL_FORMAT_B1 || l->table != NULL;
+  const bool own = out->format.kind == BL_FORMAT_B || l->table != NULL;
   const int32_t lo = own ? bl_format_min(out->format) : l->lo;
   const int32_t hi = own ? bl_format_max(out->format) : l->hi;
   return bl_qdq_dequantise(ex, bl_qdq_quantise(ex, x, &c, lo, hi), &c);

@@ -46,7 +46,7 @@ static bl_status read_layer(const bl_int_graph *g, bl_int_layer *layer, reader *
       c->offset = layer->out_bias[n];
       continue;
     }
-    const bool sign = out->format.kind == BL_FORMAT_B1; // whose bias has no half
+    const bool sign = out->format.kind == BL_FORMAT_B; // whose bias has no half
     c->scale = ldexp(layer->mult[n], -layer->shift[n]);
     c->offset = ldexp((double)layer->bias[n], -layer->shift[n]) - (sign ? 0 : 0.5);
   }
@@ -55,7 +55,7 @@ static bl_status read_layer(const bl_int_graph *g, bl_int_layer *layer, reader *
 
 bl_status bl_input_range_open(bl_int_graph *graph, bl_input_range **range, bl_error *err) {
   *range = NULL;
-  if (graph->tensors[0].format.kind == BL_FORMAT_B1)
+  if (graph->tensors[0].format.kind == BL_FORMAT_B)
     return bl_fail(err, BL_ERR_UNSUPPORTED, "input range: the input is bipolar and has none");
   for (uint32_t k = 0; k < graph->layer_count; k++)
     if (graph->layers[k].addend_weight != NULL &&
@@ -110,7 +110,7 @@ static bl_status set_channel(const bl_input_range *r, const reader *to, uint32_t
   if (!bl_requant_real(scale, offset, &made, &zero) || (zero && c->weights != 0))
     return bl_fail(err, BL_ERR_RANGE, "layer %s channel %u: a scale of %g does not fit",
                    layer->name, n, scale);
-  if (r->graph->tensors[layer->output].format.kind == BL_FORMAT_B1)
+  if (r->graph->tensors[layer->output].format.kind == BL_FORMAT_B)
     made.bias -= (int64_t)1 << (made.shift - 1);
   layer->mult[n] = made.mult;
   layer->bias[n] = made.bias;

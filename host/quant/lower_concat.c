@@ -180,7 +180,7 @@ bl_stage *bl_lower_open_parts(bl_lowering *l, const bl_quantiser *q) {
   bl_stage *all = s->closes_up ? &l->out->stages[s->input] : s;
   for (uint32_t k = 0; k < all->part_count; k++)
     if (l->out->stages[all->parts[k]].function != NULL &&
-        (q == NULL || q->format.kind == BL_FORMAT_B1))
+        (q == NULL || q->format.kind == BL_FORMAT_B))
       return NULL; // nothing comes behind a table, and its output is no b1
   s->value = all->value = l->node->outputs[0];
   *bl_lower_view_out(l) = *in;

@@ -222,7 +222,7 @@ static bool may_have_table(const bl_lowering *l, const bl_view *in, int32_t base
   const bl_stage *s = bl_lower_stage(l, in);
   return s != NULL && l->consumers[base] == 1 && !in->shared && !s->pooled && s->function == NULL &&
          s->part_count == 0 && !s->closes_up && !in->up && !s->dynamic &&
-         !(s->quantised && s->quantiser.format.kind == BL_FORMAT_B1);
+         !(s->quantised && s->quantiser.format.kind == BL_FORMAT_B);
 }
 
 bl_status bl_lower_table(bl_lowering *l) {
@@ -236,7 +236,7 @@ bl_status bl_lower_table(bl_lowering *l) {
   if (!may_have_table(l, &in, base)) {
     const bl_stage *from = s;
     BL_TRY(bl_lower_copy(l, &in, &s));
-    if (from != NULL && from->quantised && from->quantiser.format.kind != BL_FORMAT_B1)
+    if (from != NULL && from->quantised && from->quantiser.format.kind != BL_FORMAT_B)
       bl_lower_quantise_as(s, from);
     bl_lower_show(l, s, in.order);
   } else {
@@ -258,8 +258,8 @@ bl_status bl_lower_table(bl_lowering *l) {
 bool bl_lower_open_table(bl_lowering *l, const bl_quantiser *q) {
   const bl_view *in = bl_lower_view(l, 0);
   bl_stage *s = bl_lower_stage(l, in);
-  if (s == NULL || s->function == NULL || s->quantised || in->up ||
-      q->format.kind == BL_FORMAT_B1 || bl_lower_shared(l, 0))
+  if (s == NULL || s->function == NULL || s->quantised || in->up || q->format.kind == BL_FORMAT_B ||
+      bl_lower_shared(l, 0))
     return false;
   *bl_lower_view_out(l) = *in;
   s->value = l->node->outputs[0];

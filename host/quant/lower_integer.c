@@ -56,7 +56,7 @@ static bl_status qonnx_format(bl_lowering *l, const bl_node *q, bl_lower_weights
   double lo, hi;
   const bl_value *zero = bl_node_input(l->graph, q, 2);
   if (q->op == BL_FLOAT_BIPOLAR_QUANT) {
-    w->format = (bl_format){BL_FORMAT_B1, 1};
+    w->format = (bl_format){BL_FORMAT_B, 1};
     return BL_OK;
   }
   BL_TRY(bl_qonnx_range(l->graph, q, &lo, &hi, l->err));

@@ -56,7 +56,7 @@ static bool fix_parts(bl_lowering *l, const rule *r) {
 // Are the integers of `has` what the nearest-integer rule would make of them, too?
 static bool keeps(const bl_quantiser *has, const rule *r) {
   if (bl_lower_same_quantiser(has, &r->q)) return true;
-  return r->node == NULL && has->format.kind != BL_FORMAT_B1 && has->scale == r->q.scale &&
+  return r->node == NULL && has->format.kind != BL_FORMAT_B && has->scale == r->q.scale &&
          has->zero_point == r->q.zero_point && bl_format_min(has->format) >= r->lo &&
          bl_format_max(has->format) <= r->hi;
 }
@@ -112,7 +112,7 @@ static bl_status scale_and_zero(const bl_lowering *l, bl_quantiser *q) {
 }
 
 bl_status bl_lower_quantiser(bl_lowering *l) {
-  rule r = {.q = {.format = {BL_FORMAT_B1, 1}}, .lo = -1, .hi = 1, .node = l->node};
+  rule r = {.q = {.format = {BL_FORMAT_B, 1}}, .lo = -1, .hi = 1, .node = l->node};
   BL_TRY(scale_and_zero(l, &r.q));
   if (l->node->op == BL_FLOAT_QUANT) {
     BL_TRY(bl_qonnx_range(l->graph, l->node, &r.lo, &r.hi, l->err));
@@ -182,7 +182,7 @@ bl_status bl_lower_thresholds(bl_lowering *l) {
   if (in->producer == BL_STAGE_INPUT)
     return bl_lower_refuse(l, "it reads the network's input; quantise in front of it");
   if (!(scale > 0)) return bl_lower_refuse(l, "its out_scale is not positive");
-  rule r = {.q = {.format = {BL_FORMAT_B1, 1}, .scale = scale / 2}, .lo = -1, .hi = 1};
+  rule r = {.q = {.format = {BL_FORMAT_B, 1}, .scale = scale / 2}, .lo = -1, .hi = 1};
   r.node = l->node;
   if (levels != 1 || bias != -scale / 2) {
     r.q.scale = scale;
@@ -243,7 +243,7 @@ static bool input_format(const bl_lowering *l, double lo, double hi, int32_t zer
   static const double steep = 1e12;
   if (format_of(l, lo, hi, format) != BL_OK) return false;
   if (bl_format_min(*format) == lo && bl_format_max(*format) == hi) return true;
-  *format = (bl_format){BL_FORMAT_B1, 1};
+  *format = (bl_format){BL_FORMAT_B, 1};
   return lo == -1 && hi == 1 && zero == 0 && fabs(l->out->input_mul) >= steep * scale;
 }
 

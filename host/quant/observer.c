@@ -98,8 +98,8 @@ static double reach_of(const bl_observer *o, double largest, double top, bl_rang
 bl_quantiser bl_observer_activation(const bl_observer *observer, unsigned bits,
                                     bl_range_method method) {
   bl_quantiser q = {{BL_FORMAT_U, (uint8_t)bits}, 1.0, 0};
-  if (observer->min < 0) q.format.kind = bits == 1 ? BL_FORMAT_B1 : BL_FORMAT_S;
-  if (q.format.kind == BL_FORMAT_B1) {
+  if (observer->min < 0) q.format.kind = bits == 1 ? BL_FORMAT_B : BL_FORMAT_S;
+  if (q.format.kind == BL_FORMAT_B) {
     q.scale = mean_magnitude(observer);
     return q;
   }
@@ -130,7 +130,7 @@ bl_quantiser bl_observer_power(const bl_observer *observer, bl_quantiser q,
   const double below = exp2(floor(log2(q.scale))), above = exp2(ceil(log2(q.scale)));
   const double hi = bl_format_max(q.format), lo = q.format.kind == BL_FORMAT_S ? -hi : 0;
   const bool finer =
-      method == BL_RANGE_MSE && q.format.kind != BL_FORMAT_B1 &&
+      method == BL_RANGE_MSE && q.format.kind != BL_FORMAT_B &&
       histogram_error(observer, below, lo, hi) < histogram_error(observer, above, lo, hi);
   q.scale = finer ? below : above;
   if (q.zero_point != 0) q.zero_point = (int32_t)floor(-observer->min / q.scale + 0.5);

@@ -77,7 +77,7 @@ static bl_quantiser observed(const bl_quantising *q, uint32_t stage) {
   unsigned bits =
       stage + 1 == q->lowered.stage_count ? q->options->output_bits : s->activation_bits;
   bl_quantiser result = bl_observer_activation(o, bits, q->options->range);
-  if (result.format.kind != BL_FORMAT_B1 || !from_table(&q->lowered, s)) return result;
+  if (result.format.kind != BL_FORMAT_B || !from_table(&q->lowered, s)) return result;
   return bl_observer_activation(o, 2, q->options->range);
 }
 
@@ -254,7 +254,7 @@ static bl_status real_requant(bl_quantising *q, const bl_stage *s, const bl_int_
     r.bias = (r.bias + ((int64_t)1 << (dropped - 1))) >> dropped;
     r.bias *= (int64_t)1 << dropped;
   }
-  if (out->format.kind == BL_FORMAT_B1) r.bias -= (int64_t)1 << (r.shift - 1);
+  if (out->format.kind == BL_FORMAT_B) r.bias -= (int64_t)1 << (r.shift - 1);
   layer->mult[n] = r.mult;
   layer->bias[n] = r.bias;
   layer->shift[n] = r.shift;
@@ -301,7 +301,7 @@ static int32_t graph_level(const void *context, int64_t acc) {
     y = fmax(f.lo, fmin(f.hi, f.scale * x + f.offset));
   }
   const bl_node *node = s->quant_node;
-  bool bipolar = s->quantiser.format.kind == BL_FORMAT_B1;
+  bool bipolar = s->quantiser.format.kind == BL_FORMAT_B;
   if (node->op == BL_FLOAT_MULTI_THRESHOLD)
     return reached(c, y) + (bipolar ? -1 : (int32_t)s->q_lo);
   if (bipolar) return y >= 0 ? 0 : -1;
@@ -354,7 +354,7 @@ static bl_status exact_requant(bl_quantising *q, const bl_stage *s, const bl_int
                                const bl_int_tensor *addend, bl_int_layer *layer, uint32_t n,
                                dequantiser d) {
   level_context context = {q->source, s, n, d};
-  bool bipolar = s->quantiser.format.kind == BL_FORMAT_B1;
+  bool bipolar = s->quantiser.format.kind == BL_FORMAT_B;
   int32_t zp = s->quantiser.zero_point;
   bl_levels levels = {.level = graph_level,
                       .context = &context,
@@ -399,7 +399,7 @@ static bl_status allocate_layer(bl_quantising *q, const bl_stage *s, bl_arena *a
 static bl_status check_padding(const bl_quantising *q, const bl_stage *s, const bl_int_tensor *in) {
   const bl_int_layer *w = &s->window;
   bool padded = w->pad_top + w->pad_left + w->pad_bottom + w->pad_right > 0;
-  if (in->format.kind != BL_FORMAT_B1 || !padded) return BL_OK;
+  if (in->format.kind != BL_FORMAT_B || !padded) return BL_OK;
   return bl_fail(q->err, BL_ERR_UNSUPPORTED,
                  "node %s: zero padding of a bipolar tensor, which has no zero; pad with -1 or +1 "
                  "before its quantiser, or use an unsigned 1-bit one",
@@ -455,7 +455,7 @@ static bl_status allocate_scales(bl_quantising *q, const bl_stage *s, channel_sc
 // What follows a channel's sum until it is an integer.
 static bl_affine until_integer(const bl_stage *s, const bl_int_tensor *out, uint32_t n) {
   bl_affine f = bl_fold_after(s, n);
-  if (s->function != NULL || out->format.kind == BL_FORMAT_ACC || out->format.kind == BL_FORMAT_B1)
+  if (s->function != NULL || out->format.kind == BL_FORMAT_ACC || out->format.kind == BL_FORMAT_B)
     return f;
   f.lo = fmax(f.lo, out->scale * (bl_format_min(out->format) - out->zero_point));
   f.hi = fmin(f.hi, out->scale * (bl_format_max(out->format) - out->zero_point));
@@ -505,7 +505,7 @@ static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
   layer->output = index + 1;
   const bl_int_tensor *in = &g->tensors[layer->input], *out = &g->tensors[layer->output];
   BL_TRY(check_padding(q, s, in));
-  layer->pad_value = in->format.kind == BL_FORMAT_B1 ? 1 : in->zero_point;
+  layer->pad_value = in->format.kind == BL_FORMAT_B ? 1 : in->zero_point;
   BL_TRY(allocate_layer(q, s, g->arena, layer));
   channel_scales scales;
   BL_TRY(allocate_scales(q, s, &scales));

@@ -111,7 +111,7 @@ static bl_grid grid_of(const bl_refined *r, size_t n) {
   const bl_format format = r->layer->weight_format;
   const uint8_t *bits = r->stage->channel_bits;
   const int top = bits == NULL ? bl_format_max(format) : (1 << (bits[n] - 1)) - 1;
-  return (bl_grid){-top, top, format.kind == BL_FORMAT_B1, r->codebook};
+  return (bl_grid){-top, top, format.kind == BL_FORMAT_B, r->codebook};
 }
 
 // Windows about the means over all of them, as in `centre`.

@@ -151,7 +151,7 @@ bl_status bl_replay_input(bl_replay *r, const bl_int_graph *graph, bl_error *err
   for (size_t i = 0; i < r->samples * bl_int_elements(in); i++) {
     const double x = (double)r->real[0][i];
     const double q = fmax(lo, fmin(hi, floor(x / in->scale + 0.5) + in->zero_point));
-    r->plain[0][i] = (int16_t)(in->format.kind != BL_FORMAT_B1 ? q : x >= 0 ? 1 : -1);
+    r->plain[0][i] = (int16_t)(in->format.kind != BL_FORMAT_B ? q : x >= 0 ? 1 : -1);
   }
   return sort_samples(r, bl_int_elements(in), err);
 }

@@ -7,7 +7,7 @@
 enum { SCALE_STEPS = 100, LEAST_STEP = 20 };
 
 bl_format bl_weight_format(unsigned bits) {
-  return bits == 1 ? (bl_format){BL_FORMAT_B1, 1} : (bl_format){BL_FORMAT_S, (uint8_t)bits};
+  return bits == 1 ? (bl_format){BL_FORMAT_B, 1} : (bl_format){BL_FORMAT_S, (uint8_t)bits};
 }
 
 static double quantise(double w, double scale, double largest) {

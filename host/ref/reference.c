@@ -59,7 +59,7 @@ static int32_t requantise(const bl_int_tensor *out, const bl_int_layer *layer, i
                           uint32_t n) {
   if (out->format.kind == BL_FORMAT_ACC) return acc;
   int64_t product = (int64_t)acc * layer->mult[n] + layer->bias[n];
-  if (out->format.kind == BL_FORMAT_B1) return product >= 0 ? 1 : -1;
+  if (out->format.kind == BL_FORMAT_B) return product >= 0 ? 1 : -1;
   int64_t zp = out->zero_point;
   int64_t y = product >> layer->shift[n];
   if (y < layer->lo - zp) y = layer->lo - zp;
@@ -89,7 +89,7 @@ static void convolve(const bl_int_graph *graph, const bl_int_layer *layer, const
 static int32_t pool(const bl_int_tensor *out, const bl_int_layer *layer, const int32_t *conv,
                     uint32_t h, uint32_t w, uint32_t oy, uint32_t ox, uint32_t n) {
   bool any = false;
-  int32_t best = out->format.kind == BL_FORMAT_B1 ? -1 : 0;
+  int32_t best = out->format.kind == BL_FORMAT_B ? -1 : 0;
   for (uint32_t py = 0; py < layer->pool_h; py++) {
     for (uint32_t px = 0; px < layer->pool_w; px++) {
       int64_t y = (int64_t)oy * layer->pool_stride_h + py - layer->pool_pad_top;
@@ -138,7 +138,7 @@ bl_status bl_reference_layer(const bl_int_graph *graph, const bl_int_layer *laye
 static bl_status check_input(const bl_int_graph *graph, const int32_t *in, bl_error *err) {
   const bl_int_tensor *tensor = &graph->tensors[0];
   int32_t lo = bl_format_min(tensor->format), hi = bl_format_max(tensor->format);
-  bool bipolar = tensor->format.kind == BL_FORMAT_B1;
+  bool bipolar = tensor->format.kind == BL_FORMAT_B;
   for (size_t i = 0; i < bl_int_elements(tensor); i++)
     if (in[i] < lo || in[i] > hi || (bipolar && in[i] == 0))
       return bl_fail(err, BL_ERR_RANGE, "input integer %zu is %d, not in %s", i, in[i],

@@ -26,7 +26,7 @@ static const bl_int_tensor *output_of(const bl_int_graph *graph, uint32_t layer)
 
 // Another value that the tensor's format allows.
 static int32_t changed(bl_format format, int32_t value) {
-  if (format.kind == BL_FORMAT_B1) return -value;
+  if (format.kind == BL_FORMAT_B) return -value;
   return value == bl_format_max(format) ? value - 1 : value + 1;
 }
 

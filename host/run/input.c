@@ -5,7 +5,7 @@
 #include <math.h>
 
 int32_t bl_input_quantise(const bl_int_tensor *input, double value) {
-  if (input->format.kind == BL_FORMAT_B1) return value >= 0.0 ? 1 : -1;
+  if (input->format.kind == BL_FORMAT_B) return value >= 0.0 ? 1 : -1;
   double lowest = bl_format_min(input->format), highest = bl_format_max(input->format);
   double q = floor(value / input->scale + 0.5) + input->zero_point;
   return (int32_t)(q < lowest ? lowest : q > highest ? highest : q);
@@ -62,7 +62,7 @@ void bl_input_random(const bl_int_graph *graph, uint64_t seed, size_t index, int
   size_t elements = bl_int_elements(input);
   for (size_t i = 0; i < elements; i++) {
     uint64_t bits = scramble(base + i);
-    if (input->format.kind == BL_FORMAT_B1)
+    if (input->format.kind == BL_FORMAT_B)
       out[i] = (bits >> 63) != 0 ? 1 : -1;
     else
       out[i] = lowest + (int32_t)((bits >> 32) % (uint64_t)((int64_t)highest - lowest + 1));

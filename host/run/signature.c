@@ -21,7 +21,7 @@ static uint32_t code_of(const written *w, const int32_t *pixel, uint32_t lane) {
     byte = lane / cols % bytes;
   }
   if (channel >= w->tensor->c) return 0; // also where the lane lies before the first
-  if (w->tensor->format.kind == BL_FORMAT_B1) return pixel[channel] > 0;
+  if (w->tensor->format.kind == BL_FORMAT_B) return pixel[channel] > 0;
   return (uint32_t)pixel[channel] >> (8 * byte) & 0xFF;
 }
 

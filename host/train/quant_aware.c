@@ -137,7 +137,7 @@ static bl_status check_stage(const bl_lowered *l, uint32_t k, int32_t output, bl
   const bl_stage *s = &l->stages[k];
   const bl_int_layer *w = &s->window;
   const bl_stage *in = s->input >= 0 ? &l->stages[s->input] : NULL;
-  if (in != NULL && in->quantised && in->quantiser.format.kind == BL_FORMAT_B1 &&
+  if (in != NULL && in->quantised && in->quantiser.format.kind == BL_FORMAT_B &&
       w->pad_top + w->pad_left + w->pad_bottom + w->pad_right > 0)
     return bl_fail(err, BL_ERR_UNSUPPORTED,
                    "--bits: node %s pads with zeros, which 1-bit numbers of both signs lack; take "

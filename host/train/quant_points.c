@@ -267,7 +267,7 @@ static bl_quantiser quantiser_of(const bl_quant_finding *f, bl_quant_point *p,
 
 static void set_quantiser(const bl_quant_finding *f, bl_quant_point *p, bl_quantiser q) {
   const double elements = (double)f->one->values[p->one].count;
-  p->quant.binary = q.format.kind == BL_FORMAT_B1;
+  p->quant.binary = q.format.kind == BL_FORMAT_B;
   p->quant.hi = bl_format_max(q.format);
   p->quant.lo = q.format.kind != BL_FORMAT_S ? 0 : p->learns ? -p->quant.hi : -p->quant.hi - 1;
   p->quant.zero = q.zero_point;

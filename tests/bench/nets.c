@@ -89,7 +89,7 @@ static bl_int_layer *add_layer(bl_int_graph *graph, const layer_plan *plan, rand
                       .pad_left = plan->pad,
                       .pad_bottom = plan->pad,
                       .pad_right = plan->pad,
-                      .pad_value = in->format.kind == BL_FORMAT_B1 ? -1 : 0,
+                      .pad_value = in->format.kind == BL_FORMAT_B ? -1 : 0,
                       .weight_format = plan->weights,
                       .lo = bl_format_min(plan->output),
                       .hi = bl_format_max(plan->output),
@@ -108,9 +108,8 @@ static bl_int_layer *add_layer(bl_int_graph *graph, const layer_plan *plan, rand
   if (l->name == NULL || !take_arrays(graph->arena, plan->channels, count, l)) return NULL;
   int32_t most = bl_format_max(plan->weights);
   for (size_t i = 0; i < count; i++)
-    l->weights[i] =
-        (int8_t)(plan->weights.kind == BL_FORMAT_B1 ? (draw(random) & 1 ? 1 : -1)
-                                                    : draw_between(random, -most, most));
+    l->weights[i] = (int8_t)(plan->weights.kind == BL_FORMAT_B ? (draw(random) & 1 ? 1 : -1)
+                                                               : draw_between(random, -most, most));
   for (uint32_t n = 0; n < plan->channels; n++) {
     l->mult[n] = draw_between(random, 1 << 15, (1 << 16) - 1);
     l->shift[n] = 15;
@@ -122,15 +121,15 @@ static bl_int_layer *add_layer(bl_int_graph *graph, const layer_plan *plan, rand
 // ---- CNV ----
 
 static const layer_plan cnv_plan[CNV_LAYERS] = {
-    {"conv1", 64, 3, 0, 1, {BL_FORMAT_B1, 1}, {BL_FORMAT_B1, 1}},
-    {"conv2", 64, 3, 0, 2, {BL_FORMAT_B1, 1}, {BL_FORMAT_B1, 1}},
-    {"conv3", 128, 3, 0, 1, {BL_FORMAT_B1, 1}, {BL_FORMAT_B1, 1}},
-    {"conv4", 128, 3, 0, 2, {BL_FORMAT_B1, 1}, {BL_FORMAT_B1, 1}},
-    {"conv5", 256, 3, 0, 1, {BL_FORMAT_B1, 1}, {BL_FORMAT_B1, 1}},
-    {"conv6", 256, 3, 0, 1, {BL_FORMAT_B1, 1}, {BL_FORMAT_B1, 1}},
-    {"fc1", 512, 1, 0, 1, {BL_FORMAT_B1, 1}, {BL_FORMAT_B1, 1}},
-    {"fc2", 512, 1, 0, 1, {BL_FORMAT_B1, 1}, {BL_FORMAT_B1, 1}},
-    {"fc3", 10, 1, 0, 1, {BL_FORMAT_B1, 1}, {BL_FORMAT_ACC, 32}},
+    {"conv1", 64, 3, 0, 1, {BL_FORMAT_B, 1}, {BL_FORMAT_B, 1}},
+    {"conv2", 64, 3, 0, 2, {BL_FORMAT_B, 1}, {BL_FORMAT_B, 1}},
+    {"conv3", 128, 3, 0, 1, {BL_FORMAT_B, 1}, {BL_FORMAT_B, 1}},
+    {"conv4", 128, 3, 0, 2, {BL_FORMAT_B, 1}, {BL_FORMAT_B, 1}},
+    {"conv5", 256, 3, 0, 1, {BL_FORMAT_B, 1}, {BL_FORMAT_B, 1}},
+    {"conv6", 256, 3, 0, 1, {BL_FORMAT_B, 1}, {BL_FORMAT_B, 1}},
+    {"fc1", 512, 1, 0, 1, {BL_FORMAT_B, 1}, {BL_FORMAT_B, 1}},
+    {"fc2", 512, 1, 0, 1, {BL_FORMAT_B, 1}, {BL_FORMAT_B, 1}},
+    {"fc3", 10, 1, 0, 1, {BL_FORMAT_B, 1}, {BL_FORMAT_ACC, 32}},
 };
 
 // What channel n of a layer sees on the calibration images: the largest sum of each pooling window.
@@ -238,8 +237,8 @@ bl_int_graph *bl_net_dense(uint32_t channels, uint32_t side, uint8_t bits, uint6
   (void)snprintf(name, sizeof name, "dense %u", (unsigned)channels);
   bl_int_graph *graph = new_graph(name, DENSE_LAYERS);
   if (graph == NULL) return NULL;
-  bl_format activations = {bits == 1 ? BL_FORMAT_B1 : BL_FORMAT_U, bits};
-  bl_format weights = {bits == 1 ? BL_FORMAT_B1 : BL_FORMAT_S, bits};
+  bl_format activations = {bits == 1 ? BL_FORMAT_B : BL_FORMAT_U, bits};
+  bl_format weights = {bits == 1 ? BL_FORMAT_B : BL_FORMAT_S, bits};
   graph->tensors[0] = (bl_int_tensor){
       .name = graph->name, .h = side, .w = side, .c = channels, .format = activations, .scale = 1};
   layer_plan plan = {"conv", channels, 3, 1, 1, weights, activations};

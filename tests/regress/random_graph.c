@@ -10,7 +10,7 @@ enum {
   MAX_LAYERS = 6,
   MAX_TENSORS = 2 * MAX_LAYERS + 1,
   ACT_FORMATS = 16,
-  WEIGHT_FORMATS = 8
+  WEIGHT_FORMATS = BL_STRATA_WEIGHTS
 };
 
 uint64_t bl_rng_next(bl_rng *rng) { // splitmix64
@@ -31,17 +31,19 @@ static bool chance(bl_rng *rng, uint32_t one_in) {
 static bl_format act_format(uint32_t index) {
   if (index < 8) return (bl_format){BL_FORMAT_U, (uint8_t)(index + 1)};
   if (index < 15) return (bl_format){BL_FORMAT_S, (uint8_t)(index - 6)};
-  return (bl_format){BL_FORMAT_B1, 1};
+  return (bl_format){BL_FORMAT_B, 1};
 }
 
 static bl_format weight_format(uint32_t index) {
-  return index == 0 ? (bl_format){BL_FORMAT_B1, 1} : (bl_format){BL_FORMAT_S, (uint8_t)(index + 1)};
+  static const uint8_t bipolar[WEIGHT_FORMATS] = {1, [8] = 2, 3, 7};
+  if (bipolar[index] == 0) return (bl_format){BL_FORMAT_S, (uint8_t)(index + 1)};
+  return (bl_format){BL_FORMAT_B, bipolar[index]};
 }
 
 static int32_t random_value(bl_rng *rng, bl_format f) {
   int32_t lo = bl_format_min(f), hi = bl_format_max(f);
-  if (f.kind == BL_FORMAT_B1) return chance(rng, 2) ? 1 : -1;
   if (chance(rng, 4)) return chance(rng, 2) ? lo : hi; // the ends more often than chance has it
+  if (f.kind == BL_FORMAT_B) return lo + 2 * (int32_t)bl_rng_range(rng, 0, (uint32_t)hi);
   return lo + (int32_t)bl_rng_range(rng, 0, (uint32_t)(hi - lo));
 }
 
@@ -185,7 +187,7 @@ static bool draw_clamp(builder *b, const draw *d, bl_int_tensor *out, bl_int_lay
   bl_rng *rng = &b->rng;
   l->lo = bl_format_min(out->format);
   l->hi = bl_format_max(out->format);
-  if (out->format.kind == BL_FORMAT_ACC || out->format.kind == BL_FORMAT_B1) return true;
+  if (out->format.kind == BL_FORMAT_ACC || out->format.kind == BL_FORMAT_B) return true;
   if (d->like != NULL)
     out->zero_point = d->like->zero_point;
   else if (chance(rng, 3))
@@ -470,7 +472,7 @@ static bool add_concatenation(builder *b, draw d, uint32_t count, bool odd) {
   bl_int_graph *g = b->graph;
   bl_int_tensor like = {.format = d.output, .scale = 1};
   if (chance(&b->rng, 2)) like.zero_point = random_value(&b->rng, like.format);
-  if (like.format.kind == BL_FORMAT_B1) like.zero_point = 0;
+  if (like.format.kind == BL_FORMAT_B) like.zero_point = 0;
   uint32_t first = g->tensor_count, channel = 0, rotation = bl_rng_range(&b->rng, 0, count - 1);
   if (!chance(&b->rng, 4)) rotation = 0;
   d.like = &like;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random layers and small networks for regressions, stratified: layer number i has the precision
-// pair i mod 128 and the configuration (i / 128) mod 3, so that 384 layers visit each combination;
+// pair i mod 176 and the configuration (i / 176) mod 3, so that 528 layers visit each combination;
 // everything else is drawn. What was drawn is counted in a table that a run prints.
 #ifndef BITLOOM_TESTS_REGRESS_RANDOM_GRAPH_H
 #define BITLOOM_TESTS_REGRESS_RANDOM_GRAPH_H
@@ -64,10 +64,10 @@ void bl_random_free(bl_random_case *made);
 uint32_t bl_random_features(const bl_int_graph *graph, uint32_t layer, const bl_config *config);
 const char *bl_random_feature_name(bl_random_feature feature);
 
-enum { BL_STRATA_AXES = 12, BL_STRATA_CELLS = 4 };
+enum { BL_STRATA_WEIGHTS = 11, BL_STRATA_AXES = 12, BL_STRATA_CELLS = 4 };
 
 typedef struct {
-  uint32_t precision[16][8]; // u1..u8, s2..s8, b1 by b1, s2..s8
+  uint32_t precision[16][BL_STRATA_WEIGHTS]; // u1..u8, s2..s8, b1 by b1, s2..s8, b2, b3, b7
   uint32_t axes[BL_STRATA_AXES][BL_STRATA_CELLS];
   uint32_t ran[BL_RANDOM_FEATURES], refused[BL_RANDOM_FEATURES]; // cases
 } bl_strata;

@@ -4,11 +4,16 @@
 
 #include "tests/regress/random_graph.h"
 
-enum { ACT_FORMATS = 16, WEIGHT_FORMATS = 8 };
+enum { ACT_FORMATS = 16, WEIGHT_FORMATS = BL_STRATA_WEIGHTS };
 
 static uint32_t act_index(bl_format f) {
-  if (f.kind == BL_FORMAT_B1) return 15;
+  if (f.kind == BL_FORMAT_B) return 15;
   return f.kind == BL_FORMAT_U ? f.bits - 1u : f.bits + 6u;
+}
+
+static uint32_t weight_index(bl_format f) {
+  if (f.kind == BL_FORMAT_S) return f.bits - 1u;
+  return f.bits == 1 ? 0 : f.bits < 4 ? 6u + f.bits : 10;
 }
 
 static const struct {
@@ -56,7 +61,7 @@ static uint32_t tile_cell(const bl_int_tensor *out, const bl_config *config, uin
 }
 
 static uint32_t output_cell(bl_format f) {
-  return f.kind == BL_FORMAT_U ? 0 : f.kind == BL_FORMAT_S ? 1 : f.kind == BL_FORMAT_B1 ? 2 : 3;
+  return f.kind == BL_FORMAT_U ? 0 : f.kind == BL_FORMAT_S ? 1 : f.kind == BL_FORMAT_B ? 2 : 3;
 }
 
 static uint32_t input_cell(const bl_program *program, const bl_int_layer *l) {
@@ -89,8 +94,7 @@ void bl_strata_count(bl_strata *strata, const bl_random_case *made, const bl_pro
     };
     for (uint32_t a = 0; a < BL_STRATA_AXES; a++)
       strata->axes[a][cells[a]]++;
-    uint32_t w = l->weight_format.kind == BL_FORMAT_B1 ? 0 : l->weight_format.bits - 1u;
-    strata->precision[act_index(in->format)][w]++;
+    strata->precision[act_index(in->format)][weight_index(l->weight_format)]++;
   }
   for (uint32_t f = 0; f < BL_RANDOM_FEATURES; f++)
     strata->ran[f] += made->features >> f & 1;
@@ -117,7 +121,8 @@ void bl_strata_add(bl_strata *sum, const bl_strata *more) {
 
 static const char *const activations[ACT_FORMATS] = {
     "u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "b1"};
-static const char *const weights[WEIGHT_FORMATS] = {"b1", "s2", "s3", "s4", "s5", "s6", "s7", "s8"};
+static const char *const weights[WEIGHT_FORMATS] = {"b1", "s2", "s3", "s4", "s5", "s6",
+                                                    "s7", "s8", "b2", "b3", "b7"};
 
 uint32_t bl_strata_print(const bl_strata *strata) {
   uint32_t empty = 0;

@@ -22,10 +22,10 @@ typedef struct {
 static const operands kinds[BL_EXTREME_KINDS] = {
     {"signed", {BL_FORMAT_S, 8}, {BL_FORMAT_S, 8}, {BL_FORMAT_U, 0}, 127, 128, 0, 0, false},
     {"unsigned", {BL_FORMAT_U, 1}, {BL_FORMAT_S, 8}, {BL_FORMAT_U, 0}, 1, 0, 0, 0, false},
-    {"bipolar", {BL_FORMAT_B1, 1}, {BL_FORMAT_S, 8}, {BL_FORMAT_U, 0}, 2, 0, 0, 0, false},
+    {"bipolar", {BL_FORMAT_B, 1}, {BL_FORMAT_S, 8}, {BL_FORMAT_U, 0}, 2, 0, 0, 0, false},
     {"addend", {BL_FORMAT_S, 8}, {BL_FORMAT_S, 8}, {BL_FORMAT_S, 8}, 127, 128, 127, 128, true},
-    {"signs", {BL_FORMAT_B1, 1}, {BL_FORMAT_S, 8}, {BL_FORMAT_B1, 1}, 2, 0, 2, 0, true},
-    {"row sum", {BL_FORMAT_U, 4}, {BL_FORMAT_B1, 1}, {BL_FORMAT_S, 8}, 15, 0, 127, 128, true},
+    {"signs", {BL_FORMAT_B, 1}, {BL_FORMAT_S, 8}, {BL_FORMAT_B, 1}, 2, 0, 2, 0, true},
+    {"row sum", {BL_FORMAT_U, 4}, {BL_FORMAT_B, 1}, {BL_FORMAT_S, 8}, 15, 0, 127, 128, true},
 };
 
 // A channel: its positive weights add up to p, its negative ones to -q; the addend's weight is d.
@@ -35,7 +35,7 @@ typedef struct {
 
 // So that the layer has a few hundred to a few thousand inputs.
 static uint32_t raise_of(const operands *o, uint32_t acc_w) {
-  const uint32_t left = o->weights.kind == BL_FORMAT_B1 ? 16 : 20;
+  const uint32_t left = o->weights.kind == BL_FORMAT_B ? 16 : 20;
   if (!o->raised) return 0;
   return acc_w > left ? acc_w - left : 1;
 }
@@ -97,7 +97,7 @@ static void count_inputs(maker *k) {
   for (int i = 0; i < 2; i++) {
     const channel *c = &k->channels[i];
     uint32_t count = pieces(c->p, 127) + pieces(c->q, 128);
-    if (k->o->weights.kind == BL_FORMAT_B1) count = (uint32_t)(c->p > c->q ? c->p : c->q);
+    if (k->o->weights.kind == BL_FORMAT_B) count = (uint32_t)(c->p > c->q ? c->p : c->q);
     if (count > most) most = count;
   }
   k->taps = (most + BL_INT_MAX_DIM - 1) / BL_INT_MAX_DIM;
@@ -111,7 +111,7 @@ static void fill_weights(const maker *k, int8_t *weights) {
     for (uint32_t i = 0; i < k->inputs; i++) {
       int64_t w = left.p > 0 ? (left.p < 127 ? left.p : 127) : left.q < 128 ? -left.q : -128;
       // b1 has no 0: of the larger kind there are as many as the sum takes, the rest is the other.
-      if (k->o->weights.kind == BL_FORMAT_B1)
+      if (k->o->weights.kind == BL_FORMAT_B)
         w = n % 2 == 0 ? (left.p > 0 ? 1 : -1) : (left.q > 0 ? -1 : 1);
       weights[n * k->inputs + i] = (int8_t)w;
       if (w > 0)
@@ -244,12 +244,12 @@ static int64_t sum_of(const maker *k, uint32_t point, uint32_t n, int64_t *folde
     sum += (int64_t)w[i] * x[i];
     weights += w[i];
   }
-  *folded = k->o->in.kind == BL_FORMAT_B1 ? weights * scale : 0;
+  *folded = k->o->in.kind == BL_FORMAT_B ? weights * scale : 0;
   if (l->addend_weight == NULL) return sum * scale;
   const bool high = (x[0] == bl_format_max(k->o->in)) ==
                     (rises(l->weights, k->inputs, n) == (l->addend_weight[n] >= 0));
   const int64_t r = high ? bl_format_max(k->o->addend) : bl_format_min(k->o->addend);
-  if (k->o->addend.kind == BL_FORMAT_B1) *folded += l->addend_weight[n];
+  if (k->o->addend.kind == BL_FORMAT_B) *folded += l->addend_weight[n];
   return sum * scale + l->addend_weight[n] * r;
 }
 

@@ -61,8 +61,8 @@ static inline void run_integers(const bl_quantised *q, const float *x, double *y
   for (uint32_t p = 0; p < in->h * in->w; p++)
     for (uint32_t c = 0; c < in->c; c++) {
       double v = q->input_mul * (double)x[c * in->h * in->w + p] + q->input_add;
-      double level = in->format.kind == BL_FORMAT_B1 ? (v >= 0 ? 1 : -1)
-                                                     : rint(v / in->scale) + in->zero_point;
+      double level =
+          in->format.kind == BL_FORMAT_B ? (v >= 0 ? 1 : -1) : rint(v / in->scale) + in->zero_point;
       double lo = bl_format_min(in->format), hi = bl_format_max(in->format);
       integers[p * in->c + c] = (int32_t)(level < lo ? lo : level > hi ? hi : level);
     }

@@ -158,7 +158,7 @@ static void input_rounding(void **state) {
                {-6.0, 0}, {1e300, 255}, {-1e300, 0}, {122.5, 255}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
     assert_int_equal(bl_input_quantise(&u8, cases[i].value), cases[i].q);
-  bl_int_tensor b1 = {"in", 1, 1, 1, {BL_FORMAT_B1, 1}, 1.0, 0, 0, 0};
+  bl_int_tensor b1 = {"in", 1, 1, 1, {BL_FORMAT_B, 1}, 1.0, 0, 0, 0};
   assert_int_equal(bl_input_quantise(&b1, 0.0), 1);
   assert_int_equal(bl_input_quantise(&b1, -1e-9), -1);
 }

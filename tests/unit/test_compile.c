@@ -71,7 +71,7 @@ static void make(net *n, uint32_t size, uint32_t in_c, uint32_t out_c, uint32_t 
 }
 
 static const bl_format u8 = {BL_FORMAT_U, 8}, u4 = {BL_FORMAT_U, 4}, s8 = {BL_FORMAT_S, 8},
-                       s4 = {BL_FORMAT_S, 4}, acc = {BL_FORMAT_ACC, 32}, b1 = {BL_FORMAT_B1, 1};
+                       s4 = {BL_FORMAT_S, 4}, acc = {BL_FORMAT_ACC, 32}, b1 = {BL_FORMAT_B, 1};
 
 static bl_program *compile(const net *n, int config, uint32_t batch) {
   bl_error err = {0};

@@ -154,7 +154,7 @@ static void tables(void **state) {
   up->lo = 32, refused(&net, "neither");
   net.table[255] = 256, refused(&net, "entry 255");
   net.table[0] = -1, refused(&net, "entry 0");
-  net.tensors[5].format = (bl_format){BL_FORMAT_B1, 1};
+  net.tensors[5].format = (bl_format){BL_FORMAT_B, 1};
   net.layers[3].table = net.table, refused(&net, "table");
   net.tensors[5].format = (bl_format){BL_FORMAT_ACC, 32};
   net.layers[3].table = net.table, refused(&net, "table");
@@ -167,7 +167,7 @@ static void codebooks(void **state) {
   net.codebook[15] = 8, refused(&net, "code 15");
   net.codebook[15] = -9, refused(&net, "code 15");
   net.weights[2] = 7, refused(&net, "codebook");
-  net.layers[3].weight_format = (bl_format){BL_FORMAT_B1, 1};
+  net.layers[3].weight_format = (bl_format){BL_FORMAT_B, 1};
   for (int i = 0; i < 40; i++)
     net.weights[i] = 1;
   refused(&net, "codebook");

@@ -83,7 +83,7 @@ static void by_layer(void **state) {
   bl_quantised q = quantised(graph, &options);
   assert_int_equal(layer_of(&q, "first")->weight_format.bits, 8);
   assert_int_equal(layer_of(&q, "second")->weight_format.bits, 4);
-  assert_int_equal(layer_of(&q, "fc")->weight_format.kind, BL_FORMAT_B1);
+  assert_int_equal(layer_of(&q, "fc")->weight_format.kind, BL_FORMAT_B);
   assert_int_equal(output_of(&q, "first")->format.bits, 3); // the later entry
   assert_int_equal(output_of(&q, "second")->format.bits, 5);
   assert_int_equal(output_of(&q, "mean")->format.bits, 6);

@@ -475,7 +475,7 @@ static void multi_threshold(void **state) {
     int levels;
     double scale, bias;
     bl_format format;
-  } cases[] = {{1, 2, -1, {BL_FORMAT_B1, 1}},
+  } cases[] = {{1, 2, -1, {BL_FORMAT_B, 1}},
                {1, 1, 0, {BL_FORMAT_U, 1}},
                {3, 0.5, 0, {BL_FORMAT_U, 2}},
                {7, 0.25, -1, {BL_FORMAT_S, 3}},

@@ -188,7 +188,7 @@ static bool compare_again(const bl_int_graph *g, const bl_float_graph *onnx, con
 // Our importer pads with real zeros only.
 static void pad_with_zeros(bl_int_graph *g) {
   for (uint32_t i = 0; i < g->layer_count; i++)
-    if (g->tensors[g->layers[i].input].format.kind != BL_FORMAT_B1)
+    if (g->tensors[g->layers[i].input].format.kind != BL_FORMAT_B)
       g->layers[i].pad_value = g->tensors[g->layers[i].input].zero_point;
 }
 
@@ -207,7 +207,7 @@ static void read_again(void **state) {
     pad_with_zeros(&made.graph);
     bl_float_graph *onnx = write_and_read(&made.graph, &(bl_qdq_options){.input_mul = 1});
     difference d = {0};
-    if (made.graph.tensors[0].format.kind != BL_FORMAT_B1 &&
+    if (made.graph.tensors[0].format.kind != BL_FORMAT_B &&
         compare_again(&made.graph, onnx, made.inputs, &d)) {
       read++;
       for (uint32_t i = 0; i < made.graph.layer_count; i++) {

@@ -37,7 +37,7 @@ static void ranges(void **state) {
   assert_int_equal(q.format.kind, BL_FORMAT_S);
   assert_true(fabs(q.scale - 1) < 1e-12);
   q = bl_observer_activation(&o, 1, BL_RANGE_MINMAX);
-  assert_int_equal(q.format.kind, BL_FORMAT_B1);
+  assert_int_equal(q.format.kind, BL_FORMAT_B);
 
   observe(&o, (const float[]){-1, 4, 0.5F, 0}, 4); // 255 steps over -1..4, 0 on an integer
   q = bl_observer_input(&o);
@@ -489,7 +489,7 @@ static void trained_quantised(void **state) {
     assert_true(q.graph_was_quantised);
     assert_int_equal(q.inexact, 0);
     assert_int_equal(q.graph->tensors[0].format.bits, 2);
-    assert_int_equal(q.graph->layers[0].weight_format.kind, BL_FORMAT_B1);
+    assert_int_equal(q.graph->layers[0].weight_format.kind, BL_FORMAT_B);
     compare_every_input(graph, &q);
     bl_arena_free(q.graph->arena);
     bl_float_graph_free(graph);

@@ -188,7 +188,7 @@ static void take_integers(comparing *c, const char *value, const float *data, ui
       const double v = (double)data[n * t->h * t->w + k] / scale + t->zero_point;
       const double lo =
           t->format.kind == BL_FORMAT_S ? -bl_format_max(t->format) : bl_format_min(t->format);
-      to[k * t->c + n] = t->format.kind == BL_FORMAT_B1
+      to[k * t->c + n] = t->format.kind == BL_FORMAT_B
                              ? (v >= 0 ? 1 : -1)
                              : (int32_t)rint(fmax(lo, fmin(bl_format_max(t->format), v)));
     }
@@ -213,9 +213,9 @@ static size_t differing(const comparing *c, uint32_t layer, const float *data,
     // A threshold lies half a step beside an integer, that of a sign at 0. Floats sum up with
     // errors, and multipliers have 16 bits.
     const double v = (double)data[k % t->c * t->h * t->w + k / t->c] / t->scale + t->zero_point;
-    const double past = t->format.kind == BL_FORMAT_B1 ? fabs(v) : fabs(v - floor(v) - 0.5);
+    const double past = t->format.kind == BL_FORMAT_B ? fabs(v) : fabs(v - floor(v) - 0.5);
     *unexplained += past > 1e-4 + bl_format_max(t->format) / 65536.0 ||
-                    abs(out[k] - mine) != (t->format.kind == BL_FORMAT_B1 ? 2 : 1);
+                    abs(out[k] - mine) != (t->format.kind == BL_FORMAT_B ? 2 : 1);
   }
   free(out);
   return different;

@@ -125,7 +125,7 @@ static void sign_output(void **state) {
   (void)state;
   tiny_net net;
   make_net(&net);
-  net.tensors[1].format = (bl_format){BL_FORMAT_B1, 1};
+  net.tensors[1].format = (bl_format){BL_FORMAT_B, 1};
   net.bias[0] = -35LL * (1 << 15);
   expect(&net, image, (const int32_t[]){-1, 1, 1, 1}, 4);
 }

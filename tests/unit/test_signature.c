@@ -169,7 +169,7 @@ static void check_change(job *j, const bl_step *step) {
   int32_t *value = &j->expected[step->layer][0], was = *value;
   const bl_program *p = j->program;
   (void)bl_signature_run(p, &j->made.graph, step, j->expected[step->layer], &before);
-  *value = j->made.graph.tensors[tensor].format.kind == BL_FORMAT_B1 ? -was : was ^ 1;
+  *value = j->made.graph.tensors[tensor].format.kind == BL_FORMAT_B ? -was : was ^ 1;
   (void)bl_signature_run(p, &j->made.graph, step, j->expected[step->layer], &after);
   *value = was;
   assert_int_not_equal(before, after);
