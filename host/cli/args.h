@@ -82,7 +82,7 @@ typedef struct {
   double distil_weight, average; // average 0: not given
   uint64_t reestimate;
   double smoothing, pact, regulariser, weights_from, freeze_steps, freeze_oscillating;
-  bool ternary;
+  bool ternary, bipolar;
 } bl_cli_args;
 
 // "import" ... "device".

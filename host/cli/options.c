@@ -103,6 +103,8 @@ static const option options[] = {
      "--bits: of the ratio of a sum's two scales (default 1: a power of two, which stays)"},
     {"--codebook", TEXT, TRA, AT(codebook), "nf4|po2|apot|FILE", 0, 0,
      "--bits: weights of 16 values instead"},
+    {"--bipolar", FLAG, TRA, AT(bipolar), NULL, 0, 0,
+     "--bits: weights of 2 to 4 bits are odd multiples of a step, as many below 0 as above"},
     {"--ternary", FLAG, TRA, AT(ternary), NULL, 0, 0,
      "--bits w2: weights by thresholds (TWN) instead of learned steps"},
     {"--sign", CHOICE, TRA, AT(sign), "clip|polynomial|tanh", 0, 0,

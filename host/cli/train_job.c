@@ -140,6 +140,7 @@ static bl_status read_aware(const bl_cli_args *args, bl_train_job *job,
                             bl_quant_aware_options *options, bl_error *err) {
   *options = (bl_quant_aware_options){
       .ternary = args->ternary,
+      .bipolar = args->bipolar,
       .sign = args->sign < 0 ? BL_SIGN_CLIP : (bl_sign_slope)args->sign,
       .clip_decay = args->pact,
       .regulariser = args->regulariser,

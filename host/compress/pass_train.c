@@ -40,6 +40,7 @@ static const bl_recipe_param params[] = {
               "of the ratio of a sum's two scales; 1: a power of two, which stays")},
     {BL_CHOICE("sign", "clip", "clip|polynomial|tanh",
                "slope of 1-bit numbers; tanh gets steeper with time")},
+    {BL_FLAG("bipolar", "false", "weights of 2 to 4 bits are odd multiples of a step, none is 0")},
     {BL_FLAG("ternary", "false", "2-bit weights by thresholds (TWN) instead of learned steps")},
     {BL_NUMBER("pact", "0", 0, 1e6,
                "learn clips of activations instead of steps, with this decay")},
@@ -92,6 +93,7 @@ static bl_training read_call(const bl_network *network, const bl_call *call) {
   t.aware =
       (bl_quant_aware_options){.ratio_bits = (unsigned)bl_call_count(call, "ratio-bits"),
                                .sign = (bl_sign_slope)bl_call_choice(call, "sign"),
+                               .bipolar = bl_call_flag(call, "bipolar"),
                                .ternary = bl_call_flag(call, "ternary"),
                                .clip_decay = bl_call_number(call, "pact"),
                                .regulariser = bl_call_number(call, "regulariser"),

@@ -541,6 +541,7 @@ static bl_status make_layer(bl_quantising *q, bl_int_graph *g, uint32_t index) {
       BL_TRY(real_requant(q, s, &looked_up, layer, n, d));
   }
   shift_index(&looked_up, out, s->out_c, layer);
+  bl_stage_bipolar(s, layer);
   BL_TRY(bl_stage_codes(s, g->arena, layer, q->err));
   return q->replay == NULL ? BL_OK : bl_replay_layer(q->replay, g, layer, q->err);
 }

@@ -2,12 +2,13 @@
 #include "host/quant/stage_weights.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/quant/gptq.h"
 #include "host/quant/weights.h"
 
-enum { CODE_BITS = 4 };
+enum { CODE_BITS = 4, BIPOLAR_MOST = 15 };
 
 size_t bl_stage_fan(const bl_stage *s) {
   return (size_t)s->window.kernel_h * s->window.kernel_w * (s->in_c / s->window.groups);
@@ -94,6 +95,21 @@ void bl_stage_weights(const bl_quantise_options *options, const bl_stage *s, bl_
     for (size_t k = 0; k < fan; k++)
       out[k] = (int8_t)rint((double)w[k] / scale[n]);
   }
+}
+
+void bl_stage_bipolar(const bl_stage *s, bl_int_layer *layer) {
+  const size_t count = s->out_c * bl_stage_fan(s);
+  int most = 0;
+  if (s->unit_weights || s->weight_scale == NULL || layer->weight_format.kind != BL_FORMAT_S)
+    return;
+  for (size_t k = 0; k < count; k++) {
+    const int magnitude = abs(layer->weights[k]);
+    if (magnitude % 2 == 0 || magnitude > BIPOLAR_MOST) return;
+    if (magnitude > most) most = magnitude;
+  }
+  layer->weight_format = (bl_format){BL_FORMAT_B, 1};
+  while (bl_format_max(layer->weight_format) < most)
+    layer->weight_format.bits++;
 }
 
 // The different values of count weights, ascending, the last one repeated; false: more than codes.

@@ -14,6 +14,9 @@ bl_range_method bl_own_range(const bl_quantise_options *options);
 // Integers and format of layer->weights, and their scale for each channel.
 void bl_stage_weights(const bl_quantise_options *options, const bl_stage *stage,
                       bl_int_layer *layer, double *scale);
+// Weights that the graph fixes and that are all odd, 15 at most, get the b format that holds them,
+// which has a plane less than two's complement.
+void bl_stage_bipolar(const bl_stage *stage, bl_int_layer *layer);
 // The codebook that a layer's weights are of, unless one of them was made 0 that has no 0. Weights
 // that the graph fixes have one where that makes them smaller. Errors: MEMORY.
 BL_MUST_USE bl_status bl_stage_codes(const bl_stage *stage, bl_arena *arena, bl_int_layer *layer,

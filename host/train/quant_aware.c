@@ -205,6 +205,11 @@ static bl_status check_options(const bl_quant_aware_options *o, bl_error *err) {
   if (o->ternary && (o->codebook != NULL || o->weight_bits != 2))
     return bl_fail(err, BL_ERR_USAGE, "--ternary: weights of %s; they have 2 bits",
                    o->codebook != NULL ? "a codebook" : "other bits");
+  if (o->bipolar && (o->codebook != NULL || o->ternary || o->weight_bits < 2 || o->weight_bits > 4))
+    return bl_fail(err, BL_ERR_USAGE, "--bipolar: weights of %s; they have 2 to 4 bits",
+                   o->codebook != NULL ? "a codebook"
+                   : o->ternary        ? "three values"
+                                       : "other bits");
   if (!(o->clip_decay >= 0) || !(o->regulariser >= 0) || !(o->weights_from >= 0) ||
       !(o->weights_from < 1) || !(o->freeze_from >= 0) || !(o->freeze_oscillating >= 0))
     return bl_fail(err, BL_ERR_USAGE,

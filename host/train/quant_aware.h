@@ -5,7 +5,7 @@
 //
 // Quantised are, by what lowering makes of the graph: weights of convolutions and products, one
 // step an output channel, symmetric (-(2^(bits-1) - 1) up; two bits: all four, from -2 up; one bit:
-// sign times the mean magnitude);
+// sign times the mean magnitude; see bipolar);
 // the output of each future layer, one step a tensor, unsigned where calibration sees nothing
 // negative, else symmetric; not the network's output, whose accumulators leave as they are. Steps
 // are learned (LSQ). The network's input has 8 bits and a fixed range, as have the indices of
@@ -33,6 +33,7 @@ typedef struct {
   const bl_codebook *codebook;           // of weights that nothing else is said of; NULL: none
   const bl_layer_plan *plan;             // [plan_count] layers that have something else
   uint32_t plan_count;
+  bool bipolar;              // weights of 2 to 4 bits: the 2^bits odd multiples of a step, no 0
   bool ternary;              // weights of 2 bits: TWN instead of learned steps
   bl_sign_slope sign;        // of 1 bit
   double clip_decay;         // above 0: PACT for activations of 2 bits and more, with that decay

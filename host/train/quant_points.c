@@ -66,21 +66,41 @@ bl_status bl_quant_first_steps(const bl_quant_point *p, const float *weights, si
   return ok ? BL_OK : bl_quant_no_memory(err);
 }
 
-// What a codebook's weights may be, and what single channels may.
+// Are the stage's weights odd numbers?
+static bool is_bipolar(const bl_quant_finding *f, const bl_stage *s) {
+  return f->aware->options.bipolar && s->weight_bits >= 2 && s->weight_bits <= 4 &&
+         s->codebook == NULL && s->channel_bits == NULL;
+}
+
+static void odd_numbers(unsigned bits, bl_codebook *codebook) {
+  int8_t values[BL_INT_CODES];
+  for (int k = 0; k < 1 << bits; k++)
+    values[k] = (int8_t)(2 * k + 1 - (1 << bits));
+  bl_codebook_make(values, 1u << bits, 0, codebook);
+}
+
+// What weights of levels may be, and what single channels may.
 static bl_status set_values(const bl_quant_finding *f, const bl_stage *s, bl_quant_point *p) {
   bl_arena *arena = f->aware->arena;
-  const size_t count = s->codebook != NULL ? BL_INT_CODES : p->quant.channels;
+  const bool odd = is_bipolar(f, s);
+  const size_t count = s->codebook != NULL || odd ? BL_INT_CODES : p->quant.channels;
   double *values = bl_arena_alloc(arena, count, sizeof *values);
   bl_codebook *codebook = bl_arena_alloc(arena, 1, sizeof *codebook);
   if (values == NULL || codebook == NULL) return bl_quant_no_memory(f->err);
-  for (size_t n = 0; n < count; n++)
-    values[n] = s->codebook != NULL ? s->codebook->values[n] : (1 << (s->channel_bits[n] - 1)) - 1;
-  if (s->codebook == NULL) {
+  if (s->codebook == NULL && !odd) {
+    for (size_t n = 0; n < count; n++)
+      values[n] = (1 << (s->channel_bits[n] - 1)) - 1;
     p->quant.channel_hi = values;
     return BL_OK;
   }
-  *codebook = *s->codebook;
+  if (odd)
+    odd_numbers(p->bits, codebook);
+  else
+    *codebook = *s->codebook;
+  for (size_t n = 0; n < count; n++)
+    values[n] = codebook->values[n];
   p->codebook = codebook;
+  p->bits = codebook->format.bits; // of the integers in the file
   p->quant.levels = values;
   p->quant.level_count = count;
   p->quant.lo = values[0];
@@ -88,7 +108,7 @@ static bl_status set_values(const bl_quant_finding *f, const bl_stage *s, bl_qua
   return BL_OK;
 }
 
-// What a weight may be: whole numbers of its bits, levels, one bit, three values.
+// What a weight may be: whole numbers of its bits, levels, one bit, odd numbers, three values.
 static bl_status set_weight_format(const bl_quant_finding *f, const bl_stage *s,
                                    bl_quant_point *p) {
   const bl_quant_aware_options *o = &f->aware->options;
@@ -97,7 +117,8 @@ static bl_status set_weight_format(const bl_quant_finding *f, const bl_stage *s,
   p->bits = s->weight_bits;
   q->hi = (1 << (p->bits - 1)) - 1;
   q->lo = p->bits == 2 ? -2 : -q->hi; // the fourth value of two bits is worth its asymmetry
-  if (s->codebook != NULL || s->channel_bits != NULL) BL_TRY(set_values(f, s, p));
+  if (s->codebook != NULL || s->channel_bits != NULL || is_bipolar(f, s))
+    BL_TRY(set_values(f, s, p));
   q->binary = p->bits == 1 && s->codebook == NULL;
   q->ternary = o->ternary && p->bits == 2 && s->codebook == NULL && s->channel_bits == NULL;
   q->mean_step = q->binary || q->ternary;

@@ -74,7 +74,7 @@ bl_train_hook bl_quant_aware_hook(bl_quant_aware *aware) {
   const double numbers[] = {
       o->edge_weight_bits, o->edge_activation_bits, o->ternary,      o->sign,
       o->clip_decay,       o->regulariser,          o->weights_from, o->freeze_from,
-      o->ratio_bits,       o->freeze_oscillating};
+      o->ratio_bits,       o->freeze_oscillating,   o->bipolar};
   uint64_t key = 7;
   for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
     key = bl_random_key(key, (uint64_t)llround(numbers[k] * 1e9));
