@@ -26,6 +26,7 @@ static const operands kinds[BL_EXTREME_KINDS] = {
     {"addend", {BL_FORMAT_S, 8}, {BL_FORMAT_S, 8}, {BL_FORMAT_S, 8}, 127, 128, 127, 128, true},
     {"signs", {BL_FORMAT_B, 1}, {BL_FORMAT_S, 8}, {BL_FORMAT_B, 1}, 2, 0, 2, 0, true},
     {"row sum", {BL_FORMAT_U, 4}, {BL_FORMAT_B, 1}, {BL_FORMAT_S, 8}, 15, 0, 127, 128, true},
+    {"planes", {BL_FORMAT_U, 4}, {BL_FORMAT_B, 2}, {BL_FORMAT_S, 8}, 15, 0, 127, 128, true},
 };
 
 // A channel: its positive weights add up to p, its negative ones to -q; the addend's weight is d.
@@ -92,12 +93,22 @@ static uint32_t pieces(int64_t sum, int64_t largest) {
   return (uint32_t)((sum + largest - 1) / largest);
 }
 
+// Weights of the largest value, then ones, that add up to a sum.
+static uint32_t odd_pieces(int64_t sum, int64_t largest) {
+  return (uint32_t)(sum / largest + sum % largest);
+}
+
+static int64_t odd_piece(int64_t left, int64_t largest) {
+  return left >= largest ? largest : left > 0 ? 1 : -1;
+}
+
 static void count_inputs(maker *k) {
+  const int64_t largest = bl_format_max(k->o->weights);
   uint32_t most = 1;
   for (int i = 0; i < 2; i++) {
     const channel *c = &k->channels[i];
     uint32_t count = pieces(c->p, 127) + pieces(c->q, 128);
-    if (k->o->weights.kind == BL_FORMAT_B) count = (uint32_t)(c->p > c->q ? c->p : c->q);
+    if (k->o->weights.kind == BL_FORMAT_B) count = odd_pieces(c->p > c->q ? c->p : c->q, largest);
     if (count > most) most = count;
   }
   k->taps = (most + BL_INT_MAX_DIM - 1) / BL_INT_MAX_DIM;
@@ -106,13 +117,14 @@ static void count_inputs(maker *k) {
 }
 
 static void fill_weights(const maker *k, int8_t *weights) {
+  const int64_t largest = bl_format_max(k->o->weights);
   for (uint32_t n = 0; n < CHANNELS; n++) {
     channel left = k->channels[n % 2];
     for (uint32_t i = 0; i < k->inputs; i++) {
       int64_t w = left.p > 0 ? (left.p < 127 ? left.p : 127) : left.q < 128 ? -left.q : -128;
-      // b1 has no 0: of the larger kind there are as many as the sum takes, the rest is the other.
+      // b formats have no 0: what the sum does not take is -1 or 1 of the other sign.
       if (k->o->weights.kind == BL_FORMAT_B)
-        w = n % 2 == 0 ? (left.p > 0 ? 1 : -1) : (left.q > 0 ? -1 : 1);
+        w = n % 2 == 0 ? odd_piece(left.p, largest) : -odd_piece(left.q, largest);
       weights[n * k->inputs + i] = (int8_t)w;
       if (w > 0)
         left.p -= w;

@@ -173,6 +173,39 @@ static void codebooks(void **state) {
   refused(&net, "codebook");
 }
 
+static void bipolar_net(feature_net *net) {
+  feature_net_make(net);
+  net->layers[3].codebook = NULL;
+  net->layers[3].weight_format = (bl_format){BL_FORMAT_B, 2};
+  for (int i = 0; i < 40; i++)
+    net->weights[i] = (int8_t)(2 * (i % 4) - 3);
+}
+
+// Odd numbers; tensors have one bit of them.
+static void bipolar(void **state) {
+  (void)state;
+  static const struct {
+    uint8_t bits;
+    int32_t most;
+    const char *name;
+  } formats[] = {{1, 1, "b1"}, {2, 3, "b2"}, {4, 15, "b4"}, {7, 127, "b7"}};
+  feature_net net;
+  for (size_t k = 0; k < sizeof formats / sizeof formats[0]; k++) {
+    const bl_format format = {BL_FORMAT_B, formats[k].bits};
+    assert_int_equal(bl_format_min(format), -formats[k].most);
+    assert_int_equal(bl_format_max(format), formats[k].most);
+    assert_string_equal(bl_format_name(format), formats[k].name);
+  }
+  bipolar_net(&net);
+  sound(&net);
+  net.weights[7] = 2, refused(&net, "weight 7 is 2, not in b2");
+  bipolar_net(&net);
+  net.weights[7] = 5, refused(&net, "weight 7 is 5, not in b2");
+  bipolar_net(&net);
+  net.layers[3].weight_format.bits = 8, refused(&net, "b1..b7");
+  net.tensors[5].format = (bl_format){BL_FORMAT_B, 2}, refused(&net, "no such format");
+}
+
 static void up_sampling(void **state) {
   (void)state;
   feature_net net;
@@ -192,6 +225,7 @@ int main(void) {
       cmocka_unit_test(addition_before_pooling),
       cmocka_unit_test(tables),
       cmocka_unit_test(codebooks),
+      cmocka_unit_test(bipolar),
       cmocka_unit_test(up_sampling),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
