@@ -25,6 +25,7 @@ typedef struct {
   bl_train_data data;
   unsigned skip_bits;  // above 0: sums read values of so many bits, products copies of them
   unsigned ratio_bits; // of a sum's two scales
+  bool bipolar;        // weights
 } model;
 
 static inline bl_float_graph *import_batch(const message *file, int64_t batch) {
@@ -73,7 +74,8 @@ static inline bl_status open_aware(model *m, unsigned weights, unsigned activati
   const bl_quant_aware_options bits = {.weight_bits = weights,
                                        .activation_bits = activations,
                                        .skip_bits = m->skip_bits,
-                                       .ratio_bits = m->ratio_bits};
+                                       .ratio_bits = m->ratio_bits,
+                                       .bipolar = m->bipolar};
   return open_aware_as(m, &bits, outputs, output_count, err);
 }
 

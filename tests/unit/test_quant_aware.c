@@ -131,6 +131,7 @@ typedef struct {
   const char *layers;  // "node value; ..."
   unsigned ratio_bits; // of each sum's ratio at most; 0: rounded by compress
   unsigned skip_bits;  // of the model
+  bool bipolar;        // its weights
 } round_trip;
 
 static const round_trip RESIDUAL = {
@@ -148,7 +149,8 @@ static const round_trip RESIDUAL = {
     128,
     "h1 r1;h2 r2;h3 h3;h4 r3;p p",
     1,
-    0};
+    0,
+    false};
 
 // The same beginning without a sum, a pooling, and a product with rows for channels.
 static const round_trip PLAIN = {
@@ -160,7 +162,8 @@ static const round_trip PLAIN = {
     128,
     "h1 r1;h2 p2;h3 k3",
     0,
-    0};
+    0,
+    false};
 
 typedef struct {
   const model *m;
@@ -320,7 +323,8 @@ static void round_trip_at(const round_trip *r, unsigned weights, unsigned activa
   model m = {.file = text_model(&r->net, seed),
              .data = noise(64, r->elements, false),
              .skip_bits = r->skip_bits,
-             .ratio_bits = r->ratio_bits};
+             .ratio_bits = r->ratio_bits,
+             .bipolar = r->bipolar};
   m.graph = graph_of(&m, 8);
   outputs[0] = value_named(m.graph, "y");
   for (const char *at = r->layers; *at != '\0'; count++) {
@@ -356,6 +360,11 @@ static void round_trips(void **state) {
   round_trip_at(&skips, 2, 2);
   ratios.ratio_bits = 0;
   round_trip_at(&ratios, 1, 2);
+  round_trip odd = PLAIN; // one product of groups, too
+  odd.bipolar = skips.bipolar = true;
+  round_trip_at(&odd, 2, 3);
+  round_trip_at(&skips, 2, 2);
+  round_trip_at(&skips, 3, 2);
 }
 
 // ---- Networks whose integers need more than a quantiser behind each layer
@@ -368,7 +377,8 @@ static const round_trip TABLES = {
     128,
     "",
     0,
-    0};
+    0,
+    false};
 
 static const round_trip CONCAT = {
     {"concat", "x 8 2 8 8", "w1 8 2 3 3;c1 8;w2 3 8 3 3;w3 5 8 1 1;two 1 =2;w4 3 8", NULL,
@@ -380,7 +390,8 @@ static const round_trip CONCAT = {
     128,
     "",
     0,
-    0};
+    0,
+    false};
 
 // Everything is fixed, and integers give what the float executor makes of the same file.
 static void fixes_everything(const round_trip *r, unsigned weights, unsigned activations) {

@@ -194,33 +194,47 @@ static void planned(void **state) {
   close_model(&m);
 }
 
-// The integers in the written file are those of the codebook; three values are three values.
+// The integers in the written file are those of the form, and so is the layer's format: a
+// codebook's are codes of 4 bits, odd ones have a bit less than two's complement.
 static void written_values(void **state) {
   (void)state;
   bl_codebook apot;
   bl_error err = {0};
   assert_int_equal(bl_codebook_open("apot", &apot, &err), BL_OK);
-  for (int way = 0; way < 2; way++) {
-    const bl_quant_aware_options options = {.weight_bits = 2,
-                                            .activation_bits = 4,
-                                            .codebook = way == 0 ? &apot : NULL,
-                                            .ternary = way == 1,
-                                            .edge_weight_bits = way == 0 ? 0 : 4};
+  const struct {
+    bl_quant_aware_options options;
+    int count, values[8];
+    bl_format format;
+  } ways[] = {
+      {{.weight_bits = 2, .codebook = &apot}, 0, {0}, {BL_FORMAT_S, 5}},
+      {{.weight_bits = 2, .ternary = true, .edge_weight_bits = 4}, 3, {-1, 0, 1}, {BL_FORMAT_S, 2}},
+      {{.weight_bits = 2, .bipolar = true, .edge_weight_bits = 8},
+       4,
+       {-3, -1, 1, 3},
+       {BL_FORMAT_B, 2}},
+      {{.weight_bits = 3, .bipolar = true}, 8, {-7, -5, -3, -1, 1, 3, 5, 7}, {BL_FORMAT_B, 3}},
+  };
+  for (size_t way = 0; way < sizeof ways / sizeof ways[0]; way++) {
+    bl_quant_aware_options options = ways[way].options;
+    options.activation_bits = 4;
     model m = trained(&options);
     bl_float_graph *g = written_alike(&m);
     const float *w = g->values[value_named(g, "w2")].f;
     const float *scale = g->values[value_named(g, "w2_scale")].f;
+    const bool codes = options.codebook != NULL;
     for (size_t k = 0; k < 4 * 54; k++) {
       const double q = (double)w[k] / (double)scale[k / 54];
       bool found = false;
-      for (int i = 0; i < BL_INT_CODES; i++)
-        found |= fabs(q - (way == 0 ? apot.values[i] : i % 3 - 1)) < 1e-4;
+      for (int i = 0; i < (codes ? BL_INT_CODES : ways[way].count); i++)
+        found |= fabs(q - (codes ? apot.values[i] : ways[way].values[i])) < 1e-4;
       if (!found) fail_msg("w2[%zu] is %g steps", k, q);
     }
     const bl_quantise_options literal = {.weight_bits = 8, .activation_bits = 8};
     bl_quantised made;
     if (bl_quantise(g, &literal, NULL, &made, &err) != BL_OK) fail_msg("%s", err.text);
-    assert_true((made.graph->layers[1].codebook != NULL) == (way == 0)); // codes of 4 bits
+    const bl_int_layer *l = &made.graph->layers[1];
+    assert_true((l->codebook != NULL) == codes);
+    assert_string_equal(bl_format_name(l->weight_format), bl_format_name(ways[way].format));
     bl_arena_free(made.graph->arena);
     bl_float_graph_free(g);
     close_model(&m);
@@ -425,6 +439,12 @@ static void refusals(void **state) {
   (void)state;
   refuse((bl_quant_aware_options){.weight_bits = 4, .activation_bits = 4, .ternary = true},
          "--ternary");
+  refuse((bl_quant_aware_options){.weight_bits = 5, .activation_bits = 4, .bipolar = true},
+         "--bipolar: weights of other bits; they have 2 to 4");
+  refuse(
+      (bl_quant_aware_options){
+          .weight_bits = 2, .activation_bits = 4, .ternary = true, .bipolar = true},
+      "--bipolar: weights of three values");
   refuse((bl_quant_aware_options){.weight_bits = 4, .activation_bits = 4, .edge_weight_bits = 9},
          "--edge-bits");
   refuse((bl_quant_aware_options){.weight_bits = 4, .activation_bits = 4, .weights_from = 1},

@@ -190,9 +190,10 @@ static void forms(void **state) {
       {"net", "--bits w1a2 --edge-bits w8a4 --sign tanh --weights-from 0.5"},
       {"net", "--bits w2a4 --ternary --pact 1e-4 --freeze-steps 0.5"},
       {"net", "--bits w4a4 --codebook apot --regulariser 0.01"},
+      {"sum", "--bits w2a4 --bipolar --skip-bits 8 --freeze-oscillating 0.01"},
       {"sum", "--bits w3a3 --skip-bits 8"}};
   char line[256];
-  for (int k = 0; k < 4; k++) {
+  for (int k = 0; k < 5; k++) {
     (void)snprintf(line, sizeof line,
                    "train @%s.onnx" DATA "--epochs 60 --optimizer adamw --lr 0.03 --fresh he "
                    "--output @f.onnx",
