@@ -27,9 +27,10 @@ static void steps(void **state) {
   const double fixed = trained(b, "trained, steps as they were", TWO,
                                "lr: 1e-3, schedule: constant, freeze-steps: 1e-9");
   const double learned = trained(b, "LSQ", TWO, "lr: 1e-3, schedule: constant");
+  const double bipolar = trained(b, "bipolar", TWO, "lr: 1e-3, schedule: constant, bipolar: true");
   const double pact = trained(b, "PACT", TWO, "lr: 1e-3, schedule: constant, pact: 1e-2");
   const double ternary = trained(b, "TWN", TWO, "lr: 1e-3, schedule: constant, ternary: true");
-  assert_true(fixed >= rounded + 5 && ternary >= rounded + 5);
+  assert_true(fixed >= rounded + 5 && ternary >= rounded + 5 && bipolar >= rounded + 5);
   assert_true(learned >= fixed + 0.5 && pact >= fixed + 0.5);
 }
 
@@ -62,23 +63,26 @@ static void skips(void **state) {
   (void)state;
   static const char passes[] = "  - quantise: {weight-bits: 2, activation-bits: 2, skip-bits: %d}\n"
                                "  - train: {epochs: 1, batch: 32, lr: 5e-3, relative-rate: true, "
-                               "clip: 1, temperature: 4, ratio-bits: %d}\n";
+                               "clip: 1, temperature: 4, ratio-bits: %d, bipolar: %s}\n";
   static const struct {
     const char *name;
     int skip_bits, ratio_bits;
-  } ways[] = {{"ResNet-20, w2a2", 0, 1},
-              {"ResNet-20, w2a2, sums of 8 bits", 8, 1},
-              {"ResNet-20, w2a2, sums of 8 bits, ratios of 4", 8, 4}};
+    const char *bipolar;
+  } ways[] = {{"ResNet-20, w2a2", 0, 1, "false"},
+              {"ResNet-20, w2a2, sums of 8 bits", 8, 1, "false"},
+              {"ResNet-20, w2a2, sums of 8 bits, ratios of 4", 8, 4, "false"},
+              {"and bipolar weights", 8, 4, "true"}};
   bench b;
-  double right[3];
+  double right[4];
   if (!open_bench(&b, &RESNET20, 0, PHOTOS, CALIBRATION / 4, PHOTOS_HELD_OUT)) skip();
-  for (int k = 0; k < 3; k++) {
+  for (int k = 0; k < 4; k++) {
     char text[400];
-    (void)snprintf(text, sizeof text, passes, ways[k].skip_bits, ways[k].ratio_bits);
+    (void)snprintf(text, sizeof text, passes, ways[k].skip_bits, ways[k].ratio_bits,
+                   ways[k].bipolar);
     right[k] = bench_last(&b, ways[k].name, text);
   }
   close_bench(&b);
-  assert_true(right[1] >= right[0] + 10 && right[2] >= right[1] + 3);
+  assert_true(right[1] >= right[0] + 10 && right[2] >= right[1] + 3 && right[3] >= right[2] + 3);
 }
 
 static int open_group(void **state) {
