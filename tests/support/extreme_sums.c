@@ -27,6 +27,7 @@ static const operands kinds[BL_EXTREME_KINDS] = {
     {"signs", {BL_FORMAT_B, 1}, {BL_FORMAT_S, 8}, {BL_FORMAT_B, 1}, 2, 0, 2, 0, true},
     {"row sum", {BL_FORMAT_U, 4}, {BL_FORMAT_B, 1}, {BL_FORMAT_S, 8}, 15, 0, 127, 128, true},
     {"planes", {BL_FORMAT_U, 4}, {BL_FORMAT_B, 2}, {BL_FORMAT_S, 8}, 15, 0, 127, 128, true},
+    {"wrap", {BL_FORMAT_U, 1}, {BL_FORMAT_B, 2}, {BL_FORMAT_U, 0}, 1, 0, 0, 0, false},
 };
 
 // A channel: its positive weights add up to p, its negative ones to -q; the addend's weight is d.
@@ -93,6 +94,10 @@ static uint32_t pieces(int64_t sum, int64_t largest) {
   return (uint32_t)((sum + largest - 1) / largest);
 }
 
+static int64_t largest_weight(const operands *o) {
+  return o->raised ? bl_format_max(o->weights) : 1;
+}
+
 // Weights of the largest value, then ones, that add up to a sum.
 static uint32_t odd_pieces(int64_t sum, int64_t largest) {
   return (uint32_t)(sum / largest + sum % largest);
@@ -103,7 +108,7 @@ static int64_t odd_piece(int64_t left, int64_t largest) {
 }
 
 static void count_inputs(maker *k) {
-  const int64_t largest = bl_format_max(k->o->weights);
+  const int64_t largest = largest_weight(k->o);
   uint32_t most = 1;
   for (int i = 0; i < 2; i++) {
     const channel *c = &k->channels[i];
@@ -117,7 +122,7 @@ static void count_inputs(maker *k) {
 }
 
 static void fill_weights(const maker *k, int8_t *weights) {
-  const int64_t largest = bl_format_max(k->o->weights);
+  const int64_t largest = largest_weight(k->o);
   for (uint32_t n = 0; n < CHANNELS; n++) {
     channel left = k->channels[n % 2];
     for (uint32_t i = 0; i < k->inputs; i++) {

@@ -18,6 +18,7 @@ typedef enum {
   BL_EXTREME_SIGNS,    // b1 inputs, s8 weights, raised sum, b1 addend: even sums
   BL_EXTREME_ROW_SUM,  // u4 inputs, b1 weights, raised sum, s8 addend: the row sum is larger still
   BL_EXTREME_PLANES,   // the same with b2 weights: the row sum of one plane would fit
+  BL_EXTREME_WRAP,     // u1 inputs, b2 weights of -1 and 1: three times the row sum wraps
   BL_EXTREME_KINDS
 } bl_extreme_kind;
 
