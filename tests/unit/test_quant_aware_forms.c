@@ -241,6 +241,18 @@ static void written_values(void **state) {
   }
 }
 
+static void parameters_of_w3(const model *m, bl_train_parameter **weights,
+                             bl_train_parameter **steps) {
+  uint32_t count;
+  bl_train_parameter *p = bl_train_parameters(m->net, &count);
+  *weights = *steps = NULL;
+  for (uint32_t k = 0; k < count; k++) {
+    if (strcmp(p[k].name, "w3") == 0) *weights = &p[k];
+    if (strncmp(p[k].name, "w3:", 3) == 0) *steps = &p[k];
+  }
+  assert_true(*weights != NULL && *steps != NULL);
+}
+
 // Weights wait until their time, then take steps of what they are by then; steps stay at the end.
 static void times(void **state) {
   (void)state;
@@ -253,13 +265,8 @@ static void times(void **state) {
   model m = trained(&options);
   bl_train_hook hook = bl_quant_aware_hook(m.aware);
   bl_error err = {0};
-  uint32_t count;
-  bl_train_parameter *p = bl_train_parameters(m.net, &count), *weights = NULL, *steps = NULL;
-  for (uint32_t k = 0; k < count; k++) {
-    if (strcmp(p[k].name, "w3") == 0) weights = &p[k];
-    if (strncmp(p[k].name, "w3:", 3) == 0) steps = &p[k];
-  }
-  assert_true(weights != NULL && steps != NULL);
+  bl_train_parameter *weights, *steps;
+  parameters_of_w3(&m, &weights, &steps);
   assert_true(steps->rate == 0); // frozen
   for (size_t k = 0; k < weights->count; k++)
     weights->data[k] =
@@ -307,13 +314,8 @@ static void oscillations(void **state) {
     bl_error err = {0};
     if (open_aware_as(&m, &options, NULL, 0, &err) != BL_OK) fail_msg("%s", err.text);
     const bl_train_hook hook = bl_quant_aware_hook(m.aware);
-    uint32_t count;
-    bl_train_parameter *p = bl_train_parameters(m.net, &count), *weights = NULL, *steps = NULL;
-    for (uint32_t k = 0; k < count; k++) {
-      if (strcmp(p[k].name, "w3") == 0) weights = &p[k];
-      if (strncmp(p[k].name, "w3:", 3) == 0) steps = &p[k];
-    }
-    assert_true(weights != NULL && steps != NULL);
+    bl_train_parameter *weights, *steps;
+    parameters_of_w3(&m, &weights, &steps);
     const size_t at = 7 + n, channel = at % 5;
     const float other = weights->data[at + 1];
     steps->data[channel] = 1;
